@@ -1,0 +1,29 @@
+//! cutover: plans and carries out the move of an organisation's mail.
+//!
+//! The floors, bottom up; `tests/it/floors.rs` holds the imports against this table.
+//!
+//! | floor | may import |
+//! |---|---|
+//! | [`model`], [`secret`] | nothing of ours |
+//! | [`catalog`], [`journal`] | model |
+//! | [`language`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog) |
+//! | [`transport`] | model |
+//! | [`providers`] | ground, transport |
+//! | [`execution`] | ground, journal, transport, providers |
+//! | [`lab`] | ground, transport |
+//! | [`cli`] | all |
+
+pub mod catalog;
+pub mod cli;
+pub mod execution;
+pub mod journal;
+pub mod lab;
+pub mod language;
+pub mod lowering;
+pub mod model;
+pub mod planning;
+pub mod providers;
+pub mod reporting;
+pub mod rules;
+pub mod secret;
+pub mod transport;

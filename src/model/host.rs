@@ -1,0 +1,86 @@
+//! How a host is reached. Secrets by reference; no value of one ever stands here.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::HostName;
+use super::attr::SecretRef;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    #[default]
+    Ssh,
+    /// This machine, without SSH.
+    Local,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Become {
+    #[default]
+    None,
+    Sudo,
+    Doas,
+}
+
+/// Everything that transport needs to reach a host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostAccess {
+    pub name: HostName,
+    pub reach: Reach,
+    /// IP address or DNS name to connect to.
+    pub address: String,
+    pub port: u16,
+    pub user: String,
+    /// Private key; `file:` paths are relative to the topology's root folder.
+    pub key: Option<SecretRef>,
+    /// The host to go through (ProxyJump), itself a server of the topology.
+    pub jump: Option<HostName>,
+    pub become_: Become,
+    pub become_password: Option<SecretRef>,
+    /// Pinned public host key, `ssh-ed25519 AAAA...`; when set, no other is accepted.
+    pub host_key: Option<String>,
+    /// Seconds to wait for a connection.
+    pub timeout_seconds: u64,
+}
+
+impl HostAccess {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds)
+    }
+}
+
+/// Why a host could not be asked. Never "absent".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, schemars::JsonSchema)]
+#[error("{host}: {message}")]
+pub struct HostError {
+    pub host: HostName,
+    pub kind: HostErrorKind,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostErrorKind {
+    /// No answer, refused, name unknown: worth a retry on connect.
+    Unreachable,
+    /// The key or user was refused.
+    Denied,
+    /// The host key is unknown or has changed.
+    HostKey,
+    /// sudo or doas failed or wants a password that was not given.
+    Become,
+    /// The connection broke while a script ran: outcome of its steps unknown.
+    Lost,
+    /// The script ran but its answer could not be read.
+    Protocol,
+    /// A time limit passed: outcome unknown.
+    Timeout,
+    /// Another apply holds the lease.
+    Fenced,
+    /// A secret that is needed to connect could not be read.
+    Secret,
+}

@@ -1,0 +1,22 @@
+//! Ground floor: plain data that every other floor takes and returns. No I/O, no clock, no randomness.
+
+pub mod address;
+pub mod attr;
+pub mod diagnostic;
+pub mod event;
+pub mod host;
+pub mod observed;
+pub mod pack;
+pub mod plan;
+pub mod resource;
+pub mod site;
+pub mod source;
+pub mod step;
+pub mod topology;
+pub mod tree;
+pub mod unit;
+
+pub use address::{Address, HostName, Kind};
+pub use attr::{Attr, Attrs, Body, Content, Digest, SecretRef, Segment};
+pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
+pub use source::{Origin, SourceId, Sources, Span, Spanned};

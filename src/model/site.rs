@@ -1,0 +1,30 @@
+//! The lowered topology: all desired resources of all hosts.
+
+use std::collections::BTreeMap;
+
+use super::address::HostName;
+use super::attr::{Body, Digest};
+use super::host::HostAccess;
+use super::resource::Resource;
+
+#[derive(Debug, Clone, Default)]
+pub struct Site {
+    pub organization: String,
+    pub environment: Option<String>,
+    /// Host that holds the organisation's lease; the first host by name when the topology names none.
+    pub anchor: Option<HostName>,
+    pub hosts: BTreeMap<HostName, HostAccess>,
+    /// Sorted by address; addresses are unique.
+    pub resources: Vec<Resource>,
+    /// Contents by `Body::intent`.
+    pub bodies: BTreeMap<Digest, Body>,
+}
+
+impl Site {
+    /// Resources of one host; they are contiguous.
+    pub fn of_host(&self, host: &HostName) -> &[Resource] {
+        let start = self.resources.partition_point(|r| r.address.host < *host);
+        let end = self.resources.partition_point(|r| r.address.host <= *host);
+        &self.resources[start..end]
+    }
+}

@@ -1,0 +1,161 @@
+//! The checked topology: every node typed against the schema, references resolved, layers kept for `explain`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::attr::SecretRef;
+use super::source::{Span, Spanned};
+use super::unit::Percent;
+
+/// A typed value. Types that are text with a checked form (ip, cidr, fqdn, email, url, path, date …) stay text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Text(String),
+    Int(i64),
+    Bool(bool),
+    Duration(Duration),
+    /// Bytes.
+    Size(u64),
+    /// Bits per second.
+    Rate(u64),
+    Percent(Percent),
+    Secret(SecretRef),
+    /// A resolved reference or one hit of a selector.
+    Ref(NodeId),
+}
+
+/// Kind and name of a node, unique in a topology. A child's name is `parent.child`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId {
+    pub kind: String,
+    pub name: String,
+}
+
+impl NodeId {
+    pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: kind.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.kind, self.name)
+    }
+}
+
+/// Who set a field, in order of precedence from weak to strong.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// `default`, `base`, `module NAME`, `use MODULE INSTANCE`, `environment NAME`, `domain-map`, `address-map`.
+    pub by: String,
+    /// Where; `None` for a schema default.
+    pub span: Option<Span>,
+    /// The value as people read it; secrets as their reference.
+    pub shown: String,
+}
+
+/// All values of one field (one, or many in order) and the layers that led to them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Field {
+    pub values: Vec<Spanned<Value>>,
+    pub layers: Vec<Layer>,
+}
+
+/// One node after expansion, overlays and defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub id: NodeId,
+    /// Span of the name where the node was defined.
+    pub span: Span,
+    pub fields: BTreeMap<String, Field>,
+    /// Child nodes in the order written (`record`, `setting`, `select` …).
+    pub children: Vec<Node>,
+}
+
+impl Node {
+    pub fn value(&self, field: &str) -> Option<&Spanned<Value>> {
+        self.fields.get(field)?.values.first()
+    }
+
+    pub fn values(&self, field: &str) -> impl Iterator<Item = &Spanned<Value>> {
+        self.fields.get(field).into_iter().flat_map(|f| f.values.iter())
+    }
+
+    /// Text of a one-value field; the name for a reference.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        match &self.value(field)?.value {
+            Value::Text(t) => Some(t),
+            Value::Ref(id) => Some(&id.name),
+            _ => None,
+        }
+    }
+
+    /// Texts of a many-value field; names for references.
+    pub fn texts(&self, field: &str) -> Vec<&str> {
+        self.values(field)
+            .filter_map(|v| match &v.value {
+                Value::Text(t) => Some(t.as_str()),
+                Value::Ref(id) => Some(id.name.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn int(&self, field: &str) -> Option<i64> {
+        match self.value(field)?.value {
+            Value::Int(i) => Some(i),
+            _ => None,
+        }
+    }
+
+    /// Bool field; `false` when unset and without a default.
+    pub fn flag(&self, field: &str) -> bool {
+        matches!(self.value(field), Some(Spanned { value: Value::Bool(true), .. }))
+    }
+
+    pub fn duration(&self, field: &str) -> Option<Duration> {
+        match self.value(field)?.value {
+            Value::Duration(d) => Some(d),
+            _ => None,
+        }
+    }
+
+    pub fn secret(&self, field: &str) -> Option<&SecretRef> {
+        match &self.value(field)?.value {
+            Value::Secret(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    pub fn children(&self, kind: &str) -> impl Iterator<Item = &Node> {
+        self.children.iter().filter(move |c| c.id.kind == kind)
+    }
+}
+
+/// The whole topology of one environment.
+#[derive(Debug, Clone, Default)]
+pub struct Topology {
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// The environment whose overlay was applied.
+    pub environment: Option<String>,
+}
+
+impl Topology {
+    pub fn get(&self, kind: &str, name: &str) -> Option<&Node> {
+        self.nodes.get(&NodeId::new(kind, name))
+    }
+
+    /// All nodes of a kind, by name.
+    pub fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Node> {
+        self.nodes.range(NodeId::new(kind, "")..).map(|(_, n)| n).take_while(move |n| n.id.kind == kind)
+    }
+
+    pub fn organization(&self) -> Option<&Node> {
+        self.all("organization").next()
+    }
+
+    /// The node of the environment in force.
+    pub fn environment(&self) -> Option<&Node> {
+        self.get("environment", self.environment.as_deref()?)
+    }
+}

@@ -1,0 +1,3 @@
+//! Observes and applies resources on hosts; twins of `catalog`.
+
+pub mod agent;
