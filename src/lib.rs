@@ -4,10 +4,10 @@
 //!
 //! | floor | may import |
 //! |---|---|
-//! | [`model`], [`secret`] | nothing of ours |
-//! | [`catalog`], [`journal`] | model |
-//! | [`language`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog) |
-//! | [`transport`] | model |
+//! | [`model`] | nothing of ours |
+//! | [`catalog`], [`journal`], [`secret`] | model |
+//! | [`language`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
+//! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport |
 //! | [`execution`] | ground, journal, transport, providers |
 //! | [`lab`] | ground, transport |
