@@ -1,1 +1,36 @@
-//! TBD
+//! The command line: joins the floors, one command one file. No other floor prints, reads the environment or ends the process.
+
+#![allow(dead_code)] // goes when the last command stands
+
+mod args;
+mod commands;
+mod context;
+mod exit;
+mod failure;
+mod logging;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::Cli;
+use context::Context;
+
+/// Runs the program: arguments, log, command, exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return args::explain_usage(&usage),
+    };
+    logging::start(cli.globals.verbose);
+    let context = Context::new(cli.globals);
+    let exit = match commands::run(cli.command, &context) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure.print(&context.out);
+            failure.exit()
+        }
+    };
+    exit.into()
+}

@@ -1,1 +1,4 @@
+//! The flows, in one test binary: it links once.
 
+mod cli;
+mod floors;

@@ -1,0 +1,97 @@
+//! Why a command did not do what was asked. Everything a person reads of an error is made here.
+
+use std::fmt::Write as _;
+
+use super::exit::Exit;
+use super::output::Output;
+use crate::secret::{KeyError, SecretError};
+
+/// One or more errors with what to do about each.
+#[derive(Debug)]
+pub struct Failure {
+    problems: Vec<Problem>,
+    exit: Exit,
+    /// The errors were shown already, with their source lines.
+    shown: bool,
+    json: bool,
+}
+
+#[derive(Debug, Clone, serde::Serialize)]
+struct Problem {
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Self {
+        let problems = vec![Problem { message: message.into(), help: None }];
+        Self { problems, exit: Exit::Error, shown: false, json: false }
+    }
+
+    /// The command has printed its own account; only the exit code is left.
+    pub fn shown() -> Self {
+        Self { problems: Vec::new(), exit: Exit::Error, shown: true, json: false }
+    }
+
+    /// What to do, for the last problem.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(last) = self.problems.last_mut() {
+            last.help = Some(help.into());
+        }
+        self
+    }
+
+    /// Written as a JSON document on standard output.
+    pub fn into_json(mut self, json: bool) -> Self {
+        self.json = json;
+        self
+    }
+
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    pub fn print(&self, out: &Output) {
+        if self.shown {
+            return;
+        }
+        if self.json {
+            out.json(&serde_json::json!({ "errors": self.problems }));
+        }
+        let (red, cyan) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::AnsiColor::Cyan.on_default());
+        let mut text = String::new();
+        for problem in &self.problems {
+            let _ = writeln!(text, "{red}error{red:#}: {}", problem.message);
+            if let Some(help) = &problem.help {
+                let _ = writeln!(text, "  {cyan}help{cyan:#}: {}", help.replace('\n', "\n        "));
+            }
+        }
+        out.note(text);
+    }
+}
+
+impl From<Vec<SecretError>> for Failure {
+    fn from(errors: Vec<SecretError>) -> Self {
+        let problems = errors.into_iter().map(|e| Problem { message: e.to_string(), help: e.help }).collect();
+        Self { problems, exit: Exit::Error, shown: false, json: false }
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        vec![error].into()
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let help = match &error {
+            KeyError::Malformed { .. } => {
+                "restore the key from a backup; with a new key the next plan sees every secret as changed"
+            }
+            _ => "check the permissions of the state folder, or give another with --state-dir",
+        };
+        Failure::new(error.to_string()).help(help)
+    }
+}
