@@ -1,6 +1,7 @@
 //! What every command needs: the global options and the printer.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::args::{Format, Globals};
 use super::failure::Failure;
@@ -8,12 +9,12 @@ use super::output::Output;
 
 pub struct Context {
     pub globals: Globals,
-    pub out: Output,
+    pub out: Arc<Output>,
 }
 
 impl Context {
     pub fn new(globals: Globals) -> Self {
-        let out = Output::new(globals.color);
+        let out = Arc::new(Output::new(globals.color));
         Self { globals, out }
     }
 

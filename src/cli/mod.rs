@@ -7,8 +7,11 @@ mod commands;
 mod context;
 mod exit;
 mod failure;
+mod interrupt;
 mod logging;
 mod output;
+mod planfile;
+mod secrets;
 
 use std::process::ExitCode;
 
