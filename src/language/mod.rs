@@ -1,1 +1,6 @@
-//! TBD
+//! KDL files to a checked [`Topology`](crate::model::topology::Topology).
+
+mod scan;
+pub mod syntax;
+
+pub use syntax::parse;

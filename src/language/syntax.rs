@@ -1,0 +1,531 @@
+//! KDL text to [`Tree`]s. The only file that names the kdl crate.
+//!
+//! Bounded in depth and size, never recursive, and every mistake has its true place: see [`super::scan`] for why the
+//! structure is read here and only values go through the crate.
+
+use kdl::{KdlEntry, KdlValue};
+
+use super::scan::{MAX_ERRORS, Tok, Token, parse_int, scan};
+use crate::model::tree::{Entry, Scalar, Tree};
+use crate::model::{Diagnostic, SourceId, Sources, Span, Spanned};
+
+/// A topology has five levels at most; deeper text is a mistake or an attack.
+pub const MAX_DEPTH: usize = 32;
+
+/// Largest file read, in bytes. Twenty thousand servers written out one by one take about 3 MB.
+pub const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Reads one loaded file. All mistakes of the file at once; on any mistake there is no tree.
+pub fn parse(sources: &Sources, id: SourceId) -> Result<Vec<Tree>, Vec<Diagnostic>> {
+    let file = sources.get(id);
+    if file.text.len() > MAX_BYTES {
+        return Err(vec![too_large(&file.name, file.text.len() as u64)]);
+    }
+    let (tokens, errors) = scan(id, &file.text);
+    // A lexical mistake makes the structure guesswork: then only what the scanner found is told.
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let mut p = Parser { source: id, text: &file.text, tokens: &tokens, at: 0, errors: Vec::new() };
+    let trees = p.document();
+    if p.errors.is_empty() { Ok(trees) } else { Err(p.errors) }
+}
+
+pub(super) fn too_large(name: &str, bytes: u64) -> Diagnostic {
+    Diagnostic::error("E0008", format!("`{name}` has {bytes} bytes; at most {MAX_BYTES} are read"))
+        .help("split the file with `include`, or write repeated nodes as ranges: server \"mbx-[01:62]\"")
+}
+
+struct Parser<'a> {
+    source: SourceId,
+    text: &'a str,
+    tokens: &'a [Token],
+    at: usize,
+    errors: Vec<Diagnostic>,
+}
+
+/// A node whose `{` is open.
+struct Level {
+    node: Tree,
+    open: usize,
+    /// The whole node, or its children only, stand behind `/-`.
+    skip_node: bool,
+    skip_children: bool,
+    siblings: Vec<Tree>,
+}
+
+impl<'a> Parser<'a> {
+    fn span(&self, start: usize, end: usize) -> Span {
+        Span { source: self.source, offset: start, len: end.saturating_sub(start) }
+    }
+
+    fn peek(&self) -> Option<Token> {
+        self.tokens.get(self.at).copied()
+    }
+
+    fn slice(&self, t: Token) -> &'a str {
+        &self.text[t.start..t.end]
+    }
+
+    fn error(&mut self, d: Diagnostic) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(d);
+        }
+    }
+
+    /// Skips blanks inside a node; true when there were any.
+    fn space(&mut self) -> bool {
+        let from = self.at;
+        while self.peek().is_some_and(|t| matches!(t.tok, Tok::Space | Tok::BlockComment)) {
+            self.at += 1;
+        }
+        self.at > from
+    }
+
+    /// Skips everything that may stand between nodes, and behind a `/-`.
+    fn lines(&mut self) {
+        while self
+            .peek()
+            .is_some_and(|t| matches!(t.tok, Tok::Space | Tok::BlockComment | Tok::LineComment | Tok::Newline))
+        {
+            self.at += 1;
+        }
+    }
+
+    /// All nodes of the file; the stack of open nodes is a vector, so depth costs no call stack.
+    fn document(&mut self) -> Vec<Tree> {
+        let mut nodes: Vec<Tree> = Vec::new();
+        let mut stack: Vec<Level> = Vec::new();
+        loop {
+            self.lines();
+            let Some(t) = self.peek() else { break };
+            match t.tok {
+                Tok::Semicolon => self.at += 1,
+                Tok::Close => {
+                    self.at += 1;
+                    match stack.pop() {
+                        Some(mut level) => {
+                            std::mem::swap(&mut nodes, &mut level.siblings);
+                            if !level.skip_children {
+                                level.node.children = level.siblings;
+                            }
+                            level.node.span.len = t.end - level.node.span.offset;
+                            self.end_of_node(true);
+                            if !level.skip_node {
+                                nodes.push(level.node);
+                            }
+                        }
+                        None => self.error(
+                            Diagnostic::error("E0006", "this `}` closes nothing")
+                                .label(self.span(t.start, t.end), "no `{` is open here")
+                                .help("remove it, or look for a `}` that stands too early above"),
+                        ),
+                    }
+                }
+                _ => {
+                    if let Some(level) = self.node() {
+                        if level.open == usize::MAX {
+                            if !level.skip_node {
+                                nodes.push(level.node);
+                            }
+                        } else if stack.len() >= MAX_DEPTH {
+                            self.error(
+                                Diagnostic::error("E0009", format!("nodes are nested deeper than {MAX_DEPTH} levels"))
+                                    .label(self.span(level.open, level.open + 1), "too deep")
+                                    .help("a topology needs at most five levels; look for a `}` that is missing above"),
+                            );
+                            return Vec::new();
+                        } else {
+                            stack.push(Level { siblings: std::mem::take(&mut nodes), ..level });
+                        }
+                    }
+                }
+            }
+            if self.errors.len() >= MAX_ERRORS {
+                return Vec::new();
+            }
+        }
+        if let Some(level) = stack.pop() {
+            let name = level.node.name.value.clone();
+            self.error(
+                Diagnostic::error("E0006", format!("the `{{` of `{name}` is never closed"))
+                    .label(self.span(level.open, level.open + 1), "opened here")
+                    .help("write the missing `}`"),
+            );
+            return Vec::new();
+        }
+        nodes
+    }
+
+    /// One node up to its terminator or its `{`; `open` is `usize::MAX` when it has no children.
+    fn node(&mut self) -> Option<Level> {
+        let mut skip_node = false;
+        while self.peek().is_some_and(|t| t.tok == Tok::Slashdash) {
+            skip_node = true;
+            self.at += 1;
+            self.lines();
+        }
+        let start = self.peek().map_or(self.text.len(), |t| t.start);
+        let annotation = self.annotation();
+        self.space();
+        let Some(t) = self.peek().filter(|t| t.is_string()) else {
+            self.bad_node();
+            return None;
+        };
+        self.at += 1;
+        let name = Spanned::new(self.string(t), self.span(t.start, t.end));
+        let mut node =
+            Tree { annotation, name, entries: Vec::new(), children: Vec::new(), span: self.span(start, t.end) };
+        let mut skip_children = false;
+        loop {
+            let spaced = self.space();
+            let Some(t) = self.peek() else { break };
+            match t.tok {
+                Tok::Slashdash => {
+                    self.at += 1;
+                    self.lines();
+                    if self.peek().is_some_and(|t| t.tok == Tok::Open) {
+                        skip_children = true;
+                        continue;
+                    }
+                    self.entry();
+                }
+                Tok::Open => {
+                    self.at += 1;
+                    return Some(Level { node, open: t.start, skip_node, skip_children, siblings: Vec::new() });
+                }
+                Tok::Newline | Tok::LineComment | Tok::Semicolon | Tok::Close => break,
+                _ => {
+                    if !spaced {
+                        self.error(
+                            Diagnostic::error("E0006", "a space is missing here")
+                                .label(self.span(t.start, t.end), "runs into what stands before it")
+                                .help(
+                                    "put a space between two values; a value that holds such a sign stands in quotes",
+                                ),
+                        );
+                    }
+                    let before = self.at;
+                    if let Some(e) = self.entry() {
+                        node.span.len = e.span.offset + e.span.len - node.span.offset;
+                        node.entries.push(e);
+                    }
+                    if self.at == before {
+                        self.at += 1;
+                    }
+                }
+            }
+        }
+        self.end_of_node(false);
+        Some(Level { node, open: usize::MAX, skip_node, skip_children: false, siblings: Vec::new() })
+    }
+
+    /// `open` and `/-{..}` before the real children need no case: KDL lets only `/-` children follow, see `document`.
+    fn end_of_node(&mut self, after_children: bool) {
+        self.space();
+        let Some(t) = self.peek() else { return };
+        match t.tok {
+            Tok::Semicolon | Tok::Newline => self.at += 1,
+            Tok::LineComment | Tok::Close => {}
+            _ if after_children && t.tok != Tok::Slashdash => {
+                self.error(
+                    Diagnostic::error("E0006", "a node ends with its `}`")
+                        .label(self.span(t.start, t.end), "needs a `;` or a line break before it")
+                        .help("values and properties stand before the `{`; the next node stands on a line of its own or behind `;`"),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn bad_node(&mut self) {
+        let Some(t) = self.peek() else {
+            let end = self.text.len();
+            let d = Diagnostic::error("E0006", "the file ends in the middle of a node")
+                .label(self.span(end, end), "a kind is missing")
+                .help("write the node that the `(..)` or `/-` before it belongs to");
+            return self.error(d);
+        };
+        let shown: String = self.slice(t).chars().take(40).collect();
+        let (message, help) = match t.tok {
+            Tok::Open => (
+                "children without a node".to_owned(),
+                "write the kind before `{`; a `;` or line break before `{` ends the node".to_owned(),
+            ),
+            Tok::Number | Tok::Keyword => (
+                format!("`{shown}` cannot be a kind"),
+                "a line starts with the kind of a node, as in: server mail-1".to_owned(),
+            ),
+            _ => (
+                format!("`{shown}` cannot start a node"),
+                "a line starts with the kind of a node, as in: server mail-1".to_owned(),
+            ),
+        };
+        self.error(Diagnostic::error("E0006", message).label(self.span(t.start, t.end), "here").help(help));
+        // Go on at the next line; a block that starts here is skipped as a whole.
+        let mut depth = 0usize;
+        while let Some(t) = self.peek() {
+            match t.tok {
+                Tok::Open => depth += 1,
+                Tok::Close if depth == 0 => return,
+                Tok::Close => depth -= 1,
+                Tok::Newline | Tok::Semicolon if depth == 0 => return,
+                _ => {}
+            }
+            self.at += 1;
+        }
+    }
+
+    fn annotation(&mut self) -> Option<Spanned<String>> {
+        let open = self.peek().filter(|t| t.tok == Tok::ParenOpen)?;
+        self.at += 1;
+        self.space();
+        let word = self.peek().filter(|t| t.is_string());
+        if let Some(w) = word {
+            self.at += 1;
+            let value = Spanned::new(self.string(w), self.span(w.start, w.end));
+            self.space();
+            if self.peek().is_some_and(|t| t.tok == Tok::ParenClose) {
+                self.at += 1;
+                return Some(value);
+            }
+        }
+        self.error(
+            Diagnostic::error("E0006", "this `(` needs one word and a `)`")
+                .label(self.span(open.start, open.end), "here")
+                .help("as in (patch)server or (secret)\"env:NAME\"; a value that holds brackets stands in quotes"),
+        );
+        None
+    }
+
+    fn entry(&mut self) -> Option<Entry> {
+        let first = self.peek()?;
+        if first.is_string() {
+            self.at += 1;
+            let after = self.at;
+            self.space();
+            if self.peek().is_some_and(|t| t.tok == Tok::Equals) {
+                self.at += 1;
+                self.space();
+                let name = Spanned::new(self.string(first), self.span(first.start, first.end));
+                return self.value(Some(name), first.start);
+            }
+            self.at = after;
+            let value = Spanned::new(self.scalar(first), self.span(first.start, first.end));
+            return Some(Entry { name: None, annotation: None, span: value.span, value });
+        }
+        self.value(None, first.start)
+    }
+
+    fn value(&mut self, name: Option<Spanned<String>>, start: usize) -> Option<Entry> {
+        let annotation = self.annotation();
+        self.space();
+        let Some(t) = self.peek().filter(|t| t.is_value()) else {
+            let (from, to) = self.peek().map_or((self.text.len(), self.text.len()), |t| (t.start, t.end));
+            let d = match &name {
+                Some(n) => Diagnostic::error("E0006", format!("`{}` has no value", n.value))
+                    .label(
+                        self.span(start, from.max(start + n.value.len() + 1).min(self.text.len())),
+                        "a value is missing",
+                    )
+                    .help(format!("write {}=VALUE without a break in between", n.value)),
+                None => Diagnostic::error("E0006", "a value is expected here")
+                    .label(self.span(from, to), "not a value")
+                    .help("a value that holds such a sign stands in quotes"),
+            };
+            if self.peek().is_some_and(|t| matches!(t.tok, Tok::Equals | Tok::ParenClose)) {
+                self.at += 1;
+            }
+            self.error(d);
+            return None;
+        };
+        self.at += 1;
+        let value = Spanned::new(self.scalar(t), self.span(t.start, t.end));
+        Some(Entry { name, annotation, value, span: self.span(start, t.end) })
+    }
+
+    /// Text of a string token.
+    fn string(&mut self, t: Token) -> String {
+        match self.scalar(t) {
+            Scalar::Text(s) | Scalar::Raw(s) => s,
+            _ => String::new(),
+        }
+    }
+
+    fn scalar(&mut self, t: Token) -> Scalar {
+        let text = self.slice(t);
+        match t.tok {
+            Tok::Word => Scalar::Text(text.to_owned()),
+            Tok::Keyword => match text {
+                "#true" => Scalar::Bool(true),
+                "#false" => Scalar::Bool(false),
+                "#inf" => Scalar::Float(f64::INFINITY),
+                "#-inf" => Scalar::Float(f64::NEG_INFINITY),
+                "#nan" => Scalar::Float(f64::NAN),
+                _ => Scalar::Null,
+            },
+            Tok::Number => match parse_int(text) {
+                Some(i) => Scalar::Int(i),
+                None => Scalar::Float(text.replace('_', "").parse().unwrap_or(f64::NAN)),
+            },
+            Tok::Quoted if !text.contains('\\') && !text.starts_with("\"\"\"") => {
+                Scalar::Text(text[1..text.len().max(2) - 1].to_owned())
+            }
+            Tok::Quoted => Scalar::Text(self.decoded(t)),
+            _ => Scalar::Raw(self.decoded(t)),
+        }
+    }
+
+    /// Escapes, raw and multi-line strings, decoded by the kdl crate. The scanner has found them well formed.
+    fn decoded(&mut self, t: Token) -> String {
+        let text = self.slice(t);
+        if text == "\"\"" || text == "\"\"\"\"\"\"" {
+            return String::new();
+        }
+        match text.parse::<KdlEntry>().as_ref().map(KdlEntry::value) {
+            Ok(KdlValue::String(s)) => s.clone(),
+            _ => {
+                let multi = text.trim_start_matches('#').starts_with("\"\"\"");
+                let help = if multi {
+                    "every line starts with the same blanks as the line of the closing \"\"\""
+                } else {
+                    "write `\\\\` for a backslash, or use a raw string: #\"..\"#"
+                };
+                let d = Diagnostic::error("E0002", "this text cannot be read")
+                    .label(self.span(t.start, t.end), "here")
+                    .help(help);
+                self.error(d);
+                String::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Vec<Tree>, Vec<Diagnostic>> {
+        let mut sources = Sources::default();
+        let id = sources.add("t.kdl", text);
+        parse(&sources, id)
+    }
+
+    fn codes(text: &str) -> Vec<&'static str> {
+        read(text).expect_err(text).iter().map(|d| d.code).collect()
+    }
+
+    #[test]
+    fn spans_are_true() {
+        let text = "(patch)server \"a b\" x = (secret)\"env:Ü\" /* c */ #true {\n  roles imap; /-off 1\n} // end\n";
+        let trees = read(text).expect("valid");
+        let t = &trees[0];
+        let at = |s: Span| &text[s.offset..s.offset + s.len];
+        assert_eq!(t.annotation.as_ref().map(|a| a.value.as_str()), Some("patch"));
+        assert_eq!(at(t.entries[0].span), "\"a b\"");
+        assert_eq!(at(t.entries[1].span), "x = (secret)\"env:Ü\"");
+        assert_eq!(at(t.entries[1].value.span), "\"env:Ü\"");
+        assert_eq!(t.entries[2].value.value, Scalar::Bool(true));
+        assert_eq!(t.children.len(), 1);
+        assert_eq!(at(t.children[0].span), "roles imap");
+    }
+
+    #[test]
+    fn mistakes_have_codes() {
+        assert_eq!(codes("sla x within=90s"), ["E0001"]);
+        assert_eq!(codes("a \"b"), ["E0002"]);
+        assert_eq!(codes("a b=hub-${1}"), ["E0003"]);
+        assert_eq!(codes("server mbx-[1:2]"), ["E0004"]);
+        assert_eq!(codes("a templates/x.hbs"), ["E0004"]);
+        assert_eq!(codes("a b=true"), ["E0005"]);
+        assert_eq!(codes("a {\n b"), ["E0006"]);
+        assert_eq!(codes("}"), ["E0006"]);
+        assert_eq!(codes("a { b; } c"), ["E0006"]);
+        assert_eq!(codes("a b="), ["E0006"]);
+        assert_eq!(codes("a \"b\"\"c\""), ["E0006"]);
+        assert_eq!(codes("a b\u{202e}c"), ["E0006"]);
+        assert_eq!(codes(&"a {".repeat(100_000)), ["E0009"]);
+    }
+
+    #[test]
+    fn hostile_shapes_end() {
+        for text in [
+            "}".repeat(100_000),
+            "/-".repeat(100_000),
+            format!("/*{}", "*".repeat(100_000)),
+            "/*".repeat(50_000),
+            "(".repeat(50_000),
+            "a=".repeat(50_000),
+        ] {
+            let _ = read(&text);
+        }
+        assert!(read(&format!("/*{}*/ a", "* / ".repeat(100_000))).is_ok());
+        assert_eq!(codes(&"a\n".repeat(MAX_BYTES)), ["E0008"]);
+    }
+
+    /// The crate's own reading of a document, as our trees without spans.
+    fn by_crate(doc: &kdl::KdlDocument) -> String {
+        let mut out = String::new();
+        for n in doc.nodes() {
+            out += &format!("({:?}){:?}", n.ty().map(|t| t.value()), n.name().value());
+            for e in n.entries() {
+                let v = match e.value() {
+                    KdlValue::String(s) => format!("{s:?}"),
+                    KdlValue::Integer(i) => format!("{i}"),
+                    KdlValue::Float(f) => format!("f{f}"),
+                    KdlValue::Bool(b) => format!("{b}"),
+                    KdlValue::Null => "null".into(),
+                };
+                out += &format!(" {:?}=({:?}){v}", e.name().map(|n| n.value()), e.ty().map(|t| t.value()));
+            }
+            out += &format!("{{{}}}", n.children().map(by_crate).unwrap_or_default());
+        }
+        out
+    }
+
+    fn ours(trees: &[Tree]) -> String {
+        let mut out = String::new();
+        for n in trees {
+            out += &format!("({:?}){:?}", n.annotation.as_ref().map(|t| &t.value), n.name.value);
+            for e in &n.entries {
+                let v = match &e.value.value {
+                    Scalar::Text(s) | Scalar::Raw(s) => format!("{s:?}"),
+                    Scalar::Int(i) => format!("{i}"),
+                    Scalar::Float(f) => format!("f{f}"),
+                    Scalar::Bool(b) => format!("{b}"),
+                    Scalar::Null => "null".into(),
+                };
+                out += &format!(
+                    " {:?}=({:?}){v}",
+                    e.name.as_ref().map(|n| &n.value),
+                    e.annotation.as_ref().map(|a| &a.value)
+                );
+            }
+            out += &format!("{{{}}}", ours(&n.children));
+        }
+        out
+    }
+
+    proptest! {
+        /// Whatever we accept, the kdl crate accepts and reads the same way.
+        #[test]
+        fn agrees_with_the_crate(parts in prop::collection::vec(
+            prop::sample::select(vec!["a", "b-1", " ", " ", " ", "\n", " b;", "{", "}", "=", "(t)", "\"x y\"", "\"\\n\\u{41}\"", "#\"r\"#", "12", "-1.5e3",
+                "0x1f", "#true", "#null", "// c\n", "/* c */", "/-", "\\\n", "\"\"\"\n  l\n  m\n  \"\"\"", "$x", ".", "+"]), 0..24)) {
+            let text: String = parts.concat();
+            if let Ok(trees) = read(&text) {
+                let doc = kdl::KdlDocument::parse_v2(&text);
+                prop_assert!(doc.is_ok(), "{:?}", text);
+                if let Ok(doc) = doc {
+                    prop_assert_eq!(ours(&trees), by_crate(&doc), "{}", text);
+                }
+            }
+        }
+
+        #[test]
+        fn never_panics(text in "(a|\\{|\\}|\"|#|\\\\|/|\\*|-|=|\\(|\\)|;|\n| |[0-9]|\\[|\\$|é|\u{202e}){0,40}") {
+            let _ = read(&text);
+        }
+    }
+}
