@@ -33,6 +33,9 @@ pub struct Owned {
     pub attrs: Attrs,
     /// Services to tell when it goes.
     pub notifies: Vec<Notify>,
+    /// It was protected when it was last applied: leaving the topology does not unprotect it.
+    #[serde(default)]
+    pub protect: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, Default)]

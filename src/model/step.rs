@@ -76,6 +76,9 @@ pub struct Step {
     /// Steps that must be done first.
     pub after: Vec<StepId>,
     pub notifies: Vec<Notify>,
+    /// Goes into the host's ledger with the step (`Owned::protect`).
+    #[serde(default)]
+    pub protect: bool,
     pub undo: Undo,
     /// Could cut us off from the host: the dead man's switch is armed first.
     pub risky: bool,
