@@ -1,1 +1,61 @@
-//! TBD
+//! From what is wanted and what was found to the steps between them. Pure: no clock, no socket, no disk.
+//!
+//! ```text
+//! Site ──Index──▶ Constraints (who waits for whom) ──Scope──▶ Findings (what differs) ──▶ signals (reloads)
+//!                       └───────────────────────────▶ order ──▶ steps ──▶ Plan
+//! ```
+
+mod constraints;
+mod diff;
+mod digests;
+mod error;
+mod findings;
+mod graph;
+mod index;
+mod input;
+mod order;
+mod reduce;
+mod risk;
+mod scope;
+mod services;
+mod steps;
+
+use crate::model::plan::{PLAN_VERSION, Plan};
+
+pub use error::{CycleMember, PlanError};
+pub use input::{PhaseSlice, PlanInput, PlanOptions};
+pub use scope::hosts_to_ask;
+
+use constraints::Constraints;
+use findings::Findings;
+use index::Index;
+use scope::Scope;
+
+/// The plan. Steps stand in a stable order; hosts that could not be asked are named and block it.
+pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {
+    let index = Index::new(input.site)?;
+    let constraints = Constraints::new(&index)?;
+    let scope = Scope::new(&index, &constraints, input.options)?;
+    let findings = Findings::new(input, &index, &scope)?;
+    let destroy = input.options.destroy;
+    let signals = services::signals(&index, &constraints, &scope, &findings, destroy);
+    let ordered = order::order(&index, constraints, &findings, &signals, destroy)?;
+    let steps = steps::steps(input.site, &index, &findings, &signals, ordered);
+    Ok(Plan {
+        version: PLAN_VERSION,
+        organization: input.site.organization.clone(),
+        environment: input.site.environment.clone(),
+        phase: input.options.phase.as_ref().map(|p| p.name.clone()),
+        targets: input.options.targets.clone(),
+        intent: digests::intent(input, &index, &scope),
+        observation: digests::observation(&index, &findings.answers),
+        key_id: input.key_id.to_owned(),
+        anchor: input.site.anchor.clone(),
+        hosts: input.site.hosts.clone(),
+        bodies: steps::bodies(input.site, &steps),
+        steps,
+        examined: findings.examined,
+        failed: findings.failed,
+        notes: findings.notes,
+    })
+}

@@ -1,0 +1,237 @@
+//! What each resource in scope needs, and which hosts could not be asked.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+
+use crate::model::address::{Address, Kind};
+use crate::model::host::{HostError, HostErrorKind};
+use crate::model::observed::{Observation, Owned, Record};
+use crate::model::plan::PlanNote;
+use crate::model::step::Action;
+
+use super::diff::{self, Change};
+use super::error::PlanError;
+use super::graph::Node;
+use super::index::{HostId, Index, folders, path_of};
+use super::input::PlanInput;
+use super::scope::Scope;
+
+/// A resource with a step to do.
+pub struct Changed<'a> {
+    pub change: Change,
+    pub record: &'a Record,
+}
+
+/// Something that we own and that the site no longer names.
+pub struct Left<'a> {
+    pub host: HostId,
+    pub address: Address,
+    pub owned: &'a Owned,
+    pub record: &'a Record,
+}
+
+#[derive(Default)]
+pub struct Findings<'a> {
+    /// By node.
+    pub changed: BTreeMap<Node, Changed<'a>>,
+    /// By host, then by address.
+    pub left: Vec<Left<'a>>,
+    /// Answer of each host in scope, by host id.
+    pub answers: Vec<Option<&'a Observation>>,
+    pub failed: Vec<HostError>,
+    pub notes: Vec<PlanNote>,
+    /// Resources looked at.
+    pub examined: usize,
+}
+
+type Ledger<'a> = HashMap<(Kind, &'a str), &'a Owned>;
+
+impl<'a> Findings<'a> {
+    pub fn new(input: &PlanInput<'a>, index: &Index<'a>, scope: &Scope) -> Result<Self, PlanError> {
+        let mut out = Self::default();
+        let asked = scope.hosts(index, input.site);
+        for (id, host) in index.hosts.iter().enumerate() {
+            let answer = if asked[id] { out.answer(input, index, scope, id as HostId) } else { None };
+            out.answers.push(answer);
+            let Some(answer) = answer else { continue };
+            let ledger: Ledger = answer.owned.iter().map(|o| ((o.kind, o.key.as_str()), o)).collect();
+            if input.options.destroy {
+                out.destroyed(index, scope, id as HostId, answer, &ledger);
+            } else {
+                out.wanted(index, scope, id as HostId, answer, &ledger)?;
+            }
+            out.left_behind(index, scope, id as HostId, answer);
+            if let Some(apply) = &answer.armed {
+                out.note(None, format!("the dead man's switch of apply {apply} is armed on {host}"), false);
+            }
+        }
+        Ok(out)
+    }
+
+    fn note(&mut self, address: Option<Address>, text: String, blocks: bool) {
+        self.notes.push(PlanNote { address, text, blocks });
+    }
+
+    /// The host's answer, when it is there and whole.
+    fn answer(
+        &mut self,
+        input: &PlanInput<'a>,
+        index: &Index<'a>,
+        scope: &Scope,
+        host: HostId,
+    ) -> Option<&'a Observation> {
+        let name = index.hosts[host as usize];
+        let fail = |kind, message: String, help: &str| HostError {
+            host: name.clone(),
+            kind,
+            message,
+            help: Some(help.to_owned()),
+        };
+        if let Some(error) = input.observed.failed.iter().find(|e| e.host == *name) {
+            self.failed.push(error.clone());
+            return None;
+        }
+        if !input.site.hosts.contains_key(name) {
+            let message = "the topology does not say how to reach it".to_owned();
+            self.failed.push(fail(HostErrorKind::Unreachable, message, "give the server an address"));
+            return None;
+        }
+        let Some(answer) = input.observed.hosts.get(name) else {
+            self.failed.push(fail(HostErrorKind::Unreachable, "was not asked".to_owned(), "plan again"));
+            return None;
+        };
+        let mut local = String::new();
+        let wanted = index.of_host(host).filter(|n| scope.holds(*n as Node)).map(|n| {
+            let a = &index.resources[n].address;
+            (a.kind, a.key.as_str())
+        });
+        let mut missing =
+            wanted.chain(answer.owned.iter().map(|o| (o.kind, o.key.as_str()))).filter_map(|(kind, key)| {
+                local.clear();
+                let _ = write!(local, "{kind}:{key}");
+                (!answer.records.contains_key(&local)).then(|| local.clone())
+            });
+        if let Some(first) = missing.next() {
+            // Silence is not absence.
+            let message = format!("its answer says nothing of {first} ({} more)", missing.count());
+            self.failed.push(fail(HostErrorKind::Protocol, message, "plan again; if it stays, report it"));
+            return None;
+        }
+        Some(answer)
+    }
+
+    /// Compares what is wanted with what is there.
+    fn wanted(
+        &mut self,
+        index: &Index<'a>,
+        scope: &Scope,
+        host: HostId,
+        answer: &'a Observation,
+        ledger: &Ledger<'a>,
+    ) -> Result<(), PlanError> {
+        let mut local = String::new();
+        for node in index.of_host(host).filter(|n| scope.holds(*n as Node)) {
+            let r = index.resources[node];
+            local.clear();
+            let _ = write!(local, "{}:{}", r.address.kind, r.address.key);
+            let Some(record) = answer.records.get(&local) else { continue };
+            self.examined += 1;
+            let owned = ledger.get(&(r.address.kind, r.address.key.as_str())).copied();
+            let Some(change) = diff::compare(r, record, owned)? else { continue };
+            if change.action == Action::Replace && (r.protect || owned.is_some_and(|o| o.protect)) {
+                let text = format!("is protected, and {}: a replacement would delete it", change.reason);
+                self.note(Some(r.address.clone()), text, true);
+                continue;
+            }
+            if record.present && owned.is_none() && path_of(r.address.kind, &r.address.key, Some("")).is_some() {
+                let text =
+                    "was not written by cutover: it is taken over, and what stood there is kept for undo".to_owned();
+                self.note(Some(r.address.clone()), text, false);
+            }
+            self.changed.insert(node as Node, Changed { change, record });
+        }
+        Ok(())
+    }
+
+    /// Everything that we own of what the site names.
+    fn destroyed(
+        &mut self,
+        index: &Index<'a>,
+        scope: &Scope,
+        host: HostId,
+        answer: &'a Observation,
+        ledger: &Ledger<'a>,
+    ) {
+        for node in index.of_host(host).filter(|n| scope.holds(*n as Node)) {
+            let r = index.resources[node];
+            self.examined += 1;
+            let Some(owned) = ledger.get(&(r.address.kind, r.address.key.as_str())) else { continue };
+            let Some(record) = answer.records.get(&r.address.local()) else { continue };
+            if r.protect || owned.protect {
+                self.note(Some(r.address.clone()), "is protected: take `protect` away first".to_owned(), true);
+                continue;
+            }
+            let change = Change {
+                action: Action::Delete,
+                fields: diff::vanishing(&r.address, record),
+                reason: if record.present { "destroy" } else { "already gone; cutover forgets it" }.to_owned(),
+            };
+            self.changed.insert(node as Node, Changed { change, record });
+        }
+    }
+
+    /// What the ledger holds and the site does not name any more.
+    fn left_behind(&mut self, index: &Index<'a>, scope: &Scope, host: HostId, answer: &'a Observation) {
+        let start = self.left.len();
+        let name = index.hosts[host as usize];
+        let mut paths: Option<(BTreeSet<String>, BTreeSet<String>)> = None;
+        for owned in &answer.owned {
+            if index.named(host, owned.kind, &owned.key).is_some() {
+                continue;
+            }
+            let address = Address::new(name, owned.kind, owned.key.clone());
+            if !scope.holds_left(&address, &owned.owner) {
+                continue;
+            }
+            let Some(record) = answer.records.get(&address.local()) else { continue };
+            self.examined += 1;
+            if owned.protect && record.present {
+                let text = "is protected, and the topology no longer names it: name it again, or apply once without \
+                            `protect`";
+                self.note(Some(address), text.to_owned(), true);
+                continue;
+            }
+            let path = path_of(owned.kind, &owned.key, owned.attrs.get("path").and_then(|a| a.as_text()));
+            if record.present
+                && let Some(path) = path
+            {
+                let (wanted, parents) = paths.get_or_insert_with(|| desired_paths(index, host));
+                if owned.kind != Kind::Line && wanted.contains(&path) {
+                    let text = format!("stays: {path} is wanted in another form");
+                    self.note(Some(address), text, false);
+                    continue;
+                }
+                if owned.kind == Kind::Directory && parents.contains(&path) {
+                    self.note(Some(address), "stays: something wanted stands in it".to_owned(), false);
+                    continue;
+                }
+            }
+            self.left.push(Left { host, address, owned, record });
+        }
+        self.left[start..].sort_by(|a, b| a.address.cmp(&b.address));
+    }
+}
+
+/// Paths that the site wants on a host, and the folders that they stand in.
+fn desired_paths(index: &Index, host: HostId) -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut paths = BTreeSet::new();
+    let mut parents = BTreeSet::new();
+    for node in index.of_host(host) {
+        let r = index.resources[node];
+        let text = r.attrs.get("path").and_then(|a| a.as_text());
+        let Some(path) = path_of(r.address.kind, &r.address.key, text) else { continue };
+        parents.extend(folders(&path).map(str::to_owned));
+        paths.insert(path);
+    }
+    (paths, parents)
+}

@@ -1,0 +1,36 @@
+//! What a plan is made from.
+
+use std::collections::BTreeSet;
+
+use crate::model::observed::Observed;
+use crate::model::site::Site;
+
+/// Everything that a plan depends on. The same input gives the same plan, byte for byte.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanInput<'a> {
+    /// Sealed: each content knows the digest that the host must show.
+    pub site: &'a Site,
+    pub observed: &'a Observed,
+    pub options: &'a PlanOptions,
+    /// First digits of the hash of the state key that masks digests of secrets.
+    pub key_id: &'a str,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// `--target` words: an address, a role (`server.mail-1/imap`), a host (`mail-1`, `server.mail-1`), an owner
+    /// (`server:mail-1`), `kind:key`, or any of these with `*`. What a target waits for comes with it.
+    pub targets: Vec<String>,
+    /// `--phase`: only what these owners asked for.
+    pub phase: Option<PhaseSlice>,
+    /// Take away everything that we own, in the reverse order.
+    pub destroy: bool,
+}
+
+/// The part of the topology that a phase covers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PhaseSlice {
+    pub name: String,
+    /// Owners (`kind:name` of topology nodes) whose resources belong to it.
+    pub owners: BTreeSet<String>,
+}

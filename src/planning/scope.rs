@@ -1,0 +1,231 @@
+//! Which resources a plan is about: all, those of `--target` with what they wait for, those of a phase.
+
+use std::collections::BTreeSet;
+
+use crate::model::address::{Address, HostName, Kind};
+use crate::model::resource::Resource;
+use crate::model::site::Site;
+
+use super::constraints::Constraints;
+use super::error::PlanError;
+use super::graph::Node;
+use super::index::Index;
+use super::input::PlanOptions;
+
+/// One `--target` word, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Address(Address),
+    /// A role of a host, `server.mail-1/imap`.
+    Group(String),
+    Host(String),
+    /// `kind:name` of a topology node, or `kind:key` of a resource on any host.
+    Local(String),
+    Pattern(String),
+}
+
+impl Target {
+    fn of(word: &str) -> Self {
+        if word.contains('*') {
+            return Target::Pattern(word.to_owned());
+        }
+        if let Ok(address) = word.parse() {
+            return Target::Address(address);
+        }
+        match word.strip_prefix("server.") {
+            Some(rest) if rest.contains('/') => Target::Group(word.to_owned()),
+            Some(host) => Target::Host(host.to_owned()),
+            None if word.contains(':') => Target::Local(word.to_owned()),
+            None => Target::Host(word.to_owned()),
+        }
+    }
+
+    fn fits(&self, address: &Address, group: Option<&str>, owner: &str) -> bool {
+        match self {
+            Target::Address(a) => a == address,
+            Target::Group(g) => group == Some(g),
+            Target::Host(h) => address.host.0 == *h,
+            Target::Local(l) => {
+                owner == l || l.split_once(':').is_some_and(|(k, key)| address.kind.as_str() == k && address.key == key)
+            }
+            Target::Pattern(p) => {
+                wildcard(p, &address.to_string())
+                    || wildcard(p, owner)
+                    || wildcard(p, &address.host.0)
+                    || group.is_some_and(|g| wildcard(p, g))
+            }
+        }
+    }
+}
+
+/// The resources of a plan.
+pub struct Scope {
+    targets: Vec<Target>,
+    phase: Option<BTreeSet<String>>,
+    /// By node; `None`: all.
+    nodes: Option<Vec<bool>>,
+}
+
+impl Scope {
+    pub fn new(index: &Index, constraints: &Constraints, options: &PlanOptions) -> Result<Self, PlanError> {
+        let targets: Vec<Target> = options.targets.iter().map(|w| Target::of(w)).collect();
+        let phase = options.phase.as_ref().map(|p| p.owners.clone());
+        let mut scope = Self { targets, phase, nodes: None };
+        if scope.targets.is_empty() && scope.phase.is_none() {
+            return Ok(scope);
+        }
+        let mut chosen = vec![scope.targets.is_empty(); index.resources.len()];
+        for (target, word) in scope.targets.iter().zip(&options.targets) {
+            let mut hit = false;
+            for (i, r) in index.resources.iter().enumerate() {
+                if target.fits(&r.address, Some(&r.group), &r.owner) {
+                    chosen[i] = true;
+                    hit = true;
+                }
+            }
+            // What left the topology may still be named: the ledgers of the hosts decide later.
+            if !hit && !matches!(target, Target::Address(a) if index.host_id(&a.host).is_some()) {
+                return Err(PlanError::UnknownTarget { word: word.clone(), near: nearest(index, word) });
+            }
+        }
+        if !scope.targets.is_empty() {
+            spread(&mut chosen, constraints, options.destroy);
+        }
+        if let Some(owners) = &scope.phase {
+            for (i, r) in index.resources.iter().enumerate() {
+                chosen[i] &= owners.contains(&r.owner);
+            }
+        }
+        scope.nodes = Some(chosen);
+        Ok(scope)
+    }
+
+    pub fn whole(&self) -> bool {
+        self.nodes.is_none()
+    }
+
+    pub fn holds(&self, node: Node) -> bool {
+        self.nodes.as_ref().is_none_or(|n| n.get(node as usize).copied().unwrap_or(false))
+    }
+
+    /// Whether something that the site no longer names is meant.
+    pub fn holds_left(&self, address: &Address, owner: &str) -> bool {
+        (self.targets.is_empty() || self.targets.iter().any(|t| t.fits(address, None, owner)))
+            && self.phase.as_ref().is_none_or(|p| p.contains(owner))
+    }
+
+    /// Hosts that the plan is about.
+    pub fn hosts(&self, index: &Index, site: &Site) -> Vec<bool> {
+        let Some(nodes) = &self.nodes else {
+            return index.hosts.iter().map(|_| true).collect();
+        };
+        let mut hosts: Vec<bool> = index
+            .hosts
+            .iter()
+            .map(|h| {
+                self.targets.iter().any(|t| match t {
+                    Target::Address(a) => a.host == **h,
+                    Target::Host(name) => h.0 == *name,
+                    Target::Group(_) | Target::Local(_) | Target::Pattern(_) => false,
+                }) && site.hosts.contains_key(*h)
+            })
+            .collect();
+        for (node, chosen) in nodes.iter().enumerate() {
+            if *chosen {
+                hosts[index.host_of[node] as usize] = true;
+            }
+        }
+        hosts
+    }
+}
+
+/// Adds what the chosen ones wait for (for a destroy: what waits for them).
+fn spread(chosen: &mut [bool], constraints: &Constraints, destroy: bool) {
+    let mut seen = vec![false; constraints.graph.len()];
+    let mut stack: Vec<Node> = (0..chosen.len() as Node).filter(|n| chosen[*n as usize]).collect();
+    while let Some(node) = stack.pop() {
+        if std::mem::replace(&mut seen[node as usize], true) {
+            continue;
+        }
+        if let Some(c) = chosen.get_mut(node as usize) {
+            *c = true;
+        }
+        if destroy {
+            stack.extend(constraints.graph.behind(node));
+        } else {
+            stack.extend(constraints.graph.before(node));
+        }
+    }
+}
+
+/// The hosts that have to be asked before this plan can be made, by name: all, or those of the targets and the phase.
+pub fn hosts_to_ask(site: &Site, options: &PlanOptions) -> Result<BTreeSet<HostName>, PlanError> {
+    let index = Index::new(site)?;
+    let constraints = Constraints::new(&index)?;
+    let hosts = Scope::new(&index, &constraints, options)?.hosts(&index, site);
+    Ok(index.hosts.iter().zip(hosts).filter(|(_, asked)| *asked).map(|(h, _)| (*h).clone()).collect())
+}
+
+fn nearest(index: &Index, word: &str) -> Option<String> {
+    let bare = word.strip_prefix("server.").unwrap_or(word);
+    let hosts = index.hosts.iter().map(|h| h.0.clone());
+    let groups = index.resources.iter().map(|r| r.group.clone());
+    let owners = index.resources.iter().map(|r| r.owner.clone());
+    // Addresses of a large site cost too much to weigh for a message; those of the kind that was meant are enough.
+    let kind = word.rsplit_once('/').map_or(word, |(_, l)| l).split_once(':').and_then(|(k, _)| k.parse::<Kind>().ok());
+    let addresses = index.resources.iter().filter(|r| Some(r.address.kind) == kind).take(5_000).map(address);
+    let candidates: BTreeSet<String> = hosts.chain(groups).chain(owners).chain(addresses).collect();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&c, word).min(strsim::damerau_levenshtein(&c, bare)), c))
+        .min()
+        .filter(|(distance, c)| *distance <= 2 + c.len() / 8)
+        .map(|(_, c)| c)
+}
+
+fn address(r: &&Resource) -> String {
+    r.address.to_string()
+}
+
+/// `*` stands for any run of characters.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(first) = parts.next() else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.len() >= last.len() && rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards() {
+        for (pattern, text, fits) in [
+            ("mail-*", "mail-1", true),
+            ("*/file:/etc/*", "server.a/file:/etc/x", true),
+            ("*a*b", "xaxbxb", true),
+            ("a*a", "a", false),
+            ("mail-*", "gate-1", false),
+        ] {
+            assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn words_are_understood() {
+        assert_eq!(Target::of("mail-1"), Target::Host("mail-1".into()));
+        assert_eq!(Target::of("server.mail-1"), Target::Host("mail-1".into()));
+        assert_eq!(Target::of("server.mail-1/imap"), Target::Group("server.mail-1/imap".into()));
+        assert_eq!(Target::of("server:mail-1"), Target::Local("server:mail-1".into()));
+        assert!(matches!(Target::of("server.a/file:/etc/x"), Target::Address(_)));
+    }
+}
