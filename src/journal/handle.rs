@@ -122,7 +122,7 @@ impl Journal {
     /// Begins an apply: header and whole plan, durable when this returns.
     pub async fn begin(&self, header: Header, plan: &Plan) -> Result<(), JournalError> {
         let plan = plan_text(plan)?;
-        self.durable(Write::Begin { header, plan }).await
+        self.durable(Write::Begin { header: Box::new(header), plan }).await
     }
 
     /// Appends records; durable when this returns.

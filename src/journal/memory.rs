@@ -181,7 +181,7 @@ impl Store for MemoryStore {
         let frames: Vec<Frame> = batch
             .into_iter()
             .flat_map(|w| match w {
-                Write::Begin { header, plan } => vec![Frame::Begin { header, plan }],
+                Write::Begin { header, plan } => vec![Frame::Begin { header: *header, plan }],
                 Write::Append { apply, entries } => {
                     entries.into_iter().map(|entry| Frame::Entry { apply: apply.clone(), entry }).collect()
                 }

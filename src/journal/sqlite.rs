@@ -219,16 +219,13 @@ impl Store for SqliteStore {
     }
 
     fn load(&mut self, apply: &str) -> Result<Option<Saved>, JournalError> {
-        let row = self
-            .db
-            .query_row("SELECT id, version, header, plan, sum FROM apply WHERE name = ?1", [apply], |r| {
-                Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
-            })
-            .optional()
-            .map_err(read)?;
-        let Some((id, version, header, plan, sum)): Option<(i64, u32, Vec<u8>, String, Vec<u8>)> = row else {
-            return Ok(None);
-        };
+        let mut statement =
+            self.db.prepare_cached("SELECT id, version, header, plan, sum FROM apply WHERE name = ?1").map_err(read)?;
+        let mut rows = statement.query([apply]).map_err(read)?;
+        let Some(row) = rows.next().map_err(read)? else { return Ok(None) };
+        let (id, version): (i64, u32) = (row.get(0).map_err(read)?, row.get(1).map_err(read)?);
+        let (header, plan): (Vec<u8>, String) = (row.get(2).map_err(read)?, row.get(3).map_err(read)?);
+        let sum: Vec<u8> = row.get(4).map_err(read)?;
         if header_sum(apply, version, &header, &plan) != sum.as_slice() {
             return Err(JournalError::Damaged(format!("the checksum of {} does not fit", apply_place(apply))));
         }
