@@ -14,7 +14,7 @@ use crate::model::plan::Plan;
 pub enum Write {
     /// Header and the plan's text, see [`plan_text`].
     Begin {
-        header: Header,
+        header: Box<Header>,
         plan: String,
     },
     Append {
