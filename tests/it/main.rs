@@ -2,3 +2,5 @@
 
 mod cli;
 mod floors;
+mod lab_hosts;
+mod support;

@@ -1,0 +1,50 @@
+//! The lab makes hosts that are what a topology's hosts are: systemd, sshd, addresses, names, packages.
+
+use std::process::Command;
+
+use cutover::lab::{self, HostState, Progress};
+
+use crate::support::lab::Lab;
+
+#[test]
+fn hosts_boot_and_reach_each_other_by_name_and_address() {
+    let Some(lab) = Lab::new("names").host("a").host("b").up() else { return };
+    assert_eq!(lab.sh("a", "ps -p 1 -o comm="), "systemd");
+    let logged_in = lab.ssh("a", "hostname");
+    assert_eq!(String::from_utf8_lossy(&logged_in.stdout), "a\n", "{logged_in:?}");
+    for there in ["b".to_owned(), lab.ip("b").to_string(), lab.ip6("b").expect("this machine has IPv6").to_string()] {
+        lab.sh("a", &format!("ping -c 1 -W 5 {there}"));
+        lab.sh("a", &format!("timeout 5 bash -c 'exec 3<>/dev/tcp/{there}/22; head -1 <&3 | grep -q ^SSH-'"));
+    }
+    let keys: Vec<&str> = lab.record.hosts.iter().map(|h| h.host_key.as_str()).collect();
+    assert_ne!(keys[0], keys[1], "each host has a key of its own");
+}
+
+#[test]
+fn a_host_can_install_packages() {
+    let Some(lab) = Lab::new("apt").host("a").up() else { return };
+    lab.sh("a", "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y knot >/dev/null 2>&1");
+    lab.sh("a", "systemctl is-active knot || { systemctl start knot && systemctl is-active knot; }");
+}
+
+#[test]
+fn up_twice_changes_nothing_and_down_leaves_nothing() {
+    let Some(lab) = Lab::new("twice").host("a").host_with_disk("b", "/srv/mail", 16 << 20).up() else { return };
+    lab.sh("a", "echo kept > /etc/kept; cat /proc/sys/kernel/random/boot_id >/dev/null; systemctl show -p UserspaceTimestamp > /root/boot");
+    let status = lab::status(lab.name(), lab.dir()).unwrap();
+    assert!(status.hosts.iter().all(|h| h.state == HostState::Running && h.answers), "{status:?}");
+    assert!(!lab.try_sh("b", "dd if=/dev/zero of=/srv/mail/x bs=1M count=20").status.success(), "the disk has a size");
+
+    let (name, dir) = (lab.name().to_owned(), lab.dir().to_owned());
+    drop(lab);
+    assert!(lab::status(&name, &dir).is_err());
+    let podman = |args: &[&str]| {
+        String::from_utf8_lossy(&Command::new("podman").args(args).output().unwrap().stdout).into_owned()
+    };
+    assert_eq!(podman(&["ps", "-aq", "--filter", &format!("label=cutover.lab={name}")]), "");
+    assert_eq!(podman(&["network", "ls", "-q", "--filter", &format!("label=cutover.lab={name}")]), "");
+    assert!(!std::fs::read_to_string("/proc/self/mounts").unwrap().contains(&name), "no mount is left");
+    assert!(!dir.exists());
+    // A second time there is nothing to do, and nothing is wrong.
+    lab::down(&name, &dir, Progress::silent()).unwrap();
+}

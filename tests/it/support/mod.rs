@@ -1,0 +1,5 @@
+//! What flow tests stand on.
+#![allow(clippy::print_stderr)] // a test says why it does not run
+#![allow(dead_code)] // each flow uses its own part of it
+
+pub mod lab;
