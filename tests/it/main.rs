@@ -4,3 +4,5 @@ mod cli;
 mod floors;
 mod lab_hosts;
 mod support;
+mod planning;
+mod planning_world;

@@ -1,0 +1,18 @@
+//! A plan for programs. The schema is `schemas/plan.schema.json`, generated from the types.
+
+use crate::model::plan::Plan;
+
+/// The plan as pretty JSON, keys in a fixed order, with a line end.
+pub fn plan_json(plan: &Plan) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(plan)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The JSON Schema of [`plan_json`] and of saved plans.
+pub fn plan_schema() -> serde_json::Result<String> {
+    let schema = schemars::schema_for!(Plan);
+    let mut text = serde_json::to_string_pretty(&schema)?;
+    text.push('\n');
+    Ok(text)
+}
