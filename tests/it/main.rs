@@ -3,6 +3,6 @@
 mod cli;
 mod floors;
 mod lab_hosts;
-mod support;
 mod planning;
 mod planning_world;
+mod support;
