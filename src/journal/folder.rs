@@ -12,8 +12,12 @@ pub struct StateDir {
 impl StateDir {
     /// `root` is the folder of the topology; nothing is made yet.
     pub fn new(root: &Path, organization: &str, environment: Option<&str>) -> Self {
-        let path = root.join(".cutover").join(safe(organization)).join(environment.map_or("default".into(), safe));
-        Self { path }
+        Self::below(&root.join(".cutover"), organization, environment)
+    }
+
+    /// Below another state folder than `.cutover` beside the topology.
+    pub fn below(base: &Path, organization: &str, environment: Option<&str>) -> Self {
+        Self { path: base.join(safe(organization)).join(environment.map_or("default".into(), safe)) }
     }
 
     /// Makes the folder with mode 0700, and a `.gitignore` beside it so that state never gets into git.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::crash::Crash;
 use super::folder::StateDir;
 use super::lock::{Holder, LocalLock, LockError};
 use super::memory::{MemoryDisk, MemoryStore};
@@ -240,6 +241,7 @@ fn set_aside(dir: &StateDir) -> Result<std::path::PathBuf, JournalError> {
 fn writer(mut store: impl Store, requests: &Receiver<Request>) {
     // After a failed commit nothing more is taken: a later record must not be durable without an earlier one.
     let mut broken: Option<JournalError> = None;
+    let mut crash = Crash::from_environment();
     while let Ok(first) = requests.recv() {
         let mut group = Vec::new();
         let mut asks = Vec::new();
@@ -258,7 +260,9 @@ fn writer(mut store: impl Store, requests: &Receiver<Request>) {
         }
         let (writes, acks): (Vec<Write>, Vec<Option<Ack>>) = group.into_iter().unzip();
         if broken.is_none() && !writes.is_empty() {
+            crash.before_commit();
             broken = store.write(writes).err();
+            crash.after_commit();
         }
         let result = broken.clone().map_or(Ok(()), Err);
         for ack in acks.into_iter().flatten() {

@@ -10,6 +10,7 @@
 //! * [`next_status`]: the one table of legal transitions; [`replay()`] goes through it.
 //! * [`StateDir`], [`LocalLock`]: the folder of one organisation and environment, and who works in it.
 
+mod crash;
 mod folder;
 mod handle;
 mod lock;
