@@ -1,6 +1,7 @@
 //! What people and programs read: plans, progress, closing reports, drift. Functions from data to text; printing is `cli`'s.
 
 mod changes;
+pub mod diagnostics;
 mod plan_json;
 mod plan_markdown;
 mod plan_text;
