@@ -4,5 +4,6 @@ mod cli;
 mod floors;
 mod lab_hosts;
 mod planning;
+mod planning_undo;
 mod planning_world;
 mod support;
