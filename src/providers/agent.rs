@@ -49,6 +49,10 @@ pub struct Batch {
     pub token: u64,
     pub state_key: String,
     pub steps: Vec<RemoteStep>,
+    /// The plan's other steps of this host that are not done yet and not in this batch, in order. A step of ours may change what
+    /// a later one pinned: a package brings a service, a user and a configuration file that were absent at plan time. The host
+    /// checks those pins before such a step and moves the ones that held along with it, so that only a foreign change is stale.
+    pub later: Vec<Step>,
     /// Arm the dead man's switch before the first risky step: seconds until the host reverts by itself.
     pub arm_seconds: Option<u64>,
 }
