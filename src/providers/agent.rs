@@ -113,7 +113,8 @@ pub trait Agent: Send + Sync + 'static {
         token: u64,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
 
-    /// Runs a batch; reports stream in while it runs. `Err` says that the connection or the script broke: steps without an
+    /// Runs a batch; reports stream in while it runs. Waits for a batch script that is still at work there. A step that runs a
+    /// second time (it was begun and not ended) keeps the former content that its first run put by. `Err` says that the connection or the script broke: steps without an
     /// `Ended` report are unknown.
     fn run(
         &self,
@@ -123,7 +124,8 @@ pub trait Agent: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), HostError>> + Send;
 
     /// What the host itself remembers of an apply: its completion marks. A step that is started without an end is `Unknown`.
-    /// Waits until no script of an older token runs there any more.
+    /// Waits until no batch script runs there any more, whatever its token: after a cut line the script of this very apply may
+    /// still be at work. An error when it does not end in time.
     fn outcomes(
         &self,
         host: &HostAccess,
@@ -132,7 +134,7 @@ pub trait Agent: Send + Sync + 'static {
     ) -> impl Future<Output = Result<BTreeMap<StepId, Outcome>, HostError>> + Send;
 
     /// Disarms the dead man's switch over a new connection (no ControlMaster) after a working probe. `Ok(false)`: too late,
-    /// the host has reverted.
+    /// the host has reverted. `Ok(true)` when this apply has armed nothing there.
     fn disarm(
         &self,
         host: &HostAccess,
