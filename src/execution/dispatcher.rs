@@ -25,7 +25,7 @@ use crate::model::HostName;
 use crate::model::event::{Event, What};
 use crate::model::host::{HostAccess, HostError, HostErrorKind};
 use crate::model::plan::Plan;
-use crate::model::step::{Outcome, StepId};
+use crate::model::step::{Outcome, Step, StepId};
 use crate::providers::agent::{Agent, Batch, RemoteStep, StepReport};
 use crate::secret::Resolve;
 
@@ -268,7 +268,13 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
             return;
         };
         back.into_iter().for_each(|s| self.scheduler.unpick(s));
+        let later = self.scheduler.later(host, &ids).filter_map(|id| self.plan.steps.get(id as usize)).map(|step| {
+            let expect = self.expects.get(&step.id).or(step.expect.as_ref()).cloned();
+            Step { expect, before_text: None, ..step.clone() }
+        });
+        let later = later.collect();
         let batch = Batch {
+            later,
             organization: self.plan.organization.clone(),
             apply: self.apply.to_owned(),
             token: self.token,

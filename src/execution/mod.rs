@@ -14,7 +14,6 @@
 //! * [`observe_all`]: all hosts side by side; failures are collected, never taken for absence.
 //! * [`apply()`]: lease, journal, batches by the graph, closing report. An undo is a plan like any other.
 //! * [`resume()`]: replays the journal, asks the hosts about steps in question, goes on to the same end.
-//! * [`moved`]: what differs from a saved plan, for its refusal.
 //!
 //! The caller holds [`crate::journal::LocalLock`], opens the [`crate::journal::Journal`], and gives an [`Agent`], a
 //! [`crate::secret::Resolve`], a [`Clock`], a channel for events and a watch for Ctrl-C ([`Wanted`]).
@@ -31,7 +30,6 @@ mod resume;
 mod scheduler;
 mod settings;
 mod settle;
-mod stale;
 
 use std::collections::BTreeMap;
 
@@ -45,7 +43,6 @@ pub use report::Report;
 pub use resume::resume;
 pub use scheduler::{BadPlan, Pick, Scheduler, Skipped};
 pub use settings::{Settings, Wanted};
-pub use stale::{Moved, moved};
 
 use crate::journal::{Header, Holder, Journal, JournalError, Record};
 use crate::model::event::{Event, What};

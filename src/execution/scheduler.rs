@@ -28,6 +28,7 @@ pub struct Pick {
 struct HostState {
     /// Steps that may go, the risky ones apart.
     ready: [BTreeSet<StepId>; 2],
+    all: Vec<StepId>,
     busy: bool,
     /// Given up for this run: what waits on it stays waiting.
     down: bool,
@@ -97,6 +98,7 @@ impl Scheduler {
             }
             let host = index.get(&step.address.host).copied().unwrap_or_default();
             this.host_of.push(host);
+            this.hosts[host].all.push(id);
             let mut after = step.after.clone();
             after.sort_unstable();
             after.dedup();
@@ -303,6 +305,12 @@ impl Scheduler {
     pub fn give_up(&mut self, host: usize) {
         self.hosts[host].down = true;
         self.runnable.remove(&host);
+    }
+
+    /// Steps of a host that wait and are not in `batch` (sorted), in order.
+    pub fn later<'s>(&'s self, host: usize, batch: &'s [StepId]) -> impl Iterator<Item = StepId> + 's {
+        let waits = |s: &StepId| self.statuses[*s as usize] == Status::Waiting && batch.binary_search(s).is_err();
+        self.hosts[host].all.iter().copied().filter(waits)
     }
 
     /// Members of `step.after` that are among `batch` (sorted).
