@@ -8,6 +8,7 @@ use super::failure::Failure;
 
 mod completions;
 mod init;
+mod lab_relay;
 mod version;
 
 pub type Answer = Result<Exit, Failure>;
@@ -17,6 +18,8 @@ pub enum Command {
     Init(init::Args),
     Completions(completions::Args),
     Version(version::Args),
+    #[command(hide = true)]
+    LabRelay(lab_relay::Args),
 }
 
 pub fn run(command: Command, context: &Context) -> Answer {
@@ -24,5 +27,6 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Init(args) => init::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Version(args) => version::run(&args, context),
+        Command::LabRelay(args) => lab_relay::run(&args, context),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::exit::Exit;
 use super::output::Output;
+use crate::lab::LabError;
 use crate::secret::{KeyError, SecretError};
 
 /// One or more errors with what to do about each.
@@ -93,5 +94,16 @@ impl From<KeyError> for Failure {
             _ => "check the permissions of the state folder, or give another with --state-dir",
         };
         Failure::new(error.to_string()).help(help)
+    }
+}
+
+impl From<LabError> for Failure {
+    fn from(error: LabError) -> Self {
+        let help = error.help();
+        let failure = Failure::new(error.to_string());
+        match help {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
     }
 }

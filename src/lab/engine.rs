@@ -173,7 +173,6 @@ impl Engine {
     }
 
     /// Process id of a container's PID 1 as this machine sees it; `None` when it does not run.
-    #[allow(dead_code)] // faults of links come next
     pub(crate) fn pid(&self, container: &str) -> Option<u32> {
         let out = self.call("asking for the process", ["inspect", "--format", "{{.State.Pid}}", container]).ok()?;
         out.trim().parse().ok().filter(|p| *p != 0)

@@ -18,6 +18,7 @@ mod keys;
 mod network;
 mod progress;
 mod record;
+pub mod relay;
 mod spec;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use std::time::Instant;
 
 pub use engine::{Chosen, Engine, EngineKind};
 pub use error::LabError;
-pub use fault::ActiveFault;
+pub use fault::{ActiveFault, Fault, Peer, RelayProgram, heal, inject};
 pub use host::HostState;
 pub use keys::{generate as generate_key, known_hosts};
 pub use progress::{Note, Progress};
@@ -101,6 +102,7 @@ pub fn down(name: &str, dir: &Path, progress: Progress<'_>) -> Result<(), LabErr
 
 fn take_down(name: &str, dir: &Path, progress: Progress<'_>) -> Result<(), LabError> {
     let engine = Engine::find()?;
+    fault::forget_all(name)?;
     let hosts = host::states(&engine, name)?;
     if !hosts.is_empty() {
         progress.step(&format!("removing {} hosts", hosts.len()));

@@ -2,8 +2,8 @@
 
 mod cli;
 mod floors;
+mod lab_faults;
 mod lab_hosts;
 mod planning;
-mod planning_undo;
 mod planning_world;
 mod support;

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cutover::lab::{
-    self, ImageChoice, LabDisk, LabHost, LabNetwork, LabRecord, LabSpec, LabUser, Note, Progress, Sudo,
+    self, ActiveFault, Fault, ImageChoice, LabDisk, LabHost, LabNetwork, LabRecord, LabSpec, LabUser, Note, Progress,
+    RelayProgram, Sudo,
 };
 use cutover::model::attr::SecretRef;
 use cutover::model::host::{Become, HostAccess, Reach};
@@ -113,6 +114,20 @@ impl Lab {
         let argv = ["sh", "-c", line].map(String::from);
         let mut command = lab::exec_command(&self.record, host, &argv, false).expect("a host of this lab");
         command.stdin(std::process::Stdio::null()).output().expect("the engine answers")
+    }
+
+    /// Makes a fault; panics when it cannot be made.
+    pub fn fault(&self, fault: Fault) -> Option<ActiveFault> {
+        lab::inject(self.name(), &self.dir, fault, &relay(), Progress::silent()).expect("the fault is made")
+    }
+
+    pub fn try_fault(&self, fault: Fault) -> Result<Option<ActiveFault>, lab::LabError> {
+        lab::inject(self.name(), &self.dir, fault, &relay(), Progress::silent())
+    }
+
+    /// Takes all faults back.
+    pub fn heal(&self) {
+        lab::heal(self.name(), &self.dir, None, &relay(), Progress::silent()).expect("the faults are healed");
     }
 
     /// Runs a line over SSH, as an administrator would.
@@ -227,6 +242,11 @@ impl Subnet {
         let n = self.number;
         [format!("10.213.{n}.{host}"), format!("fd00:213:{n}::{host}")].map(|a| a.parse().expect("an address")).into()
     }
+}
+
+/// Relays of slow links run in the program itself.
+fn relay() -> RelayProgram {
+    RelayProgram { program: env!("CARGO_BIN_EXE_cutover").into(), arguments: Vec::new() }
 }
 
 /// This process, told apart from a later one with the same id.
