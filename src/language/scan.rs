@@ -285,7 +285,7 @@ impl<'a> Scanner<'a> {
         let rest = self.rest();
         let hashes = rest.bytes().take_while(|b| *b == b'#').count();
         if !rest[hashes..].starts_with('"') {
-            let len = rest.find(ends_word).unwrap_or(rest.len());
+            let len = word_len(rest);
             let word = &rest[..len];
             if matches!(word, "#true" | "#false" | "#null" | "#inf" | "#-inf" | "#nan") {
                 return self.push(Tok::Keyword, len);
@@ -321,13 +321,7 @@ impl<'a> Scanner<'a> {
     fn word(&mut self) {
         let rest = self.rest();
         let start = self.at;
-        let mut len = rest.find(ends_word).unwrap_or(rest.len());
-        if let Some(i) = rest[..len].find("//").into_iter().chain(rest[..len].find("/*")).min()
-            && i > 0
-            && !rest[..i].ends_with(':')
-        {
-            len = i;
-        }
+        let len = word_len(rest);
         if rest[..len].ends_with('$') && rest[len..].starts_with('{') {
             return self.interpolation(len);
         }
@@ -417,6 +411,18 @@ impl<'a> Scanner<'a> {
                 .help(format!("a bare `{{` starts children; write \"{word}\"")),
         );
         self.push(Tok::Word, end);
+    }
+}
+
+/// Bytes up to the end of the bare word at the start of `rest`. A comment ends it; the `//` of a bare URL does not, so
+/// that the whole URL is reported.
+fn word_len(rest: &str) -> usize {
+    let len = rest.find(ends_word).unwrap_or(rest.len());
+    let word = &rest[..len];
+    let comment = [word.find("//"), word.find("/*")].into_iter().flatten().min();
+    match comment {
+        Some(i) if i > 0 && !word[..i].ends_with(':') => i,
+        _ => len,
     }
 }
 

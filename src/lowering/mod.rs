@@ -1,1 +1,271 @@
-//! TBD
+//! Topology and role packs become a site: the desired resources of every host, each with who asked for it.
+//!
+//! ```text
+//! Topology ──survey──▶ servers, stores, accounts ──context──▶ data of a server ─┐
+//! packs ──pack──▶ roles ──choice──▶ role of a server ──expand + template────────┴▶ resources ──merge, order──▶ Site
+//! ```
+//!
+//! Pure: certificates and generated secrets are made before, from what [`needs`] lists, and handed in.
+
+pub mod access;
+pub mod certificate;
+pub mod choice;
+mod context;
+pub mod expand;
+mod firewall;
+mod merge;
+mod order;
+pub mod pack;
+mod setting;
+mod suggest;
+mod survey;
+mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::pack::PackSource;
+use crate::model::resource::Dependency;
+use crate::model::site::Site;
+use crate::model::topology::{Node, Topology};
+use crate::model::{Diagnostic, Diagnostics, HostName, Kind, SecretRef, Sources, Span};
+
+use certificate::{Certificates, Issued, Request};
+use choice::Choice;
+use context::Shared;
+use expand::{Place, Wanted, holds};
+use firewall::Port;
+use merge::Merged;
+use pack::{Pack, RoleDef};
+use survey::{Server, Survey};
+use template::{Data, Engine};
+
+/// What lowering is given beside topology and packs.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Certificates by the name of their node, for each [`Request`] of [`needs`].
+    pub certificates: BTreeMap<String, Issued>,
+    /// Generated secrets by name, for each of [`Needs::secrets`].
+    pub secrets: BTreeMap<String, SecretRef>,
+}
+
+/// What has to be made before lowering.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Needs {
+    pub certificates: Vec<Request>,
+    /// Names of random secrets that stay the same from run to run, such as `pair-store`.
+    pub secrets: Vec<String>,
+}
+
+pub fn needs(topology: &Topology) -> Needs {
+    Needs { certificates: certificate::requests(topology), secrets: topology.all("pair").map(secret_of_pair).collect() }
+}
+
+/// The secret with which the two members of a pair log in to each other.
+fn secret_of_pair(pair: &Node) -> String {
+    format!("pair-{}", pair.id.name)
+}
+
+impl Options {
+    /// Stand-ins for everything that `needs` lists: to check packs and templates where nothing may be issued or written.
+    pub fn unissued(needs: &Needs) -> Self {
+        let issued = |r: &Request| {
+            let text = format!("(certificate {} is not issued yet)\n", r.name);
+            Issued { chain: text.clone(), trust: Some(text), key: SecretRef("env:NOT_ISSUED".into()) }
+        };
+        Self {
+            certificates: needs.certificates.iter().map(|r| (r.name.clone(), issued(r))).collect(),
+            secrets: needs.secrets.iter().map(|s| (s.clone(), SecretRef("env:NOT_ISSUED".into()))).collect(),
+        }
+    }
+}
+
+/// Expands every server's roles through the packs. With errors the site is incomplete and must not be planned.
+pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, options: &Options) -> (Site, Diagnostics) {
+    let mut diagnostics = Diagnostics::default();
+    let survey = survey::survey(topology, &mut diagnostics);
+    let packs: Vec<Pack> = packs.iter().map(|p| pack::read(p, &mut diagnostics)).collect();
+    let mut engine = Engine::new(sources);
+    for id in packs.iter().flat_map(|p| p.templates.values()) {
+        engine.add_file(*id, &mut diagnostics);
+    }
+    let choice = Choice::new(&packs, &mut diagnostics);
+    let certificates = Certificates::new(&survey, &options.certificates, &mut diagnostics);
+    let mut roles = choice.role_names();
+    roles.extend(survey.servers.values().flat_map(|s| s.roles.iter().map(|(r, _)| *r)));
+    let shared =
+        Shared { roles, products: choice.product_names(), certificates: &certificates, secrets: &options.secrets };
+    let hosts = access::hosts(&survey, &mut diagnostics);
+
+    let mut merged = Merged::default();
+    for server in survey.servers.values() {
+        let ssh_port = hosts.get(&HostName::from(server.name)).map_or(22, |h| h.port);
+        let run = Run { survey: &survey, sources, choice: &choice, shared: &shared, ssh_port };
+        for wanted in run.server(server, &mut engine, &mut diagnostics) {
+            merged.add(wanted, &mut diagnostics);
+        }
+    }
+    order::order(&mut merged, &mut diagnostics);
+    let (resources, bodies) = merged.finish();
+    let anchor = topology.organization().and_then(|o| o.text("anchor")).map(HostName::from);
+    let site = Site {
+        organization: survey.organization.to_owned(),
+        environment: topology.environment.clone(),
+        anchor: anchor.or_else(|| hosts.keys().next().cloned()),
+        hosts,
+        resources,
+        bodies,
+    };
+    (site, once(diagnostics))
+}
+
+/// What all servers of a run share.
+struct Run<'a> {
+    survey: &'a Survey<'a>,
+    sources: &'a Sources,
+    choice: &'a Choice<'a>,
+    shared: &'a Shared<'a>,
+    ssh_port: u16,
+}
+
+impl Run<'_> {
+    fn server(&self, server: &Server<'_>, engine: &mut Engine<'_>, diagnostics: &mut Diagnostics) -> Vec<Wanted> {
+        let found: Vec<(Span, &Pack, &RoleDef)> = server
+            .roles
+            .iter()
+            .filter_map(|(role, span)| {
+                let (pack, def) = self.choice.find(role, *span, server, diagnostics)?;
+                Some((*span, pack, def))
+            })
+            .collect();
+        self.check_roles(server, &found, diagnostics);
+        let products = found.iter().flat_map(|(_, _, def)| self.choice.products_of(def));
+        let used: BTreeSet<&str> = products.map(|p| p.name.as_str()).collect();
+        let settings = setting::settings(server, &self.shared.products, &used, diagnostics);
+        let mut data = Data::new(context::data(self.survey, server, self.shared, &settings, diagnostics));
+        let mut out = Vec::new();
+        let mut ports = BTreeSet::new();
+        for (asked, pack, role) in &found {
+            let waits_for = match role.certificates.is_empty() {
+                true => Vec::new(),
+                false => vec![Dependency::Group(certificate::group(server.name))],
+            };
+            let place = Place {
+                topology: self.survey.topology,
+                sources: self.sources,
+                server: server.name,
+                pack,
+                role,
+                asked: *asked,
+                protect: server.node.flag("protect"),
+                settings: &settings,
+                waits_for,
+            };
+            out.extend(place.expand(&mut data, engine, diagnostics));
+            self.listens(role, &data, &mut ports, diagnostics);
+        }
+        let services = out.iter().filter(|w| w.resource.address.kind == Kind::Service);
+        let services: Vec<String> = services.map(|w| w.resource.address.key.clone()).collect();
+        out.extend(self.shared.certificates.resources(server.name, &services, self.sources));
+        out.extend(settings.firewall.map(|span| self.firewall(server, &ports, span)));
+        out
+    }
+
+    /// Roles that exclude each other, and roles without the certificate that they cannot do without.
+    fn check_roles(&self, server: &Server<'_>, found: &[(Span, &Pack, &RoleDef)], diagnostics: &mut Diagnostics) {
+        for (span, _, role) in found {
+            for other in role.conflicts.iter().filter(|c| server.has(c)) {
+                let there = server.roles.iter().find(|(r, _)| r == other).map_or(*span, |(_, s)| *s);
+                diagnostics.push(
+                    Diagnostic::error(
+                        "E0518",
+                        format!("roles {} and {other} cannot be on one server", role.name.value),
+                    )
+                    .label(*span, format!("server {}", server.name))
+                    .label(there, "the other one")
+                    .help("give one of them to another server"),
+                );
+            }
+            for service in &role.certificates {
+                if self.shared.certificates.of(server.name, service).is_none() {
+                    diagnostics.push(
+                        Diagnostic::error(
+                            "E0519",
+                            format!(
+                                "role {} of server {} has no certificate for {service}",
+                                role.name.value, server.name
+                            ),
+                        )
+                        .label(*span, "without TLS nobody could log in safely")
+                        .help(format!(
+                            "write certificate NAME subject={} issuer=internal {{ on {}; services {service}; }}",
+                            server.fqdn, server.name
+                        )),
+                    );
+                }
+            }
+            if role.name.value == "imap" || role.name.value == "mailbox" {
+                self.check_pair(server, diagnostics);
+            }
+        }
+    }
+
+    /// Dovecot 2.4 dropped replication: <https://doc.dovecot.org/2.4.0/installation/upgrade/2.3-to-2.4.html>.
+    fn check_pair(&self, server: &Server<'_>, diagnostics: &mut Diagnostics) {
+        let Some(pair) = self.survey.pair_of(server.name) else { return };
+        let Some(method) = pair.value("method") else { return };
+        let limit = pack::ProductDef { name: "dovecot".into(), since: Some("2.2".into()), until: Some("2.3".into()) };
+        match server.products.get("dovecot") {
+            Some(version) if pair.text("method") == Some("dsync") && !choice::covers(&limit, version) => diagnostics
+                .push(
+                    Diagnostic::error(
+                        "E0520",
+                        format!("pair {}: dsync replicates with Dovecot 2.2 and 2.3, not {version}", pair.id.name),
+                    )
+                    .label(method.span, "dsync")
+                    .help("stay on Dovecot 2.3, or use shared storage: method=shared"),
+                ),
+            _ => {}
+        }
+        if matches!(pair.text("method"), Some("drbd" | "shared")) {
+            diagnostics.push(
+                Diagnostic::warning(
+                    "W0502",
+                    format!(
+                        "pair {}: the storage of method {} is not set up by a pack",
+                        pair.id.name,
+                        pair.text("method").unwrap_or("")
+                    ),
+                )
+                .label(method.span, "mount it at /var/vmail yourself"),
+            );
+        }
+    }
+
+    fn listens(&self, role: &RoleDef, data: &Data, ports: &mut BTreeSet<Port>, diagnostics: &mut Diagnostics) {
+        for listen in &role.listens {
+            if holds(listen.when.as_ref(), data.json(), diagnostics) {
+                ports.extend(listen.ports.iter().map(|(name, port)| Port::new(*port, listen.udp, name, listen.from)));
+            }
+        }
+    }
+
+    fn firewall(&self, server: &Server<'_>, ports: &BTreeSet<Port>, span: Span) -> Wanted {
+        let others = || self.survey.servers.values();
+        let own4: Vec<&str> = others().filter_map(|s| s.ip).collect();
+        let own6: Vec<&str> = others().filter_map(|s| s.ip6).collect();
+        firewall::wanted(server.name, firewall::rules(ports, self.ssh_port, &own4, &own6), span, self.sources)
+    }
+}
+
+/// The same mistake of a pack shows once, not once for every server.
+fn once(diagnostics: Diagnostics) -> Diagnostics {
+    let mut out = Diagnostics::default();
+    let mut seen = BTreeSet::new();
+    for d in diagnostics.iter() {
+        let place = d.labels.first().map(|l| l.span);
+        if seen.insert((d.code, place, d.message.clone())) {
+            out.push(d.clone());
+        }
+    }
+    out
+}

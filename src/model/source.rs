@@ -43,6 +43,7 @@ pub struct SourceFile {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     files: Vec<SourceFile>,
+    masks: Vec<Span>,
 }
 
 impl Sources {
@@ -55,6 +56,16 @@ impl Sources {
 
     pub fn get(&self, id: SourceId) -> &SourceFile {
         &self.files[id.0 as usize]
+    }
+
+    /// Marks text that no excerpt may show: a secret that was written out where only a reference may stand.
+    pub fn mask(&mut self, span: Span) {
+        self.masks.push(span);
+    }
+
+    /// The masked places of one file, in no order.
+    pub fn masks(&self, id: SourceId) -> impl Iterator<Item = Span> + '_ {
+        self.masks.iter().copied().filter(move |s| s.source == id)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (SourceId, &SourceFile)> {

@@ -24,7 +24,9 @@ pub enum Value {
     Ref(NodeId),
 }
 
-/// Kind and name of a node, unique in a topology. A child's name is `parent.child`.
+/// Kind and name of a node, unique in a topology. A child's name is `parent.child`, of a child without a name
+/// `parent.kind`; further ones of the same name end in `#2`, `#3`. Where a field belongs to the identity, the name is
+/// `NAME@VALUE`: `zone:acme.example@public`, `record:acme.example@public.mail@A`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId {
     pub kind: String,
@@ -34,6 +36,13 @@ pub struct NodeId {
 impl NodeId {
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
         Self { kind: kind.into(), name: name.into() }
+    }
+}
+
+impl NodeId {
+    /// The name without the key of the identity: `acme.example` of `acme.example@public`.
+    pub fn plain(&self) -> &str {
+        self.name.split_once('@').map_or(&self.name, |(n, _)| n)
     }
 }
 
@@ -73,6 +82,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// The name as written, without parent and key: `@` of `record:acme.example@public.@@MX`. Empty where a kind has none.
+    /// Every named node also shows it as field `name`, typed: a reference for `approval kim`.
+    pub fn name(&self) -> &str {
+        self.text("name").unwrap_or_default()
+    }
+
     pub fn value(&self, field: &str) -> Option<&Spanned<Value>> {
         self.fields.get(field)?.values.first()
     }
@@ -127,6 +142,11 @@ impl Node {
         }
     }
 
+    /// A child, or a child's child, by its identity.
+    pub fn descendant(&self, id: &NodeId) -> Option<&Node> {
+        self.children.iter().find_map(|c| if c.id == *id { Some(c) } else { c.descendant(id) })
+    }
+
     pub fn children(&self, kind: &str) -> impl Iterator<Item = &Node> {
         self.children.iter().filter(move |c| c.id.kind == kind)
     }
@@ -148,6 +168,30 @@ impl Topology {
     /// All nodes of a kind, by name.
     pub fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Node> {
         self.nodes.range(NodeId::new(kind, "")..).map(|(_, n)| n).take_while(move |n| n.id.kind == kind)
+    }
+
+    /// A node by its identity, children included (`mailbox.storport`).
+    pub fn find(&self, id: &NodeId) -> Option<&Node> {
+        if let Some(n) = self.nodes.get(id) {
+            return Some(n);
+        }
+        // A child's name starts with its parent's; which kind that is, the name does not say.
+        let mut kinds: Vec<&str> = Vec::new();
+        let mut next = self.nodes.keys().next();
+        while let Some(k) = next {
+            kinds.push(&k.kind);
+            let after = NodeId::new(format!("{}\0", k.kind), "");
+            next = self.nodes.range(after..).next().map(|(id, _)| id);
+        }
+        for (dot, _) in id.name.match_indices('.') {
+            for kind in &kinds {
+                let parent = self.get(kind, &id.name[..dot]);
+                if let Some(hit) = parent.and_then(|p| p.descendant(id)) {
+                    return Some(hit);
+                }
+            }
+        }
+        None
     }
 
     pub fn organization(&self) -> Option<&Node> {

@@ -18,13 +18,17 @@ mod reduce;
 mod risk;
 mod scope;
 mod services;
+mod stale;
 mod steps;
+mod undo;
 
 use crate::model::plan::{PLAN_VERSION, Plan};
 
 pub use error::{CycleMember, PlanError};
 pub use input::{PhaseSlice, PlanInput, PlanOptions};
 pub use scope::hosts_to_ask;
+pub use stale::{Difference, differences};
+pub use undo::{UndoInput, undo};
 
 use constraints::Constraints;
 use findings::Findings;

@@ -1,5 +1,6 @@
 //! What every form of a plan says about its steps: counts, attribute changes, content diffs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use similar::TextDiff;
@@ -67,6 +68,18 @@ fn content(step: &Step) -> Option<(&str, &Content)> {
 /// The unified diff of a step's content, control characters made visible; `None` where there is none or where it may not be
 /// shown. Lines begin with ` `, `+`, `-` or `@@`.
 pub fn diff(plan: &Plan, step: &Step) -> Option<String> {
+    let (before, after) = texts(plan, step)?;
+    unified(&before, &after)
+}
+
+/// The same the other way round: from what is wanted to what was found.
+pub fn diff_back(plan: &Plan, step: &Step) -> Option<String> {
+    let (before, after) = texts(plan, step)?;
+    unified(&after, &before)
+}
+
+/// Content before and after, where it changes and both may be shown.
+fn texts<'a>(plan: &Plan, step: &'a Step) -> Option<(Cow<'a, str>, String)> {
     if !matches!(step.action, Action::Create | Action::Update | Action::Replace) {
         return None;
     }
@@ -76,13 +89,16 @@ pub fn diff(plan: &Plan, step: &Step) -> Option<String> {
     }
     let after = plan.bodies.get(&content.id).filter(|b| !b.sensitive())?.shown()?;
     let before = match (&step.before_text, step.action) {
-        (Some(text), _) => text.as_str(),
-        (None, Action::Create) => "",
+        (Some(text), _) => visible(text),
+        (None, Action::Create) => "".into(),
         // It was there, and it was too large or no text.
         (None, _) => return None,
     };
-    let (before, after) = (visible(before), visible(&after));
-    let diff = TextDiff::from_lines(before.as_ref(), after.as_ref());
+    Some((before, visible(&after).into_owned()))
+}
+
+fn unified(before: &str, after: &str) -> Option<String> {
+    let diff = TextDiff::from_lines(before, after);
     let text = diff.unified_diff().context_radius(3).missing_newline_hint(true).to_string();
     (!text.is_empty()).then_some(text)
 }

@@ -1,13 +1,27 @@
 //! What people and programs read: plans, progress, closing reports, drift. Functions from data to text; printing is `cli`'s.
 
 mod changes;
+mod closing;
+pub mod diagnostics;
+mod drift;
+mod estimate;
+mod history;
+mod lines;
 mod plan_json;
 mod plan_markdown;
 mod plan_text;
+mod progress;
+mod reporter;
 mod style;
 
 pub use changes::{Counts, per_host};
+pub use closing::{ApplyReport, FailedStep, ReportLine, Tally, closing_text, show_text};
+pub use drift::{DriftReport, Drifted, drift, drift_text};
+pub use history::{Ended, HistoryEntry, history_text};
+pub use lines::Lines;
 pub use plan_json::{plan_json, plan_schema};
 pub use plan_markdown::plan_markdown;
 pub use plan_text::{TextOptions, plan_text};
+pub use progress::Progress;
+pub use reporter::{JsonLines, Reporter};
 pub use style::{Paint, visible};

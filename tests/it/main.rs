@@ -5,5 +5,6 @@ mod floors;
 mod lab_faults;
 mod lab_hosts;
 mod planning;
+mod planning_undo;
 mod planning_world;
 mod support;

@@ -174,7 +174,12 @@ pub struct World {
     pub owned: BTreeMap<Address, Owned>,
     pub pending: BTreeMap<(HostName, String), NotifyHow>,
     pub down: Vec<HostName>,
+    /// What each step of each apply found; the position is the apply's id.
+    pub former: Vec<BTreeMap<StepId, Former>>,
 }
+
+/// State, text and ledger entry of a resource.
+pub type Former = (Option<Attrs>, Option<String>, Option<Owned>);
 
 impl World {
     pub fn record(&self, address: &Address) -> Record {
@@ -225,6 +230,7 @@ impl World {
     /// Does what the plan says, as a host would: refuses a step whose resource is not as it was, or that comes too early.
     pub fn apply(&mut self, plan: &Plan) -> BTreeMap<StepId, Outcome> {
         let mut outcomes = BTreeMap::new();
+        self.former.push(BTreeMap::new());
         for (i, step) in plan.steps.iter().enumerate() {
             assert_eq!(step.id as usize, i);
             assert!(step.after.iter().all(|s| (*s as usize) < i), "{} comes too early", step.address);
@@ -232,6 +238,9 @@ impl World {
             if let Some(expect) = &step.expect {
                 assert_eq!(expect, &found, "stale: {}", step.address);
             }
+            let a = &step.address;
+            let former = (self.state.get(a).cloned(), self.texts.get(a).cloned(), self.owned.get(a).cloned());
+            self.former.last_mut().expect("pushed above").insert(step.id, former);
             self.step(plan, step);
             let fingerprint = match step.action {
                 Action::Reload | Action::Restart => None,
@@ -254,7 +263,13 @@ impl World {
                 self.texts.remove(address);
                 self.owned.remove(address);
             }
-            Action::Restore => {}
+            Action::Restore => {
+                let (apply, id) = step.restores.clone().expect("what to restore");
+                let (state, text, owned) = self.former[apply.parse::<usize>().expect("id")][&id].clone();
+                set(&mut self.state, address, state);
+                set(&mut self.texts, address, text);
+                set(&mut self.owned, address, owned);
+            }
             Action::Create | Action::Update | Action::Replace | Action::Run => {
                 let was_running = self.record(address).attrs.get("running") == Some(&Attr::Bool(true));
                 let attrs = self.put(address, &step.attrs);
@@ -324,6 +339,13 @@ impl World {
         let attrs = attrs.iter().map(|(k, v)| ((*k).to_owned(), Attr::text(*v))).collect();
         self.state.insert(address, attrs);
     }
+}
+
+fn set<T>(map: &mut BTreeMap<Address, T>, address: &Address, value: Option<T>) {
+    match value {
+        Some(value) => map.insert(address.clone(), value),
+        None => map.remove(address),
+    };
 }
 
 /// `create file:/etc/x` for each step, host left out when there is one only.

@@ -1,0 +1,110 @@
+//! The part of a topology that one phase deploys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::topology::{Node, NodeId, Topology, Value};
+
+/// What the phase and the phases `after` which it comes deploy, and what these nodes refer to. `deploys "*"` is all that no
+/// other phase of that environment names. `None` when there is no such phase.
+pub fn deployed(topology: &Topology, phase: &str) -> Option<BTreeSet<NodeId>> {
+    topology.get("phase", phase)?;
+    let mut seeds = BTreeSet::new();
+    for name in before(topology, phase) {
+        if let Some(p) = topology.get("phase", &name) {
+            seeds.extend(own(topology, p));
+        }
+    }
+    Some(closure(topology, seeds))
+}
+
+/// The phase itself and all that it comes after, however far back. Ends on cycles, which the checks report.
+pub fn before(topology: &Topology, phase: &str) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![phase.to_owned()];
+    while let Some(name) = open.pop() {
+        if let Some(p) = topology.get("phase", &name)
+            && seen.insert(name)
+        {
+            open.extend(p.texts("after").into_iter().map(str::to_owned));
+        }
+    }
+    seen
+}
+
+/// What one phase deploys by itself, in names or by `"*"`.
+pub fn own(topology: &Topology, phase: &Node) -> BTreeSet<NodeId> {
+    let mut out = named(phase);
+    if !takes_rest(phase) {
+        return out;
+    }
+    let environment = phase.text("environment");
+    let claimed: BTreeSet<NodeId> = topology
+        .all("phase")
+        .filter(|p| p.id != phase.id && p.text("environment") == environment)
+        .flat_map(named)
+        .collect();
+    let kinds: BTreeSet<&str> = deployable();
+    out.extend(topology.nodes.keys().filter(|id| kinds.contains(id.kind.as_str()) && !claimed.contains(*id)).cloned());
+    out
+}
+
+/// Nodes that the phase names itself.
+pub fn named(phase: &Node) -> BTreeSet<NodeId> {
+    phase
+        .values("deploys")
+        .filter_map(|v| match &v.value {
+            Value::Ref(id) => Some(id.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// True for `deploys "*"`.
+pub fn takes_rest(phase: &Node) -> bool {
+    phase.values("deploys").any(|v| matches!(&v.value, Value::Text(t) if t == "*"))
+}
+
+/// Kinds that a phase can deploy, from the schema.
+fn deployable() -> BTreeSet<&'static str> {
+    let field = super::schema::schema().kind("phase").and_then(|k| k.field("deploys"));
+    field.and_then(|f| f.ty.kinds()).unwrap_or_default().iter().map(String::as_str).collect()
+}
+
+/// The nodes and all that they refer to, however far. A child counts as its top-level node.
+pub fn closure(topology: &Topology, seeds: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let mut owner: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+    for node in topology.nodes.values() {
+        own_children(node, &node.id, &mut owner);
+    }
+    let mut out = BTreeSet::new();
+    let mut open: Vec<NodeId> = seeds.into_iter().collect();
+    while let Some(id) = open.pop() {
+        let id = owner.get(&id).cloned().unwrap_or(id);
+        if let Some(node) = topology.nodes.get(&id)
+            && out.insert(id)
+        {
+            refs(node, &mut open);
+        }
+    }
+    out
+}
+
+fn own_children(node: &Node, top: &NodeId, owner: &mut BTreeMap<NodeId, NodeId>) {
+    for c in &node.children {
+        owner.insert(c.id.clone(), top.clone());
+        own_children(c, top, owner);
+    }
+}
+
+/// Every reference in a node and its children.
+pub fn refs(node: &Node, out: &mut Vec<NodeId>) {
+    for field in node.fields.values() {
+        out.extend(field.values.iter().filter_map(|v| match &v.value {
+            Value::Ref(id) => Some(id.clone()),
+            _ => None,
+        }));
+    }
+    for c in &node.children {
+        refs(c, out);
+    }
+}

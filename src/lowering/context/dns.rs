@@ -1,0 +1,204 @@
+//! Zones that a name server holds, with their records as text of a zone file (RFC 1035 5.1).
+
+use serde_json::{Value as Json, json};
+
+use crate::model::topology::{Node, NodeId, Topology, Value};
+use crate::model::{Diagnostic, Diagnostics};
+
+use super::super::survey::{Server, Survey, leaf, refs};
+use super::super::template::secret_marker;
+
+/// Zones whose provider is on this server.
+pub fn zones(survey: &Survey<'_>, server: &Server<'_>, diagnostics: &mut Diagnostics) -> Json {
+    let here = survey.topology.all("zone").filter(|z| provider(survey.topology, z).is_some_and(|p| is_on(p, server)));
+    here.map(|z| zone(survey, server, z, diagnostics)).collect()
+}
+
+fn provider<'t>(topology: &'t Topology, zone: &Node) -> Option<&'t Node> {
+    topology.get("dns-provider", zone.text("provider")?)
+}
+
+/// Providers that write to a name server of ours. The others (clouds, manual) have no file here.
+fn is_on(provider: &Node, server: &Server<'_>) -> bool {
+    matches!(provider.text("type"), Some("rfc2136" | "zone-file")) && provider.text("host") == Some(server.name)
+}
+
+/// TSIG keys that may update zones of this server (RFC 8945, RFC 2136).
+pub fn keys(survey: &Survey<'_>, server: &Server<'_>) -> Json {
+    let here = survey.topology.all("dns-provider").filter(|p| p.text("type") == Some("rfc2136") && is_on(p, server));
+    here.filter_map(|p| {
+        Some(json!({
+            "name": p.text("tsig-name")?,
+            "algorithm": p.text("tsig-algorithm").unwrap_or("hmac-sha256"),
+            "secret": secret_marker(p.secret("key")?),
+        }))
+    })
+    .collect()
+}
+
+fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut Diagnostics) -> Json {
+    let full = zone.id.name.as_str();
+    let name = full.split_once('@').map_or(full, |(n, _)| n);
+    let view = zone.text("view").unwrap_or("both");
+    let provider = provider(survey.topology, zone);
+    let ttl = zone.duration("ttl").map_or(3600, |d| d.as_secs());
+    let mut records: Vec<Json> = Vec::new();
+    for record in zone.children("record") {
+        let mut data = Vec::new();
+        values(survey, zone, name, record, &mut data, diagnostics);
+        let ttl = record.duration("ttl").map_or(ttl, |d| d.as_secs());
+        let owner =
+            leaf(zone, record).split_once('@').map_or(leaf(zone, record), |(n, _)| if n.is_empty() { "@" } else { n });
+        records.extend(data.iter().map(|d| json!({"name": owner, "ttl": ttl, "type": record.text("type"), "data": d})));
+    }
+    let has_ns = records.iter().any(|r| r["type"] == "NS" && r["name"] == "@");
+    if !has_ns {
+        records.insert(0, json!({"name": "@", "ttl": ttl, "type": "NS", "data": absolute(&server.fqdn)}));
+    }
+    let primary = records.iter().find(|r| r["type"] == "NS" && r["name"] == "@").map(|r| r["data"].clone());
+    let tsig = provider.filter(|p| p.text("type") == Some("rfc2136")).and_then(|p| p.text("tsig-name"));
+    let secondaries = provider.map(|p| p.texts("secondaries")).unwrap_or_default();
+    json!({
+        "name": name,
+        "view": view,
+        "key": if view == "both" { name.to_owned() } else { format!("{name}@{view}") },
+        "ttl": ttl,
+        "primary": primary,
+        "hostmaster": format!("hostmaster.{}", absolute(name)),
+        "records": records,
+        "path": provider.and_then(|p| p.text("path")).map_or_else(|| format!("/var/lib/knot/{name}.zone"), str::to_owned),
+        "update_key": tsig,
+        "secondaries": secondaries,
+        "owner": zone.id.to_string(),
+        "node": zone.id.to_string(),
+    })
+}
+
+/// The record's data, once per literal value or address of its target.
+fn values(
+    survey: &Survey<'_>,
+    zone: &Node,
+    zone_name: &str,
+    record: &Node,
+    out: &mut Vec<String>,
+    diagnostics: &mut Diagnostics,
+) {
+    let kind = record.text("type").unwrap_or_default();
+    let priority = record.int("priority").unwrap_or(10);
+    for value in record.values("values") {
+        let text = match &value.value {
+            Value::Text(t) => t.clone(),
+            Value::Int(i) => i.to_string(),
+            _ => continue,
+        };
+        out.push(match kind {
+            "MX" if text.contains(' ') => with_host_last(&text),
+            "MX" => format!("{priority} {}", absolute(&text)),
+            "NS" | "CNAME" | "PTR" => absolute(&text),
+            "SRV" => with_host_last(&text),
+            "TXT" => quoted(&text),
+            _ => text,
+        });
+    }
+    for target in refs(record, "to") {
+        let servers = targets(survey, target);
+        if servers.is_empty() && target.kind != "namespace" {
+            diagnostics.push(
+                Diagnostic::error(
+                    "E0513",
+                    format!("record {} of zone {zone_name}: {target} is no server", leaf(zone, record)),
+                )
+                .label(record.span, "points there")
+                .help("point the record at a server or a pair, or write its value"),
+            );
+        }
+        for server in servers {
+            let data = match kind {
+                "A" => server.ip.map(str::to_owned),
+                "AAAA" => server.ip6.map(str::to_owned),
+                "MX" => Some(format!("{priority} {}", absolute(&server.fqdn))),
+                "NS" | "CNAME" | "PTR" => Some(absolute(&server.fqdn)),
+                _ => None,
+            };
+            match data {
+                Some(data) => out.push(data),
+                None => diagnostics.push(
+                    Diagnostic::error(
+                        "E0513",
+                        format!(
+                            "record {} {kind} of zone {zone_name}: server {} has no such address",
+                            leaf(zone, record),
+                            server.name
+                        ),
+                    )
+                    .label(record.span, "points there")
+                    .label(server.node.span, if kind == "AAAA" { "no ip6=" } else { "no ip=" }),
+                ),
+            }
+        }
+        if target.kind == "namespace" && matches!(kind, "CNAME" | "MX") {
+            let name = absolute(&target.name);
+            out.push(if kind == "MX" { format!("{priority} {name}") } else { name });
+        }
+    }
+}
+
+fn targets<'a, 't>(survey: &'a Survey<'t>, target: &NodeId) -> Vec<&'a Server<'t>> {
+    let names: Vec<&str> = match target.kind.as_str() {
+        "server" => vec![target.name.as_str()],
+        "legacy" => survey.topology.get("legacy", &target.name).and_then(|l| l.text("server")).into_iter().collect(),
+        _ => survey.hosts_of(target),
+    };
+    names.into_iter().filter_map(|n| survey.servers.get(n)).collect()
+}
+
+fn absolute(name: &str) -> String {
+    if name.ends_with('.') || name == "@" { name.to_owned() } else { format!("{name}.") }
+}
+
+fn with_host_last(text: &str) -> String {
+    match text.rsplit_once(' ') {
+        Some((before, host)) => format!("{before} {}", absolute(host)),
+        None => absolute(text),
+    }
+}
+
+/// Strings of at most 255 octets (RFC 1035 3.3), quoted.
+fn quoted(text: &str) -> String {
+    let mut parts = vec![String::new()];
+    for c in text.chars() {
+        let escaped = match c {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            c => c.to_string(),
+        };
+        // 250: an escape or a long character must not be cut.
+        if parts.last().is_some_and(|p| p.len() + escaped.len() > 250) {
+            parts.push(String::new());
+        }
+        if let Some(last) = parts.last_mut() {
+            last.push_str(&escaped);
+        }
+    }
+    parts.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_records_are_cut_and_quoted() {
+        assert_eq!(quoted("v=spf1 -all"), "\"v=spf1 -all\"");
+        assert_eq!(quoted("a\"b\\c"), "\"a\\\"b\\\\c\"");
+        let long = quoted(&"x".repeat(600));
+        assert!(long.split(' ').count() == 3 && long.split(' ').all(|p| p.len() <= 257), "{long}");
+    }
+
+    #[test]
+    fn host_names_become_absolute() {
+        assert_eq!(absolute("mail.acme.example"), "mail.acme.example.");
+        assert_eq!(absolute("@"), "@");
+        assert_eq!(with_host_last("10 20 993 mail.acme.example"), "10 20 993 mail.acme.example.");
+    }
+}

@@ -1,0 +1,201 @@
+//! Mail data of one server: domains, accounts, and where mail goes next.
+
+use serde_json::{Value as Json, json};
+
+use crate::model::topology::NodeId;
+
+use super::super::survey::{Server, Store, Survey};
+use super::super::template::secret_marker;
+use super::{Shared, server_json};
+
+/// Port of LMTP over TCP between servers.
+const LMTP: u16 = 24;
+
+pub fn data(survey: &Survey<'_>, server: &Server<'_>, shared: &Shared<'_>) -> Json {
+    let domains: Vec<Json> = survey
+        .topology
+        .all("accepted-domain")
+        .map(|d| {
+            json!({
+                "name": d.id.name,
+                "type": d.text("type").unwrap_or("authoritative"),
+                "local": d.text("type").unwrap_or("authoritative") == "authoritative",
+                "catch_all": d.text("catch-all"),
+                "postmaster": d.text("postmaster"),
+            })
+        })
+        .collect();
+    let local: Vec<&Json> = domains.iter().filter(|d| d["local"] == true).collect();
+    let relayed: Vec<&Json> = domains.iter().filter(|d| d["local"] == false).collect();
+    let next = next_hops(survey, server);
+    let hop_servers: Vec<Json> = next.servers.iter().map(|s| server_json(s, survey, shared)).collect();
+    let trusted = trusted(survey, server);
+    json!({
+        "domains": domains,
+        "local_domains": local,
+        "relay_domains": relayed,
+        "accounts": accounts(survey, server),
+        "aliases": aliases(survey, server),
+        // Holds mailboxes itself.
+        "store": server.is_store(),
+        "has_store": !next.servers.is_empty() || server.is_store(),
+        // Nexthop of all accepted domains, in the form of Postfix's transport(5); empty: each account has its own, or none.
+        "default_route": next.default,
+        // Accounts whose nexthop differs from the default.
+        "routes": next.routes.iter().map(|(a, n)| json!({"address": a, "nexthop": n})).collect::<Vec<_>>(),
+        "next_hops": hop_servers,
+        "gates": survey.with_role(&["edge"]).map(|s| server_json(s, survey, shared)).collect::<Vec<_>>(),
+        "hubs": survey.with_role(&["hub"]).map(|s| server_json(s, survey, shared)).collect::<Vec<_>>(),
+        "trusted": trusted,
+        "fronts": addresses(survey.with_role(&["cas"])),
+        "routers": addresses(survey.with_role(&["hub", "smtp", "relay", "edge"])),
+        "stores": survey.stores.iter().map(|s| json!({
+            "name": s.id.name,
+            "hosts": s.hosts.iter().filter_map(|h| survey.servers.get(h)).map(|h| server_json(h, survey, shared)).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "proxied": proxied(survey),
+    })
+}
+
+fn addresses<'a, 't: 'a>(servers: impl Iterator<Item = &'a Server<'t>>) -> Vec<&'a str> {
+    servers.flat_map(|s| s.ip.into_iter().chain(s.ip6)).collect()
+}
+
+fn accounts(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
+    let found = survey.accounts_on(server.name).map(|(a, on)| {
+        let (local, domain) = a.address.split_once('@').unwrap_or((a.address, ""));
+        json!({
+            "address": a.address,
+            "local": local,
+            "domain": domain,
+            "password": a.password.map_or_else(String::new, secret_marker),
+            "quota": a.quota.map_or_else(String::new, |q| q.to_string()),
+            // Phases deploy stores, not single accounts.
+            "owner": on.to_string(),
+            "node": a.node.id.to_string(),
+        })
+    });
+    found.collect()
+}
+
+/// Addresses that are no mailboxes: postmaster and abuse (RFC 5321 4.5.1, RFC 2142), and catch-alls, which in Postfix need the
+/// real addresses named beside them.
+fn aliases(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
+    let mut out = Vec::new();
+    if server.legacy && !server.is_store() {
+        return out;
+    }
+    for domain in survey.topology.all("accepted-domain") {
+        let name = &domain.id.name;
+        let exists = |address: &str| survey.accounts.iter().any(|a| a.address == address);
+        if let Some(to) = domain.text("postmaster") {
+            for local in ["postmaster", "abuse"] {
+                let address = format!("{local}@{name}");
+                if !exists(&address) {
+                    out.push(json!({"from": address, "to": to}));
+                }
+            }
+        }
+        if let Some(to) = domain.text("catch-all") {
+            let own = survey.accounts.iter().filter(|a| a.address.split_once('@').is_some_and(|(_, d)| d == name));
+            out.extend(own.map(|a| json!({"from": a.address, "to": a.address})));
+            out.push(json!({"from": format!("@{name}"), "to": to}));
+        }
+    }
+    out
+}
+
+struct NextHops<'a, 't> {
+    default: String,
+    routes: Vec<(&'a str, String)>,
+    /// Servers that are named in them.
+    servers: Vec<&'a Server<'t>>,
+}
+
+/// Where a mail router sends what it accepts. Gateways (relay, edge) hand on to the hubs where there are some, else to the
+/// stores; hubs, and smtp servers without mailboxes, deliver to the stores.
+fn next_hops<'a, 't>(survey: &'a Survey<'t>, server: &Server<'t>) -> NextHops<'a, 't> {
+    let mut next = NextHops { default: String::new(), routes: Vec::new(), servers: Vec::new() };
+    if server.legacy || !server.has_any(&["smtp", "hub", "relay", "edge"]) {
+        return next;
+    }
+    let hubs: Vec<&Server<'_>> = survey.with_role(&["hub"]).filter(|h| h.name != server.name).collect();
+    if server.has_any(&["relay", "edge"]) && !server.has("hub") && !hubs.is_empty() {
+        next.default = nexthop(&hubs);
+        next.servers = hubs;
+        return next;
+    }
+    let hosts =
+        |s: &'a Store<'t>| -> Vec<&'a Server<'t>> { s.hosts.iter().filter_map(|h| survey.servers.get(h)).collect() };
+    let is_own = |s: &Store<'_>| s.hosts.contains(&server.name);
+    let others: Vec<&Store<'_>> = survey.stores.iter().filter(|s| !is_own(s)).collect();
+    let owns = survey.stores.iter().any(is_own);
+    if let ([only], false) = (others.as_slice(), owns) {
+        next.servers = hosts(only);
+        next.default = nexthop(&next.servers);
+        return next;
+    }
+    for store in others {
+        let servers = hosts(store);
+        let to = nexthop(&servers);
+        let here = |id: &NodeId| *id == store.id || survey.hosts_of(id) == store.hosts;
+        let lives = survey.accounts.iter().filter(|a| a.on.iter().any(here));
+        let before = next.routes.len();
+        next.routes.extend(lives.map(|a| (a.address, to.clone())));
+        if next.routes.len() > before {
+            next.servers.extend(servers);
+        }
+    }
+    next.routes.sort();
+    next
+}
+
+/// `smtp:[a]:25, [b]:25` for servers that take SMTP, else LMTP over TCP. Postfix tries them in order (transport(5), since 3.5).
+fn nexthop(servers: &[&Server<'_>]) -> String {
+    let smtp = servers.iter().all(|s| s.has_any(&["smtp", "hub"]));
+    let port = if smtp { 25 } else { LMTP };
+    let list: Vec<String> = servers.iter().map(|s| format!("{}:{port}", bracket(s.address()))).collect();
+    format!("{}:{}", if smtp { "smtp" } else { "lmtp:inet" }, list.join(", "))
+}
+
+/// Postfix's literal: no MX lookup; IPv6 as `[ipv6:..]`.
+fn bracket(address: &str) -> String {
+    if address.contains(':') { format!("[ipv6:{address}]") } else { format!("[{address}]") }
+}
+
+/// Addresses that may send through this server without logging in: the organisation's own servers behind it, and nobody else.
+fn trusted(survey: &Survey<'_>, server: &Server<'_>) -> Vec<String> {
+    let behind: &[&str] = if server.legacy {
+        &[]
+    } else if server.has_any(&["relay", "edge"]) {
+        &["hub", "smtp", "mailbox"]
+    } else if server.has("hub") {
+        &["mailbox", "cas"]
+    } else {
+        &[]
+    };
+    let others = survey.with_role(behind).filter(|s| s.name != server.name);
+    let mut out: Vec<String> = others
+        .flat_map(|s| s.ip.map(|i| format!("{i}/32")).into_iter().chain(s.ip6.map(|i| format!("[{i}]/128"))))
+        .collect();
+    out.dedup();
+    out
+}
+
+/// Which store host a client access server sends each account to; the first of a pair, so that one user's sessions meet.
+fn proxied(survey: &Survey<'_>) -> Json {
+    let host_of = |s: &Store<'_>| s.hosts.first().and_then(|h| survey.servers.get(h)).map(|h| h.address().to_owned());
+    let default = match survey.stores.as_slice() {
+        [only] => host_of(only),
+        _ => None,
+    };
+    let accounts: Vec<Json> = survey
+        .accounts
+        .iter()
+        .filter_map(|a| {
+            let store = survey.stores.iter().find(|s| a.on.iter().any(|id| survey.hosts_of(id) == s.hosts))?;
+            Some(json!({"address": a.address, "host": host_of(store)?}))
+        })
+        .collect();
+    json!({"default": default, "accounts": accounts})
+}

@@ -1,0 +1,115 @@
+//! The data that templates of one server see. All of it comes from the topology; nothing is asked of a host.
+//!
+//! The reference of the variables stands in `modules/README.md`; a test holds the two together.
+
+mod dns;
+mod mail;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::model::topology::Value;
+use crate::model::{Diagnostics, SecretRef};
+
+use super::certificate::Certificates;
+use super::setting::Settings;
+use super::survey::{Server, Survey, refs};
+use super::template::secret_marker;
+
+/// What is the same for all servers of a run.
+pub struct Shared<'a> {
+    /// Role names that a pack or a server knows, so that `roles.x` is never unknown for a real role.
+    pub roles: BTreeSet<&'a str>,
+    pub products: BTreeSet<&'a str>,
+    pub certificates: &'a Certificates<'a>,
+    pub secrets: &'a BTreeMap<String, SecretRef>,
+}
+
+pub fn data(
+    survey: &Survey<'_>,
+    server: &Server<'_>,
+    shared: &Shared<'_>,
+    settings: &Settings,
+    diagnostics: &mut Diagnostics,
+) -> Json {
+    let mut root = Map::new();
+    let mut put = |name: &str, value: Json| root.insert(name.to_owned(), value);
+    let organization = survey.topology.organization();
+    put(
+        "organization",
+        json!({
+            "name": survey.organization,
+            "domain": survey.domain,
+            "display": organization.and_then(|o| o.text("display")).unwrap_or(survey.organization),
+            "timezone": organization.and_then(|o| o.text("timezone")).unwrap_or("UTC"),
+        }),
+    );
+    let environment = survey.topology.environment();
+    put(
+        "environment",
+        json!({
+            "name": survey.topology.environment.as_deref().unwrap_or(""),
+            "purpose": environment.and_then(|e| e.text("purpose")).unwrap_or(""),
+        }),
+    );
+    put("server", server_json(server, survey, shared));
+    put("roles", shared.roles.iter().map(|r| ((*r).to_owned(), Json::Bool(server.has(r)))).collect());
+    put(
+        "products",
+        shared
+            .products
+            .iter()
+            .map(|p| ((*p).to_owned(), server.products.get(*p).map_or(Json::Null, |v| Json::String(v.clone()))))
+            .collect(),
+    );
+    put("servers", survey.servers.values().map(|s| server_json(s, survey, shared)).collect());
+    put("pair", pair(survey, server, shared));
+    put("certificates", shared.certificates.json(server.name));
+    put("settings", settings.json(&shared.products));
+    put("settings_files", json!({ "rspamd": settings.rspamd_files() }));
+    put("mail", mail::data(survey, server, shared));
+    put("zones", dns::zones(survey, server, diagnostics));
+    put("dns_keys", dns::keys(survey, server));
+    Json::Object(root)
+}
+
+pub(super) fn server_json(server: &Server<'_>, survey: &Survey<'_>, shared: &Shared<'_>) -> Json {
+    json!({
+        "name": server.name,
+        "fqdn": server.fqdn,
+        "ip": server.ip,
+        "ip6": server.ip6,
+        "address": server.address(),
+        "platform": server.platform,
+        "site": server.node.text("site"),
+        "labels": server.node.texts("labels"),
+        "memory": match server.node.value("memory").map(|v| &v.value) {
+            Some(Value::Size(bytes)) => Json::from(*bytes),
+            _ => Json::Null,
+        },
+        "cpu": server.node.int("cpu"),
+        "roles": server.roles.iter().map(|(r, _)| *r).collect::<Vec<_>>(),
+        "legacy": server.legacy,
+        "paired": survey.pair_of(server.name).is_some(),
+        "trusted_certificate": shared.certificates.is_trusted(server.name),
+    })
+}
+
+fn pair(survey: &Survey<'_>, server: &Server<'_>, shared: &Shared<'_>) -> Json {
+    let Some(pair) = survey.pair_of(server.name) else { return Json::Null };
+    let members: Vec<&Server<'_>> = refs(pair, "members").filter_map(|m| survey.servers.get(m.name.as_str())).collect();
+    let Some(peer) = members.iter().find(|m| m.name != server.name) else { return Json::Null };
+    let secret = shared.secrets.get(&super::secret_of_pair(pair)).map_or_else(String::new, secret_marker);
+    json!({
+        "name": pair.id.name,
+        "method": pair.text("method").unwrap_or("dsync"),
+        "dsync": pair.text("method").unwrap_or("dsync") == "dsync",
+        "first": members.first().is_some_and(|m| m.name == server.name),
+        "members": members.iter().map(|m| server_json(m, survey, shared)).collect::<Vec<_>>(),
+        "peer": server_json(peer, survey, shared),
+        "vip": pair.text("vip"),
+        "vip6": pair.text("vip6"),
+        "secret": secret,
+    })
+}

@@ -1,0 +1,195 @@
+//! The topology as packs need it: servers with their roles, stores, accounts, domains. Everything that several parts ask for once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::topology::{Node, NodeId, Topology, Value};
+use crate::model::{Diagnostic, Diagnostics, SecretRef, Span};
+
+/// One server of the topology.
+#[derive(Debug)]
+pub struct Server<'t> {
+    pub node: &'t Node,
+    pub name: &'t str,
+    pub fqdn: String,
+    pub ip: Option<&'t str>,
+    pub ip6: Option<&'t str>,
+    /// Roles in the order written.
+    pub roles: Vec<(&'t str, Span)>,
+    pub platform: &'t str,
+    /// Product to version, as the platform says.
+    pub products: BTreeMap<String, String>,
+    /// It stands for a source system (`legacy .. server=`): nothing of the new side is routed to it.
+    pub legacy: bool,
+}
+
+impl Server<'_> {
+    pub fn has(&self, role: &str) -> bool {
+        self.roles.iter().any(|(r, _)| *r == role)
+    }
+
+    pub fn has_any(&self, roles: &[&str]) -> bool {
+        roles.iter().any(|r| self.has(r))
+    }
+
+    /// Holds mailboxes.
+    pub fn is_store(&self) -> bool {
+        self.has_any(&["imap", "mailbox"])
+    }
+
+    /// How other servers reach it: address, else address of IPv6, else the name.
+    pub fn address(&self) -> &str {
+        self.ip.or(self.ip6).unwrap_or(&self.fqdn)
+    }
+}
+
+/// A place that holds mailboxes: a pair or a single server.
+#[derive(Debug)]
+pub struct Store<'t> {
+    pub id: NodeId,
+    /// Names of its servers, in the order of the pair.
+    pub hosts: Vec<&'t str>,
+}
+
+/// A `mail-account` node.
+#[derive(Debug)]
+pub struct Account<'t> {
+    pub node: &'t Node,
+    pub address: &'t str,
+    /// Each store that it lives in: the node that `on` names.
+    pub on: Vec<NodeId>,
+    pub password: Option<&'t SecretRef>,
+    /// Bytes.
+    pub quota: Option<u64>,
+}
+
+pub struct Survey<'t> {
+    pub topology: &'t Topology,
+    pub servers: BTreeMap<&'t str, Server<'t>>,
+    pub stores: Vec<Store<'t>>,
+    pub accounts: Vec<Account<'t>>,
+    pub organization: &'t str,
+    pub domain: &'t str,
+}
+
+/// The name of a child without its parent: `gate.postfix:x` is `postfix:x`.
+pub fn leaf<'a>(parent: &Node, child: &'a Node) -> &'a str {
+    child.id.name.strip_prefix(&parent.id.name).and_then(|n| n.strip_prefix('.')).unwrap_or(&child.id.name)
+}
+
+/// The nodes that a field refers to.
+pub fn refs<'a>(node: &'a Node, field: &'a str) -> impl Iterator<Item = &'a NodeId> {
+    node.values(field).filter_map(|v| match &v.value {
+        Value::Ref(id) => Some(id),
+        _ => None,
+    })
+}
+
+pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Survey<'t> {
+    let organization = topology.organization();
+    if organization.is_none() {
+        diagnostics.push(
+            Diagnostic::error("E0508", "the topology names no organisation")
+                .help("write organization NAME domain=example.org"),
+        );
+    }
+    let domain = organization.and_then(|o| o.text("domain")).unwrap_or("localdomain");
+    let legacy: BTreeSet<&str> = topology.all("legacy").filter_map(|l| l.text("server")).collect();
+    let servers: BTreeMap<&str, Server<'t>> =
+        topology.all("server").map(|node| (node.id.name.as_str(), server(topology, node, domain, &legacy))).collect();
+    let stores = stores(topology, &servers);
+    let accounts = topology.all("mail-account").map(account).collect();
+    Survey {
+        topology,
+        servers,
+        stores,
+        accounts,
+        organization: organization.map_or("organization", |o| o.id.name.as_str()),
+        domain,
+    }
+}
+
+fn server<'t>(topology: &'t Topology, node: &'t Node, domain: &str, legacy: &BTreeSet<&str>) -> Server<'t> {
+    let name = node.id.name.as_str();
+    let roles = node.values("roles").filter_map(|v| match &v.value {
+        Value::Text(t) => Some((t.as_str(), v.span)),
+        _ => None,
+    });
+    let platform = node.text("platform").unwrap_or_default();
+    Server {
+        node,
+        name,
+        fqdn: node.text("fqdn").map_or_else(|| format!("{name}.{domain}"), str::to_owned),
+        ip: node.text("ip"),
+        ip6: node.text("ip6"),
+        roles: roles.collect(),
+        platform,
+        products: topology.get("platform", platform).map(products).unwrap_or_default(),
+        legacy: legacy.contains(name),
+    }
+}
+
+/// Products of a platform: its own fields, and `product NAME VERSION` children.
+fn products(platform: &Node) -> BTreeMap<String, String> {
+    let own = platform.fields.keys().filter(|f| !matches!(f.as_str(), "update" | "packages"));
+    let own = own.filter_map(|f| Some((f.clone(), platform.text(f)?.to_owned())));
+    let more = platform.children("product");
+    let more = more.filter_map(|c| Some((leaf(platform, c).to_owned(), c.text("version")?.to_owned())));
+    own.chain(more).collect()
+}
+
+fn stores<'t>(topology: &'t Topology, servers: &BTreeMap<&'t str, Server<'t>>) -> Vec<Store<'t>> {
+    let mut stores = Vec::new();
+    let mut paired = BTreeSet::new();
+    for pair in topology.all("pair") {
+        let hosts: Vec<&str> = refs(pair, "members").map(|id| id.name.as_str()).collect();
+        paired.extend(hosts.iter().copied());
+        stores.push(Store { id: pair.id.clone(), hosts });
+    }
+    for server in servers.values() {
+        if server.is_store() && !server.legacy && !paired.contains(server.name) {
+            stores.push(Store { id: server.node.id.clone(), hosts: vec![server.name] });
+        }
+    }
+    stores
+}
+
+fn account(node: &Node) -> Account<'_> {
+    Account {
+        node,
+        address: &node.id.name,
+        on: refs(node, "on").cloned().collect(),
+        password: node.secret("password"),
+        quota: match node.value("quota").map(|v| &v.value) {
+            Some(Value::Size(bytes)) => Some(*bytes),
+            _ => None,
+        },
+    }
+}
+
+impl<'t> Survey<'t> {
+    /// The pair that a server is a member of.
+    pub fn pair_of(&self, server: &str) -> Option<&'t Node> {
+        self.topology.all("pair").find(|p| refs(p, "members").any(|m| m.name == server))
+    }
+
+    /// Servers behind a node that accounts or routes name.
+    pub fn hosts_of(&self, id: &NodeId) -> Vec<&'t str> {
+        match id.kind.as_str() {
+            "server" => self.servers.get(id.name.as_str()).map(|s| s.name).into_iter().collect(),
+            _ => self.stores.iter().find(|s| s.id == *id).map(|s| s.hosts.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Accounts that live on a server, each with the node that put it there.
+    pub fn accounts_on(&self, server: &str) -> impl Iterator<Item = (&Account<'t>, &NodeId)> {
+        self.accounts.iter().filter_map(move |a| {
+            let on = a.on.iter().find(|id| self.hosts_of(id).contains(&server))?;
+            Some((a, on))
+        })
+    }
+
+    /// Servers of the new side with one of these roles, by name.
+    pub fn with_role<'s>(&'s self, roles: &'s [&'s str]) -> impl Iterator<Item = &'s Server<'t>> {
+        self.servers.values().filter(move |s| !s.legacy && s.has_any(roles))
+    }
+}

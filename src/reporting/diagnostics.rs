@@ -1,0 +1,293 @@
+//! Diagnostics for people (miette's graphical form) and for programs (JSON). Secrets are masked to a fixed width, because
+//! logs of a pipeline are kept and shared.
+
+use std::fmt::{Display, Write as _};
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use serde_json::{Value, json};
+
+use crate::model::{Diagnostic, Diagnostics, Severity, SourceId, Sources, Span};
+
+/// What stands for a secret of any length.
+const MASK: &str = "*********";
+
+/// How to draw.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    pub color: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { color: false, width: 100 }
+    }
+}
+
+/// All diagnostics, errors first, one blank line between two.
+pub fn text(sources: &Sources, diagnostics: &Diagnostics, style: Style) -> String {
+    let theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false);
+    let masks = Masks::new(sources, diagnostics);
+    let mut out = String::new();
+    for d in diagnostics.clone().sorted() {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let shown = Shown::new(sources, &masks, &d);
+        let mut one = String::new();
+        if handler.render_report(&mut one, &shown).is_err() {
+            // The picture failed, so say it without: a diagnostic is never lost.
+            let at = d.labels.first().map(|l| format!(" ({})", sources.origin(l.span))).unwrap_or_default();
+            one = format!("cutover::{}: {}{at}\n", d.code, d.message);
+        }
+        out.push_str(&one);
+    }
+    out
+}
+
+/// One line per diagnostic, as compilers write it: `file:line:column: error[E0102]: message`.
+pub fn lines(sources: &Sources, diagnostics: &Diagnostics) -> String {
+    let mut out = String::new();
+    for d in diagnostics.clone().sorted() {
+        let at = d.labels.first().map(|l| format!("{}: ", sources.origin(l.span))).unwrap_or_default();
+        let _ = writeln!(out, "{at}{}[{}]: {}", severity(d.severity), d.code, d.message);
+    }
+    out
+}
+
+/// `{"diagnostics": [{code, severity, message, help, file, line, column, labels: [...]}]}`. Line and column count from 1,
+/// columns in characters, `length` in bytes. No excerpt of the file enters, so no secret can.
+pub fn json(sources: &Sources, diagnostics: &Diagnostics) -> Value {
+    let list: Vec<Value> = diagnostics
+        .clone()
+        .sorted()
+        .iter()
+        .map(|d| {
+            let labels: Vec<Value> = d
+                .labels
+                .iter()
+                .filter(|l| !l.text.is_empty())
+                .map(|l| {
+                    let o = sources.origin(l.span);
+                    json!({"file": o.file, "line": o.line, "column": o.column, "length": l.span.len, "text": l.text})
+                })
+                .collect();
+            let first = d.labels.first().map(|l| sources.origin(l.span));
+            json!({
+                "code": format!("cutover::{}", d.code),
+                "severity": severity(d.severity),
+                "message": d.message,
+                "help": d.help,
+                "file": first.as_ref().map(|o| o.file.clone()),
+                "line": first.as_ref().map(|o| o.line),
+                "column": first.as_ref().map(|o| o.column),
+                "labels": labels,
+            })
+        })
+        .collect();
+    json!({ "diagnostics": list })
+}
+
+fn severity(s: Severity) -> &'static str {
+    match s {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Advice => "advice",
+    }
+}
+
+/// Places that no excerpt shows, over all diagnostics: the neighbour of a mistake may hold another one's secret.
+struct Masks(Vec<Span>);
+
+impl Masks {
+    fn new(sources: &Sources, diagnostics: &Diagnostics) -> Self {
+        let mut list: Vec<Span> = sources.iter().flat_map(|(id, _)| sources.masks(id)).collect();
+        list.extend(diagnostics.iter().flat_map(|d| d.labels.iter().filter(|l| l.mask).map(|l| l.span)));
+        list.sort();
+        list.dedup();
+        Self(list)
+    }
+
+    fn of(&self, id: SourceId) -> impl Iterator<Item = &Span> {
+        self.0.iter().filter(move |s| s.source == id)
+    }
+
+    /// The file's text with every masked place replaced.
+    fn text(&self, id: SourceId, text: &str) -> String {
+        let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+        for s in self.of(id) {
+            let end = (s.offset + s.len).min(text.len());
+            if s.offset < at {
+                continue;
+            }
+            out.push_str(text.get(at..s.offset).unwrap_or_default());
+            out.push_str(MASK);
+            at = end;
+        }
+        out.push_str(text.get(at..).unwrap_or_default());
+        out
+    }
+
+    /// Where a byte of the file stands in the masked text.
+    fn shift(&self, id: SourceId, offset: usize) -> usize {
+        let (mut shifted, mut at) = (offset as isize, 0);
+        for s in self.of(id) {
+            if s.offset < at || s.offset >= offset {
+                continue;
+            }
+            let end = s.offset + s.len;
+            at = end;
+            if offset >= end {
+                shifted += MASK.len() as isize - s.len as isize;
+            } else {
+                shifted -= (offset - s.offset) as isize;
+            }
+        }
+        usize::try_from(shifted).unwrap_or(0)
+    }
+}
+
+#[derive(Debug)]
+struct Shown {
+    code: String,
+    message: String,
+    severity: miette::Severity,
+    help: Option<String>,
+    source: Option<NamedSource<String>>,
+    labels: Vec<LabeledSpan>,
+}
+
+impl Shown {
+    fn new(sources: &Sources, masks: &Masks, d: &Diagnostic) -> Self {
+        let home = d.labels.first().map(|l| l.span.source);
+        let source = home.map(|id| {
+            let file = sources.get(id);
+            NamedSource::new(&file.name, masks.text(id, &file.text))
+        });
+        let mut help = d.help.clone();
+        let mut labels = Vec::new();
+        for l in d.labels.iter().filter(|l| !l.text.is_empty()) {
+            if Some(l.span.source) == home {
+                let end = sources.get(l.span.source).text.len();
+                let from = masks.shift(l.span.source, l.span.offset.min(end));
+                let to = masks.shift(l.span.source, (l.span.offset + l.span.len).min(end));
+                labels.push(LabeledSpan::new(Some(l.text.clone()), from, to.saturating_sub(from)));
+            } else {
+                // One picture shows one file; a place in another file is named.
+                let line = format!("{}: {}", sources.origin(l.span), l.text);
+                help = Some(help.map_or(line.clone(), |h| format!("{h}\n{line}")));
+            }
+        }
+        labels.sort_by_key(LabeledSpan::offset);
+        Self {
+            code: format!("cutover::{}", d.code),
+            message: d.message.clone(),
+            severity: match d.severity {
+                Severity::Error => miette::Severity::Error,
+                Severity::Warning => miette::Severity::Warning,
+                Severity::Advice => miette::Severity::Advice,
+            },
+            help,
+            source,
+            labels,
+        }
+    }
+}
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl miette::Diagnostic for Shown {
+    fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        Some(Box::new(&self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.help.as_ref().map(|h| Box::new(h) as Box<dyn Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|s| s as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str, offset: usize, len: usize) -> (Sources, Span) {
+        let mut sources = Sources::default();
+        let source = sources.add("a.kdl", text);
+        (sources, Span { source, offset, len })
+    }
+
+    #[test]
+    fn masks_have_one_width() {
+        for secret in ["\"x\"", "\"a very long secret indeed\""] {
+            let file = format!("legacy a admin={secret} host=b\nlegacy c\n");
+            let (mut sources, span) = one(&file, 15, secret.len());
+            let mut ds = Diagnostics::default();
+            // A mistake elsewhere shows the line of the secret as context.
+            let other = Span { offset: file.len() - 2, len: 1, ..span };
+            ds.push(Diagnostic::error("E0102", "x").label(other, "here"));
+            sources.mask(span);
+            let shown = super::text(&sources, &ds, Style::default());
+            assert!(shown.contains("admin=********* host=b"), "{shown}");
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+
+    #[test]
+    fn labels_behind_a_mask_stay_in_place() {
+        let (mut sources, span) = one("a k=\"sesame\" bad=1", 4, 8);
+        sources.mask(span);
+        let mut ds = Diagnostics::default();
+        ds.push(Diagnostic::error("E0102", "x").label(Span { offset: 13, len: 3, ..span }, "here"));
+        let shown = super::text(&sources, &ds, Style::default());
+        let lines: Vec<&str> = shown.lines().collect();
+        let line = lines.iter().position(|l| l.contains("bad=1")).expect(&shown);
+        let column = |l: &str, what: &str| l.find(what).map(|i| l[..i].chars().count());
+        assert_eq!(column(lines[line], "bad"), column(lines[line + 1], "─┬─"), "{shown}");
+    }
+
+    #[test]
+    fn json_names_the_place() {
+        let (sources, span) = one("site a\nsite ü b\n", 15, 1);
+        let mut ds = Diagnostics::default();
+        ds.push(Diagnostic::error("E0103", "m").label(span, "l").help("h"));
+        let v = super::json(&sources, &ds);
+        let d = &v["diagnostics"][0];
+        assert_eq!((d["line"].as_u64(), d["column"].as_u64()), (Some(2), Some(8)));
+        assert_eq!(d["code"], "cutover::E0103");
+        assert_eq!(d["labels"][0]["text"], "l");
+    }
+
+    #[test]
+    fn a_place_in_another_file_is_named() {
+        let (mut sources, span) = one("site a\n", 5, 1);
+        let other = sources.add("b.kdl", "\nsite a");
+        let mut ds = Diagnostics::default();
+        ds.push(
+            Diagnostic::error("E0304", "twice")
+                .label(span, "again")
+                .label(Span { source: other, offset: 6, len: 1 }, "first"),
+        );
+        let shown = super::text(&sources, &ds, Style::default());
+        assert!(shown.contains("b.kdl:2:6: first"), "{shown}");
+    }
+}
