@@ -3,6 +3,7 @@
 #![allow(dead_code)] // goes when the last command stands
 
 mod args;
+pub mod authority;
 mod commands;
 mod context;
 mod exit;
@@ -10,6 +11,7 @@ mod failure;
 mod interrupt;
 mod logging;
 mod output;
+pub mod packs;
 mod planfile;
 mod secrets;
 

@@ -331,7 +331,8 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
             words.map(|w| Spanned::new(w.to_owned(), entry.value.span)).collect::<Vec<_>>()
         };
         match word {
-            "reload" => def.reload = split(),
+            // A zone's own `reload` is a command.
+            "reload" if spec.field("reload").is_none() => def.reload = split(),
             "restart" => def.restart = split(),
             "when" => def.when = text(),
             "each" => def.each = text(),

@@ -180,12 +180,9 @@ impl<'t> Survey<'t> {
         }
     }
 
-    /// Accounts that live on a server, each with the node that put it there.
-    pub fn accounts_on(&self, server: &str) -> impl Iterator<Item = (&Account<'t>, &NodeId)> {
-        self.accounts.iter().filter_map(move |a| {
-            let on = a.on.iter().find(|id| self.hosts_of(id).contains(&server))?;
-            Some((a, on))
-        })
+    /// Accounts that live on a server.
+    pub fn accounts_on(&self, server: &str) -> impl Iterator<Item = &Account<'t>> {
+        self.accounts.iter().filter(move |a| a.on.iter().any(|id| self.hosts_of(id).contains(&server)))
     }
 
     /// Servers of the new side with one of these roles, by name.

@@ -62,7 +62,7 @@ fn addresses<'a, 't: 'a>(servers: impl Iterator<Item = &'a Server<'t>>) -> Vec<&
 }
 
 fn accounts(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
-    let found = survey.accounts_on(server.name).map(|(a, on)| {
+    let found = survey.accounts_on(server.name).map(|a| {
         let (local, domain) = a.address.split_once('@').unwrap_or((a.address, ""));
         json!({
             "address": a.address,
@@ -70,8 +70,7 @@ fn accounts(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
             "domain": domain,
             "password": a.password.map_or_else(String::new, secret_marker),
             "quota": a.quota.map_or_else(String::new, |q| q.to_string()),
-            // Phases deploy stores, not single accounts.
-            "owner": on.to_string(),
+            "owner": a.node.id.to_string(),
             "node": a.node.id.to_string(),
         })
     });
