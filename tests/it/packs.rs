@@ -1,4 +1,5 @@
 //! Role packs and lowering: from a topology to resources and contents.
+#![allow(clippy::unwrap_used)] // a test may end so
 
 use std::path::Path;
 
