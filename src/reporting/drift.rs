@@ -1,12 +1,12 @@
 //! Drift: what somebody else changed of what we own. What the topology wants and nobody applied yet is no drift, and what is not
 //! ours is nobody's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::model::address::Address;
+use crate::model::address::{Address, HostName, Kind};
 use crate::model::host::HostError;
 use crate::model::observed::Observed;
 use crate::model::plan::Plan;
@@ -58,6 +58,11 @@ pub fn drift(plan: &Plan, observed: &Observed, applied: &BTreeMap<Address, Strin
         failed: plan.failed.clone(),
         ..DriftReport::default()
     };
+    let owned: BTreeSet<(&HostName, Kind, &str)> = observed
+        .hosts
+        .iter()
+        .flat_map(|(host, o)| o.owned.iter().map(move |o| (host, o.kind, o.key.as_str())))
+        .collect();
     for step in &plan.steps {
         match step.action {
             Action::Reload | Action::Restart => {
@@ -67,9 +72,8 @@ pub fn drift(plan: &Plan, observed: &Observed, applied: &BTreeMap<Address, Strin
                 }
             }
             Action::Create | Action::Update | Action::Replace | Action::Run | Action::Delete | Action::Restore => {
-                let host = observed.hosts.get(&step.address.host);
-                let owned = host
-                    .is_some_and(|h| h.owned.iter().any(|o| o.kind == step.address.kind && o.key == step.address.key));
+                let a = &step.address;
+                let owned = owned.contains(&(&a.host, a.kind, a.key.as_str()));
                 let untouched = applied.get(&step.address).is_some_and(|f| Some(f) == step.expect.as_ref());
                 if owned && !untouched && step.action != Action::Delete {
                     out.drifted.push(drifted(plan, step));

@@ -5,6 +5,7 @@ mod closing;
 pub mod diagnostics;
 mod drift;
 mod estimate;
+pub mod graph;
 mod history;
 mod lines;
 mod plan_json;

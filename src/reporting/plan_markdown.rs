@@ -243,7 +243,7 @@ fn forms(plan: &Plan, step: &Step) -> (String, Option<String>) {
         }
     }
     let fence = fence(&body);
-    let summary = format!("<code>{} {}</code> ({reason})", symbol(step.action), html(&one_line(&name)));
+    let summary = format!("<code>{} {}</code> ({reason})", html(symbol(step.action)), html(&one_line(&name)));
     let full = format!("<details><summary>{summary}</summary>\n\n{fence}diff\n{body}{fence}\n\n</details>\n");
     (short, Some(full))
 }

@@ -8,4 +8,6 @@ mod packs;
 mod planning;
 mod planning_undo;
 mod planning_world;
+mod reporting_golden;
+mod reporting_schema;
 mod support;
