@@ -120,15 +120,15 @@ impl Engine {
     /// Flags that make a container a host: systemd as PID 1, network and mounts its own to change.
     pub(crate) fn host_flags(&self) -> Vec<String> {
         let mut flags: Vec<String> = CAPABILITIES.iter().map(|c| format!("--cap-add={c}")).collect();
+        // A profile that forbids mounts would break units of systemd; where there is no such module the flags mean nothing.
+        flags.extend(["--security-opt=apparmor=unconfined", "--security-opt=label=disable"].map(String::from));
         match self.kind {
             EngineKind::Podman => flags.push("--systemd=always".into()),
             EngineKind::Docker => {
                 let more =
                     ["--tmpfs=/run:exec,mode=755", "--tmpfs=/run/lock", "--stop-signal=SIGRTMIN+3", "--cgroupns=host"];
                 flags.extend(more.map(String::from));
-                flags.extend(
-                    ["--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"].map(String::from),
-                );
+                flags.extend(["--security-opt=seccomp=unconfined"].map(String::from));
             }
         }
         if self.kind == EngineKind::Docker || cgroups() == Cgroups::V1OrHybrid {

@@ -152,6 +152,8 @@ impl Raise<'_> {
     fn create(&self, host: &LabHost, container: &str) -> Result<(), LabError> {
         let mut args: Vec<String> = ["create", "--name", container, "--hostname", &host.name].map(String::from).into();
         args.extend(self.engine.host_flags());
+        // A host that reboots itself comes back; one that is killed by the engine stays down.
+        args.push("--restart=always".into());
         let mut labels = vec![
             (LAB_LABEL.to_owned(), self.spec.name.clone()),
             (HOST_LABEL.to_owned(), host.name.clone()),

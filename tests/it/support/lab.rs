@@ -22,6 +22,7 @@ const OWNER: &str = "cutover.test.owner";
 
 pub struct Lab {
     pub record: LabRecord,
+    pub spec: LabSpec,
     dir: PathBuf,
     root: Option<tempfile::TempDir>,
     _subnet: Subnet,
@@ -116,6 +117,11 @@ impl Lab {
         command.stdin(std::process::Stdio::null()).output().expect("the engine answers")
     }
 
+    /// `lab up` once more, with the spec as it is now.
+    pub fn up_again(&mut self) {
+        self.record = lab::up(&self.spec, Progress::silent()).expect("up again");
+    }
+
     /// Makes a fault; panics when it cannot be made.
     pub fn fault(&self, fault: Fault) -> Option<ActiveFault> {
         lab::inject(self.name(), &self.dir, fault, &relay(), Progress::silent()).expect("the fault is made")
@@ -191,7 +197,7 @@ impl LabBuilder {
             }
         };
         match lab::up(&spec, Progress::new(&said)) {
-            Ok(record) => Some(Lab { record, dir, root: Some(root), _subnet: subnet }),
+            Ok(record) => Some(Lab { record, spec, dir, root: Some(root), _subnet: subnet }),
             Err(e) => {
                 let _ = lab::down(&spec.name, &dir, Progress::silent());
                 panic!("the lab cannot be made: {e}\n{}", e.help().unwrap_or_default());
