@@ -115,11 +115,10 @@ impl Seen {
         Ok(())
     }
 
-    /// What stat complained of. Only these two mean "absent".
+    /// What stat complained of.
     pub fn missing_line(&mut self, line: &str) {
-        let gone = line.ends_with(": No such file or directory") || line.ends_with(": Not a directory");
         match (line.find('\''), line.rfind('\'')) {
-            (Some(a), Some(b)) if gone && a < b => {
+            (Some(a), Some(b)) if gone(line) && a < b => {
                 self.missing.insert(line[a + 1..b].to_owned());
             }
             _ => self.errors.push(line.to_owned()),
@@ -214,8 +213,9 @@ impl Seen {
         if self.missing.contains(path) {
             return Ok(None);
         }
-        // Odd characters are quoted otherwise in the complaint.
-        match self.errors.iter().find(|e| e.contains(path)) {
+        // Paths with quotes are quoted otherwise in the complaint.
+        match self.errors.iter().find(|e| e.contains(path) || e.replace("'\\''", "'").contains(path)) {
+            Some(e) if gone(e) => Ok(None),
             Some(e) => Err(e.clone()),
             None => Err(format!("{path} cannot be looked at, or it changed while it was")),
         }
@@ -227,6 +227,11 @@ impl Seen {
         }
         self.units.get(name).ok_or_else(|| format!("systemd says nothing of {name}"))
     }
+}
+
+/// Only these two complaints mean that nothing is there.
+fn gone(complaint: &str) -> bool {
+    complaint.ends_with(": No such file or directory") || complaint.ends_with(": Not a directory")
 }
 
 /// A value in the type in which it is wished, so that the two compare.

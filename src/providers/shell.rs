@@ -362,7 +362,10 @@ impl<T: Transport> Agent for ShellAgent<T> {
         let mut script = Assembly::new(0);
         script.set("M", &marker).set("R", &root).set("A", apply).set("UNIT", &unit(organization));
         script.set("T", "0").set("K", "").set("ARM", "").set("REVERT", "").set("PKG_WAIT", "60");
-        script.part(Part::Base).part(Part::Armed).line(r#"if [ -d "$R" ]; then disarm; else say disarmed; fi; say end"#);
+        script
+            .part(Part::Base)
+            .part(Part::Armed)
+            .line(r#"if [ -d "$R" ]; then disarm; else say disarmed; fi; say end"#);
         let mut script = Self::script(script.done(), 120);
         script.link = Link::Fresh;
         let mut result = None;

@@ -8,6 +8,7 @@ mod packs;
 mod planning;
 mod planning_undo;
 mod planning_world;
+mod providers;
 mod reporting_golden;
 mod reporting_schema;
 mod support;
