@@ -1,4 +1,5 @@
 //! The scripts of the agent, run by each shell that a host may have, on files of this machine.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
