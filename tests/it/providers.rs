@@ -1,5 +1,5 @@
 //! The scripts of the agent, run by each shell that a host may have, on files of this machine.
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests are tests
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -183,10 +183,10 @@ async fn shells(story: impl AsyncFn(Sandbox)) {
     for shell in ["dash", "bash", "busybox sh"] {
         let program = shell.split(' ').next().unwrap_or_default();
         if std::process::Command::new(program).arg("--help").output().is_err() {
-            println!("{shell} is not installed here: skipped");
+            eprintln!("{shell} is not installed here: skipped");
             continue;
         }
-        println!("--- {shell}");
+        eprintln!("--- {shell}");
         story(Sandbox::new(shell)).await;
     }
 }
