@@ -42,6 +42,8 @@ pub struct Findings<'a> {
     pub notes: Vec<PlanNote>,
     /// Resources looked at.
     pub examined: usize,
+    /// Services among `left`.
+    lost_services: BTreeSet<(HostId, &'a str)>,
 }
 
 type Ledger<'a> = HashMap<(Kind, &'a str), &'a Owned>;
@@ -65,11 +67,17 @@ impl<'a> Findings<'a> {
                 out.note(None, format!("the dead man's switch of apply {apply} is armed on {host}"), false);
             }
         }
+        out.notes.sort_by(|a, b| (&a.address, &a.text).cmp(&(&b.address, &b.text)));
         Ok(out)
     }
 
     fn note(&mut self, address: Option<Address>, text: String, blocks: bool) {
         self.notes.push(PlanNote { address, text, blocks });
+    }
+
+    /// The plan takes this service away: nobody needs to tell it anything.
+    pub fn loses_service(&self, host: HostId, service: &str) -> bool {
+        self.lost_services.contains(&(host, service))
     }
 
     /// The host's answer, when it is there and whole.
@@ -215,6 +223,9 @@ impl<'a> Findings<'a> {
                     self.note(Some(address), "stays: something wanted stands in it".to_owned(), false);
                     continue;
                 }
+            }
+            if owned.kind == Kind::Service {
+                self.lost_services.insert((host, &owned.key));
             }
             self.left.push(Left { host, address, owned, record });
         }

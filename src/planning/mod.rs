@@ -42,7 +42,7 @@ pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {
     let scope = Scope::new(&index, &constraints, input.options)?;
     let findings = Findings::new(input, &index, &scope)?;
     let destroy = input.options.destroy;
-    let signals = services::signals(&index, &constraints, &scope, &findings, destroy);
+    let signals = services::signals(&index, &constraints, &scope, &findings);
     let ordered = order::order(&index, constraints, &findings, &signals, destroy)?;
     let steps = steps::steps(input.site, &index, &findings, &signals, ordered);
     Ok(Plan {

@@ -45,7 +45,6 @@ pub fn signals<'a>(
     constraints: &Constraints,
     scope: &Scope,
     findings: &Findings<'a>,
-    destroy: bool,
 ) -> Vec<Signal<'a>> {
     let mut asked: BTreeMap<(HostId, &'a str), Asked> = BTreeMap::new();
     let mut ask = |host: HostId, notify: &'a Notify, by: Asker| {
@@ -82,14 +81,13 @@ pub fn signals<'a>(
         .filter_map(|((host, service), asked)| {
             let node = index.named(host, Kind::Service, service);
             let signal = Signal { host, service, how: asked.how?, askers: asked.askers, pending: asked.pending, node };
-            needed(index, constraints, findings, &signal, destroy).then_some(signal)
+            needed(index, constraints, findings, &signal).then_some(signal)
         })
         .collect()
 }
 
-fn needed(index: &Index, constraints: &Constraints, findings: &Findings, signal: &Signal, destroy: bool) -> bool {
-    let goes = |key: &str| key == signal.service;
-    if findings.left.iter().any(|l| l.host == signal.host && l.address.kind == Kind::Service && goes(&l.address.key)) {
+fn needed(index: &Index, constraints: &Constraints, findings: &Findings, signal: &Signal) -> bool {
+    if findings.loses_service(signal.host, signal.service) {
         return false;
     }
     let own = signal.node.and_then(|n| Some((n, findings.changed.get(&n)?)));
@@ -114,8 +112,8 @@ fn needed(index: &Index, constraints: &Constraints, findings: &Findings, signal:
     let record = answer.and_then(|a| a.records.get(&format!("{}:{}", Kind::Service, signal.service)));
     match record {
         Some(record) => record.present && record.attrs.get("running").and_then(Attr::as_bool) == Some(true),
-        // Not one of ours, so nobody looked: the host reloads it when it runs. A destroy leaves it alone.
-        None => !destroy || signal.pending,
+        // Not one of ours, so nobody looked: the host reloads it when it runs.
+        None => true,
     }
 }
 

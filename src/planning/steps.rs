@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::catalog::{self, UndoSpec};
 use crate::model::address::{Address, Kind};
 use crate::model::attr::{Attr, Attrs, Body, Digest};
-use crate::model::resource::NotifyHow;
+use crate::model::resource::{Notify, NotifyHow};
 use crate::model::site::Site;
 use crate::model::source::Origin;
 use crate::model::step::{Action, Step, StepId, Undo};
@@ -13,7 +13,7 @@ use crate::model::step::{Action, Step, StepId, Undo};
 use super::diff;
 use super::findings::Findings;
 use super::graph::Node;
-use super::index::Index;
+use super::index::{HostId, Index};
 use super::order::Item;
 use super::risk::risky;
 use super::services::{Asker, Signal, reason};
@@ -53,7 +53,7 @@ fn of_resource(index: &Index, findings: &Findings, node: Node) -> Option<Step> {
         attrs: r.attrs.clone(),
         expect: Some(found.record.fingerprint.clone()),
         after: Vec::new(),
-        notifies: r.notifies.clone(),
+        notifies: heard(findings, index.host_of[node as usize], &r.address, &r.notifies),
         protect: r.protect,
         undo: undo(r.address.kind, &r.attrs),
         risky: false,
@@ -66,6 +66,12 @@ fn of_resource(index: &Index, findings: &Findings, node: Node) -> Option<Step> {
     })
 }
 
+/// Without services that the plan takes away, and the service itself: a reload that nobody will do would be owed for ever.
+fn heard(findings: &Findings, host: HostId, by: &Address, notifies: &[Notify]) -> Vec<Notify> {
+    let itself = |n: &Notify| by.kind == Kind::Service && by.key == n.service;
+    notifies.iter().filter(|n| !itself(n) && !findings.loses_service(host, &n.service)).cloned().collect()
+}
+
 fn of_left(findings: &Findings, at: usize) -> Option<Step> {
     let left = findings.left.get(at)?;
     let gone = !left.record.present;
@@ -76,7 +82,7 @@ fn of_left(findings: &Findings, at: usize) -> Option<Step> {
         attrs: left.owned.attrs.clone(),
         expect: Some(left.record.fingerprint.clone()),
         after: Vec::new(),
-        notifies: left.owned.notifies.clone(),
+        notifies: if gone { Vec::new() } else { heard(findings, left.host, &left.address, &left.owned.notifies) },
         protect: false,
         undo: undo(left.address.kind, &left.owned.attrs),
         risky: false,

@@ -6,6 +6,7 @@ mod lab_faults;
 mod lab_hosts;
 mod packs;
 mod planning;
+mod planning_properties;
 mod planning_undo;
 mod planning_world;
 mod providers;

@@ -259,6 +259,9 @@ impl World {
                 return;
             }
             Action::Delete => {
+                if address.kind == Kind::Service {
+                    self.pending.remove(&(address.host.clone(), address.key.clone()));
+                }
                 self.state.remove(address);
                 self.texts.remove(address);
                 self.owned.remove(address);
