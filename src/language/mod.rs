@@ -3,19 +3,35 @@
 //! Entry points: [`compile`] (files to topology), [`check`] (all environments of a root), [`parse`] (one file to trees),
 //! [`format`](format()) (the layout of `cutover fmt`), [`explain`](explain()) (where a value comes from) and [`slice::deployed`] (what a
 //! phase deploys).
-#![allow(dead_code)]
 
+mod compile;
+mod decode;
+mod draft;
+mod explain;
+mod finish;
+mod load;
+mod module;
+mod overlay;
+mod policy;
 mod range;
+mod remap;
+mod resolve;
 mod scan;
 pub mod schema;
+mod scope;
 mod sink;
 pub mod slice;
 mod suggest;
 pub mod syntax;
+mod text;
 pub mod types;
+mod versions;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+use load::Files;
 
 use crate::model::topology::Topology;
 use crate::model::{Diagnostic, Diagnostics, SourceId, Sources};
@@ -45,19 +61,49 @@ pub struct Compiled {
 
 /// Compiles the root at `root`: a file, or a folder with a `topology.kdl`. All paths in the files are relative to its folder.
 pub fn compile(root: &Path, options: &Options) -> Compiled {
-    let _ = (root, options);
-    Compiled::default()
+    let (folder, main) = load::split(root);
+    run(Files::Folder(folder), &main, options, false)
 }
 
 /// As [`compile`], from files in memory; `main` is the name of the root file.
 pub fn compile_files(files: &BTreeMap<String, Vec<u8>>, main: &str, options: &Options) -> Compiled {
-    let _ = (files, main, options);
-    Compiled::default()
+    run(Files::Memory(files), main, options, false)
 }
 
-/// Checks the base and every environment, each mistake once. The topology is the one of `options.environment`.
+/// Checks every environment, or the base where there is none, each mistake once. The topology is the one of
+/// `options.environment`.
 pub fn check(root: &Path, options: &Options) -> Compiled {
-    compile(root, options)
+    let (folder, main) = load::split(root);
+    run(Files::Folder(folder), &main, options, true)
+}
+
+/// As [`check`], from files in memory.
+pub fn check_files(files: &BTreeMap<String, Vec<u8>>, main: &str, options: &Options) -> Compiled {
+    run(Files::Memory(files), main, options, true)
+}
+
+fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
+    let mut loader = load::Loader::new(files);
+    let mut sink = sink::Sink::default();
+    let trees = loader.root(main, &mut sink);
+    let mut topology = Topology::default();
+    // With a file unread, every name of it would be reported missing.
+    if !sink.has_errors() {
+        let mut others: Vec<Option<String>> = Vec::new();
+        if all {
+            let environments = trees.iter().filter(|t| t.name.value == "environment");
+            others.extend(environments.filter_map(|t| Some(Some(t.args().next()?.value.value.as_text()?.to_owned()))));
+            others.retain(|e| *e != options.environment);
+        }
+        if !all || options.environment.is_some() || others.is_empty() {
+            topology = compile::run(&mut loader, &trees, options, &mut sink);
+        }
+        for environment in others {
+            let options = Options { environment, ..options.clone() };
+            compile::run(&mut loader, &trees, &options, &mut sink);
+        }
+    }
+    Compiled { sources: loader.sources, topology, diagnostics: sink.finish() }
 }
 
 /// A file in the one layout; comments, order and single blank lines stay.
@@ -67,6 +113,5 @@ pub fn format(sources: &Sources, id: SourceId) -> Result<String, Vec<Diagnostic>
 
 /// Where each value of `server.mail-1.memory`, or of a whole node `server.mail-1`, comes from. The error says what there is instead.
 pub fn explain(topology: &Topology, sources: &Sources, address: &str) -> Result<String, String> {
-    let _ = (topology, sources, address);
-    Err("not yet".into())
+    explain::explain(topology, sources, address)
 }

@@ -7,10 +7,11 @@ use crate::model::topology::{Node, NodeId, Topology, Value};
 /// What the phase and the phases `after` which it comes deploy, and what these nodes refer to. `deploys "*"` is all that no
 /// other phase of that environment names. `None` when there is no such phase.
 pub fn deployed(topology: &Topology, phase: &str) -> Option<BTreeSet<NodeId>> {
-    topology.get("phase", phase)?;
+    let environment = topology.get("phase", phase)?.text("environment");
     let mut seeds = BTreeSet::new();
     for name in before(topology, phase) {
-        if let Some(p) = topology.get("phase", &name) {
+        // What an earlier phase did in another environment is not here.
+        if let Some(p) = topology.get("phase", &name).filter(|p| p.text("environment") == environment) {
             seeds.extend(own(topology, p));
         }
     }
@@ -70,6 +71,27 @@ fn deployable() -> BTreeSet<&'static str> {
     field.and_then(|f| f.ty.kinds()).unwrap_or_default().iter().map(String::as_str).collect()
 }
 
+/// Kinds of the process: what they name is said, not needed, so a slice does not grow through them. A seed is followed.
+const PROCESS: [&str; 17] = [
+    "phase",
+    "gate",
+    "evidence",
+    "change",
+    "risk",
+    "cohort",
+    "test-plan",
+    "environment",
+    "cutover-window",
+    "rollback-point",
+    "communication",
+    "survey",
+    "training",
+    "application",
+    "board",
+    "project",
+    "quadrant",
+];
+
 /// The nodes and all that they refer to, however far. A child counts as its top-level node.
 pub fn closure(topology: &Topology, seeds: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     let mut owner: BTreeMap<NodeId, NodeId> = BTreeMap::new();
@@ -77,11 +99,12 @@ pub fn closure(topology: &Topology, seeds: BTreeSet<NodeId>) -> BTreeSet<NodeId>
         own_children(node, &node.id, &mut owner);
     }
     let mut out = BTreeSet::new();
-    let mut open: Vec<NodeId> = seeds.into_iter().collect();
+    let mut open: Vec<NodeId> = seeds.iter().cloned().collect();
     while let Some(id) = open.pop() {
         let id = owner.get(&id).cloned().unwrap_or(id);
         if let Some(node) = topology.nodes.get(&id)
-            && out.insert(id)
+            && out.insert(id.clone())
+            && (seeds.contains(&id) || !PROCESS.contains(&id.kind.as_str()))
         {
             refs(node, &mut open);
         }

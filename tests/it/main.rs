@@ -4,6 +4,7 @@ mod cli;
 mod floors;
 mod lab_faults;
 mod lab_hosts;
+mod language;
 mod packs;
 mod planning;
 mod planning_properties;

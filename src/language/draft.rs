@@ -1,0 +1,149 @@
+//! Nodes while they are being made: expanded and typed, references still names. Overlays work on these.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::schema::KindDef;
+use super::types::Draft;
+use crate::model::Span;
+use crate::model::topology::{Layer, Value};
+
+#[derive(Debug, Clone)]
+pub(super) struct DraftValue {
+    pub draft: Draft,
+    pub span: Span,
+    /// From a raw string: maps do not touch it.
+    pub raw: bool,
+    /// One element of a range in a list: it goes when an overlay drops the node that it names.
+    pub listed: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DraftField {
+    pub values: Vec<DraftValue>,
+    pub layers: Vec<Layer>,
+    pub span: Span,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DraftNode {
+    pub kind: &'static KindDef,
+    /// The name as written; empty where the kind has none.
+    pub name: String,
+    /// The name, typed: a reference for `approval kim`.
+    pub name_value: Option<DraftValue>,
+    /// Span of the name, or of the kind where there is no name.
+    pub span: Span,
+    pub kind_span: Span,
+    pub fields: BTreeMap<&'static str, DraftField>,
+    pub children: Vec<DraftNode>,
+    pub is_final: Option<Span>,
+    /// A mistake in it is reported, so what is missing may be a consequence.
+    pub tainted: bool,
+}
+
+impl DraftNode {
+    /// The identity among its siblings: the name, with the key where the kind has one; the kind where it has no name.
+    pub fn id(&self) -> String {
+        let name = if self.name.is_empty() { &self.kind.name } else { &self.name };
+        match self.kind.key.as_deref().and_then(|k| self.key_text(k)) {
+            Some(key) => format!("{name}@{key}"),
+            None => name.clone(),
+        }
+    }
+
+    fn key_text(&self, key: &str) -> Option<String> {
+        if let Some(v) = self.fields.get(key).and_then(|f| f.values.first()) {
+            return match &v.draft {
+                Draft::Value(Value::Text(t)) | Draft::Name(t) => Some(t.clone()),
+                _ => None,
+            };
+        }
+        self.kind.field(key)?.default.as_ref()?.as_text().map(str::to_owned)
+    }
+}
+
+/// All top-level nodes, found by kind and identity.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Store {
+    pub nodes: Vec<Option<DraftNode>>,
+    index: HashMap<(&'static str, String), usize>,
+    /// Nodes by kind and name without key, for kinds that have one.
+    plain: HashMap<(&'static str, String), Vec<usize>>,
+    by_kind: BTreeMap<&'static str, Vec<usize>>,
+    /// Nodes that an overlay took away, and where it says so.
+    pub dropped: HashMap<(&'static str, String), Span>,
+    /// Names of nodes that could not be made; a reference to one is no second mistake.
+    pub ghosts: HashSet<String>,
+}
+
+impl Store {
+    /// Adds a node, or gives back where the first of its identity stands.
+    pub fn insert(&mut self, node: DraftNode) -> Result<usize, Span> {
+        let kind = node.kind.name.as_str();
+        let mut id = node.id();
+        if let Some(i) = self.index.get(&(kind, id.clone())) {
+            if !node.kind.repeat {
+                return Err(self.nodes[*i].as_ref().map_or(node.span, |n| n.span));
+            }
+            let base = id.clone();
+            let mut n = self.by_kind.get(kind).map_or(0, Vec::len) + 1;
+            while self.index.contains_key(&(kind, id.clone())) {
+                id = format!("{base}#{n}");
+                n += 1;
+            }
+        }
+        let at = self.nodes.len();
+        if node.kind.key.is_some() {
+            self.plain.entry((kind, node.name.clone())).or_default().push(at);
+        }
+        self.by_kind.entry(kind).or_default().push(at);
+        self.dropped.remove(&(kind, id.clone()));
+        self.index.insert((kind, id), at);
+        self.nodes.push(Some(node));
+        Ok(at)
+    }
+
+    pub fn get(&self, at: usize) -> Option<&DraftNode> {
+        self.nodes.get(at)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, at: usize) -> Option<&mut DraftNode> {
+        self.nodes.get_mut(at)?.as_mut()
+    }
+
+    /// Nodes of this name: one, or all views of a keyed kind when the key is left out.
+    pub fn find(&self, kind: &'static str, name: &str) -> Vec<usize> {
+        let key = (kind, name.to_owned());
+        match self.index.get(&key) {
+            Some(i) => vec![*i],
+            None => self.plain.get(&key).cloned().unwrap_or_default(),
+        }
+        .into_iter()
+        .filter(|i| self.nodes[*i].is_some())
+        .collect()
+    }
+
+    pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = (usize, &DraftNode)> {
+        let list = self.by_kind.get(kind).map_or(&[][..], Vec::as_slice);
+        list.iter().filter_map(|i| Some((*i, self.nodes[*i].as_ref()?)))
+    }
+
+    /// Identity of every living node with its place in the store.
+    pub fn living(&self) -> impl Iterator<Item = (&(&'static str, String), usize)> {
+        self.index.iter().map(|(k, i)| (k, *i)).filter(|(_, i)| self.nodes[*i].is_some())
+    }
+
+    pub fn remove(&mut self, at: usize, by: Span) -> Option<DraftNode> {
+        let node = self.nodes.get_mut(at)?.take()?;
+        let key = (node.kind.name.as_str(), node.id());
+        self.index.remove(&key);
+        if let Some(list) = self.plain.get_mut(&(key.0, node.name.clone())) {
+            list.retain(|i| *i != at);
+        }
+        if node.kind.key.is_some() {
+            self.dropped.insert((key.0, node.name.clone()), by);
+        }
+        self.dropped.insert(key, by);
+        Some(node)
+    }
+}

@@ -1,0 +1,239 @@
+//! Draft nodes to the topology: references, maps, defaults, required fields, counts; then the checks of the whole.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::draft::{DraftNode, DraftValue, Store};
+use super::explain::value as show;
+use super::module::GivenRef;
+use super::remap::Maps;
+use super::resolve::{Asked, Index, Resolver, child_ids};
+use super::schema::{FieldDef, KindDef, schema};
+use super::sink::Sink;
+use super::suggest::counted;
+use super::types::{Draft, Type};
+use super::{policy, versions};
+use crate::model::topology::{Field, Layer, Node, NodeId, Topology, Value};
+use crate::model::{Diagnostic, Span, Spanned};
+
+/// More references than this in all come from selectors that multiply.
+const MAX_REFS: usize = 10_000_000;
+
+pub(super) struct Finish<'a> {
+    sink: &'a mut Sink,
+    store: Store,
+    maps: Maps,
+    environment: Option<String>,
+    refs: usize,
+    /// Span of the kind of each node, for messages about the kind.
+    kinds: HashMap<NodeId, Span>,
+    defaults: HashMap<(&'static str, &'static str), Field>,
+}
+
+impl<'a> Finish<'a> {
+    pub fn new(sink: &'a mut Sink, store: Store, maps: Maps, environment: Option<String>) -> Self {
+        Self { sink, store, maps, environment, refs: 0, kinds: HashMap::new(), defaults: HashMap::new() }
+    }
+
+    pub fn run(mut self, given: &[GivenRef]) -> Topology {
+        let index = Index::new(&self.store);
+        let store = std::mem::take(&mut self.store);
+        self.check_given(given, &store, &index);
+        let mut topology = Topology { nodes: BTreeMap::new(), environment: self.environment.clone() };
+        for ((_, id), at) in store.living() {
+            if let Some(draft) = store.get(at) {
+                let node = self.node(draft, id.clone(), &store, &index);
+                topology.nodes.insert(node.id.clone(), node);
+            }
+        }
+        versions::check(&topology, &self.kinds, self.sink);
+        policy::check(&topology, self.sink);
+        self.maps.rename(&mut topology);
+        topology
+    }
+
+    /// References given to modules, at the place where they were given.
+    fn check_given(&mut self, given: &[GivenRef], store: &Store, index: &Index) {
+        for g in given {
+            let Draft::Name(text) = &g.value.draft else { continue };
+            let asked = Asked { field: &g.param, ty: &g.ty, many: true, rest: false, kind: None, later: false };
+            let mut r = Resolver { sink: self.sink, store, index, schema: schema() };
+            r.resolve(&asked, text, &g.value);
+        }
+    }
+
+    fn node(&mut self, d: &DraftNode, id: String, store: &Store, index: &Index) -> Node {
+        let kind = d.kind;
+        let mut node = Node {
+            id: NodeId::new(kind.name.as_str(), id),
+            span: d.span,
+            fields: BTreeMap::new(),
+            children: Vec::new(),
+        };
+        self.kinds.insert(node.id.clone(), d.kind_span);
+        let mut tainted = d.tainted;
+        if let (Some(v), Some(ty)) = (&d.name_value, &kind.name_type) {
+            let asked = Asked { field: &kind.name, ty, many: false, rest: false, kind: None, later: false };
+            if let Some(values) = self.value(&asked, kind, v, store, index) {
+                let layers = vec![Layer { by: "name".into(), span: Some(v.span), shown: d.name.clone() }];
+                node.fields.insert("name".into(), Field { values, layers });
+            }
+        }
+        for def in &kind.fields {
+            match d.fields.get(def.name.as_str()) {
+                Some(f) => {
+                    let mut field = Field { values: Vec::with_capacity(f.values.len()), layers: f.layers.clone() };
+                    let mut whole = true;
+                    for (at, v) in f.values.iter().enumerate() {
+                        match self.value(&Asked::of(def, kind, at), kind, v, store, index) {
+                            Some(values) => field.values.extend(values),
+                            None => {
+                                whole = false;
+                                // What follows a swallowed field belongs to it.
+                                if self.sink.knows("E0105", v.span) {
+                                    break;
+                                }
+                            }
+                        }
+                    }
+                    self.mapped_layer(def, kind, f.values.as_slice(), &mut field);
+                    tainted |= !whole;
+                    if whole && !tainted {
+                        self.count(def, kind, &node.id, &field, f.span, shrinks(f.values.as_slice()));
+                    }
+                    node.fields.insert(def.name.clone(), field);
+                }
+                None => {
+                    if let Some(field) = self.default(kind, def, d.span) {
+                        node.fields.insert(def.name.clone(), field);
+                    }
+                }
+            }
+        }
+        for (c, id) in d.children.iter().zip(child_ids(&node.id.name, &d.children)) {
+            let child = self.node(c, id, store, index);
+            // A connection written inside a server is the one that the server uses.
+            if kind.field(&c.kind.name).is_some_and(|f| f.ty.kinds().is_some_and(|k| k.contains(&c.kind.name)))
+                && !node.fields.contains_key(&c.kind.name)
+            {
+                let value = Spanned::new(Value::Ref(child.id.clone()), c.span);
+                let layer = Layer { by: "child".into(), span: Some(c.span), shown: child.id.name.clone() };
+                node.fields.insert(c.kind.name.clone(), Field { values: vec![value], layers: vec![layer] });
+            }
+            node.children.push(child);
+        }
+        for def in kind.fields.iter().filter(|f| f.required) {
+            if !tainted && !node.fields.contains_key(&def.name) {
+                let help = match (def.positional, def.many) {
+                    (true, _) => format!("it stands behind the name: {} NAME {}", kind.name, def.name.to_uppercase()),
+                    (_, true) => format!("write {{ {} ..; }}, {}", def.name, takes(&def.ty)),
+                    (_, false) => format!("write {}=.., {}", def.name, takes(&def.ty)),
+                };
+                self.sink.push(
+                    Diagnostic::error("E0107", format!("`{}` needs `{}`", kind.name, def.name))
+                        .label(d.span, format!("`{}` is missing", def.name))
+                        .help(help),
+                );
+            }
+        }
+        node
+    }
+
+    fn value(
+        &mut self,
+        asked: &Asked,
+        kind: &'static KindDef,
+        v: &DraftValue,
+        store: &Store,
+        index: &Index,
+    ) -> Option<Vec<Spanned<Value>>> {
+        match &v.draft {
+            Draft::Name(text) => {
+                let mut r = Resolver { sink: self.sink, store, index, schema: schema() };
+                let hits = r.resolve(asked, text, v)?;
+                self.refs += hits.len();
+                if self.refs > MAX_REFS {
+                    self.sink.push(
+                        Diagnostic::error("E0307", format!("more than {MAX_REFS} references"))
+                            .label(v.span, "reached here")
+                            .help("selectors of many nodes over many nodes multiply"),
+                    );
+                    return None;
+                }
+                Some(hits.into_iter().map(|h| Spanned::new(h, v.span)).collect())
+            }
+            Draft::Value(Value::Text(t)) if !v.raw && !Maps::skips(kind) && !self.maps.is_empty() => {
+                let text = self.maps.value(asked.ty, t).map_or(t.clone(), |m| m.text);
+                Some(vec![Spanned::new(Value::Text(text), v.span)])
+            }
+            Draft::Value(value) => Some(vec![Spanned::new(value.clone(), v.span)]),
+        }
+    }
+
+    /// Shows in the layers that a map has rewritten values.
+    fn mapped_layer(&mut self, def: &FieldDef, kind: &KindDef, values: &[DraftValue], field: &mut Field) {
+        if self.maps.is_empty() || Maps::skips(kind) {
+            return;
+        }
+        let hit = values.iter().filter(|v| !v.raw).find_map(|v| match &v.draft {
+            Draft::Value(Value::Text(t)) => self.maps.value(&def.ty, t),
+            _ => None,
+        });
+        if let Some(m) = hit {
+            let shown: Vec<String> = field.values.iter().take(8).map(|v| show(&v.value)).collect();
+            field.layers.push(Layer { by: m.by.into(), span: Some(m.span), shown: shown.join(" ") });
+        }
+    }
+
+    fn default(&mut self, kind: &'static KindDef, def: &'static FieldDef, span: Span) -> Option<Field> {
+        let scalar = def.default.as_ref()?;
+        let key = (kind.name.as_str(), def.name.as_str());
+        if !self.defaults.contains_key(&key) {
+            let Ok(Draft::Value(value)) = def.ty.read(scalar, None, false) else { return None };
+            let layer = Layer { by: "default".into(), span: None, shown: show(&value) };
+            self.defaults.insert(key, Field { values: vec![Spanned::new(value, span)], layers: vec![layer] });
+        }
+        let mut field = self.defaults.get(&key)?.clone();
+        field.values.iter_mut().for_each(|v| v.span = span);
+        Some(field)
+    }
+
+    fn count(&mut self, def: &FieldDef, kind: &KindDef, id: &NodeId, field: &Field, span: Span, shrunk: bool) {
+        if !def.many || def.min.is_none() && def.max.is_none() {
+            return;
+        }
+        let n = field.values.len();
+        let low = def.min.is_some_and(|m| (n as i64) < m);
+        let high = def.max.is_some_and(|m| (n as i64) > m);
+        if low || high {
+            let range = match (def.min, def.max) {
+                (Some(a), Some(b)) if a == b => counted(usize::try_from(a).unwrap_or(0), "name"),
+                (Some(a), Some(b)) => format!("{a} to {b} names"),
+                (Some(a), None) => format!("{a} names or more"),
+                (_, b) => format!("at most {} names", b.unwrap_or_default()),
+            };
+            let d = Diagnostic::error(
+                "E0204",
+                format!("`{}` of {} `{}` takes {range}, not {n}", def.name, kind.name, id.name),
+            )
+            .label(span, counted(n, "name"));
+            self.sink.push(if low && shrunk {
+                d.help("an overlay has taken some away; patch this node in the same overlay")
+            } else {
+                d
+            });
+        }
+    }
+}
+
+fn shrinks(values: &[DraftValue]) -> bool {
+    values.iter().any(|v| v.listed)
+}
+
+fn takes(ty: &Type) -> String {
+    match ty {
+        Type::Ref(_) => format!("the name of {}", ty.noun()),
+        Type::Select(_) => format!("which names {}", ty.noun()),
+        Type::Enum(_) => format!("which is {}", ty.noun()),
+        _ => ty.noun(),
+    }
+}

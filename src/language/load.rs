@@ -1,0 +1,263 @@
+//! Files of a root: reading, `include`, and the checks that come before any parsing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::scan::{Tok, scan};
+use super::schema::schema;
+use super::sink::Sink;
+use super::syntax::{MAX_BYTES, parse, too_large};
+use crate::model::tree::{Scalar, Tree};
+use crate::model::{Diagnostic, SourceId, Sources, Span};
+
+/// Where files come from: a folder, or memory.
+pub(super) enum Files<'a> {
+    Folder(PathBuf),
+    Memory(&'a BTreeMap<String, Vec<u8>>),
+}
+
+enum ReadError {
+    Missing,
+    Large(u64),
+    Other(String),
+}
+
+impl Files<'_> {
+    pub fn exists(&self, name: &str) -> bool {
+        match self {
+            Files::Memory(map) => map.contains_key(name),
+            Files::Folder(root) => root.join(name).exists(),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+        match self {
+            Files::Memory(map) => match map.get(name) {
+                Some(bytes) if bytes.len() > MAX_BYTES => Err(ReadError::Large(bytes.len() as u64)),
+                Some(bytes) => Ok(bytes.clone()),
+                None => Err(ReadError::Missing),
+            },
+            Files::Folder(root) => {
+                let path = root.join(name);
+                let fail = |e: std::io::Error| match e.kind() {
+                    std::io::ErrorKind::NotFound => ReadError::Missing,
+                    _ => ReadError::Other(e.to_string()),
+                };
+                let meta = std::fs::metadata(&path).map_err(fail)?;
+                if !meta.is_file() {
+                    return Err(ReadError::Other("it is not a file".into()));
+                }
+                if meta.len() > MAX_BYTES as u64 {
+                    return Err(ReadError::Large(meta.len()));
+                }
+                let mut bytes = Vec::new();
+                let file = std::fs::File::open(&path).map_err(fail)?;
+                file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+/// Files may include files this deep.
+const MAX_INCLUDES: usize = 32;
+
+pub(super) struct Loader<'a> {
+    pub files: Files<'a>,
+    pub sources: Sources,
+    loaded: BTreeSet<String>,
+    /// Module files: a check compiles once for each environment.
+    modules: BTreeMap<String, Option<Vec<Tree>>>,
+}
+
+impl<'a> Loader<'a> {
+    pub fn new(files: Files<'a>) -> Self {
+        Self { files, sources: Sources::default(), loaded: BTreeSet::new(), modules: BTreeMap::new() }
+    }
+
+    /// The nodes of the root file with those of all that it includes, in order.
+    pub fn root(&mut self, main: &str, sink: &mut Sink) -> Vec<Tree> {
+        let mut out = Vec::new();
+        self.include(main, None, false, &mut Vec::new(), &mut out, sink);
+        out
+    }
+
+    fn include(
+        &mut self,
+        name: &str,
+        asked: Option<Span>,
+        optional: bool,
+        stack: &mut Vec<String>,
+        out: &mut Vec<Tree>,
+        sink: &mut Sink,
+    ) {
+        let name = normal(name);
+        if stack.contains(&name) || stack.len() >= MAX_INCLUDES {
+            let chain = stack.iter().map(String::as_str).chain([name.as_str()]).collect::<Vec<_>>().join(" -> ");
+            let d = if stack.contains(&name) {
+                Diagnostic::error("E0011", format!("files include each other: {chain}"))
+            } else {
+                Diagnostic::error("E0011", format!("files include files deeper than {MAX_INCLUDES} levels: {chain}"))
+            };
+            return sink.push(
+                at(d, asked, "included again here").help("remove one of the includes; order of files has no meaning"),
+            );
+        }
+        if self.loaded.contains(&name) {
+            let d = Diagnostic::error("E0012", format!("`{name}` is included twice"));
+            return sink
+                .push(at(d, asked, "again here").help("one include is enough: all files of a root see each other"));
+        }
+        let Some(trees) = self.file(&name, asked, optional, sink) else { return };
+        stack.push(name);
+        for t in trees {
+            if t.name.value == "include"
+                && let Some(path) = t.args().next().and_then(|e| e.value.value.as_text())
+            {
+                let optional = t.prop("optional").is_some_and(|e| e.value.value == Scalar::Bool(true));
+                let (path, span) = (path.to_owned(), t.span);
+                out.push(t.clone());
+                self.include(&path, Some(span), optional, stack, out, sink);
+            } else {
+                out.push(t);
+            }
+        }
+        stack.pop();
+    }
+
+    /// A module file, read once in a run. Missing is `None` without a report.
+    pub fn module(&mut self, name: &str, asked: Span, optional: bool, sink: &mut Sink) -> Option<Vec<Tree>> {
+        if !self.modules.contains_key(name) {
+            let trees = self.file(name, Some(asked), optional, sink);
+            self.modules.insert(name.to_owned(), trees);
+        }
+        self.modules.get(name).cloned().flatten()
+    }
+
+    /// One file, parsed. Reports what is wrong with it; `None` then, and when an optional one is missing.
+    fn file(&mut self, name: &str, asked: Option<Span>, optional: bool, sink: &mut Sink) -> Option<Vec<Tree>> {
+        self.loaded.insert(name.to_owned());
+        let bytes = match self.files.read(name) {
+            Ok(b) => b,
+            Err(ReadError::Missing) if optional => return None,
+            Err(e) => {
+                let d = match e {
+                    ReadError::Missing => Diagnostic::error("E0013", format!("there is no file `{name}`"))
+                        .help("paths are relative to the folder of the root file"),
+                    ReadError::Large(n) => too_large(name, n),
+                    ReadError::Other(why) => Diagnostic::error("E0013", format!("`{name}` cannot be read: {why}")),
+                };
+                sink.push(at(d, asked, "asked for here"));
+                return None;
+            }
+        };
+        let text = match String::from_utf8(bytes) {
+            Ok(t) => t,
+            Err(e) => {
+                let good = e.utf8_error().valid_up_to();
+                let line = e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count() + 1;
+                let d = Diagnostic::error("E0007", format!("`{name}` is not UTF-8: line {line}, byte {good}"))
+                    .help("save the file as UTF-8");
+                sink.push(at(d, asked, "asked for here"));
+                return None;
+            }
+        };
+        let id = self.sources.add(name, text);
+        mask_secrets(&mut self.sources, id);
+        match parse(&self.sources, id) {
+            Ok(trees) => Some(trees),
+            Err(errors) => {
+                errors.into_iter().for_each(|d| sink.push(d));
+                None
+            }
+        }
+    }
+}
+
+fn at(d: Diagnostic, place: Option<Span>, text: &str) -> Diagnostic {
+    match place {
+        Some(s) => d.label(s, text),
+        None => d,
+    }
+}
+
+/// `a/./b/../c` as `a/c`, so that one file has one name.
+fn normal(name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "." => {}
+            "" if !parts.is_empty() => {}
+            ".." if parts.last().is_some_and(|p| *p != ".." && !p.is_empty()) => {
+                parts.pop();
+            }
+            p => parts.push(p),
+        }
+    }
+    parts.join("/")
+}
+
+/// Splits the path of a root into its folder and the name of its main file.
+pub(super) fn split(root: &Path) -> (PathBuf, String) {
+    if root.is_dir() {
+        return (root.to_owned(), "topology.kdl".into());
+    }
+    let folder = root.parent().map(Path::to_owned).unwrap_or_default();
+    let name = root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    (folder, name)
+}
+
+/// Marks every literal where a secret belongs, by the names of secret fields. By tokens, so that it works on a file that
+/// does not parse: its excerpt must not show a password either. Marks rather too much than too little.
+fn mask_secrets(sources: &mut Sources, id: SourceId) {
+    let text = sources.get(id).text.clone();
+    let (tokens, _) = scan(id, &text);
+    let names = &schema().secret_fields;
+    let mut line_start = true;
+    let mut found = Vec::new();
+    for (i, t) in tokens.iter().enumerate() {
+        let starts = line_start;
+        line_start = match t.tok {
+            Tok::Newline | Tok::Semicolon | Tok::Open | Tok::Close => true,
+            Tok::Space | Tok::BlockComment | Tok::LineComment => line_start,
+            _ => false,
+        };
+        if t.tok != Tok::Word || !names.contains(&text[t.start..t.end]) {
+            continue;
+        }
+        let mut rest = tokens[i + 1..].iter().filter(|t| !matches!(t.tok, Tok::Space | Tok::BlockComment));
+        let mut value = rest.next();
+        let property = value.is_some_and(|t| t.tok == Tok::Equals);
+        if property {
+            value = rest.next();
+        }
+        // A kind such as `key` at the start of a line is followed by its value; elsewhere the word is itself a value.
+        if let Some(v) = value.filter(|v| (property || starts) && v.is_value()) {
+            found.push(Span { source: id, offset: v.start, len: v.end - v.start });
+        }
+    }
+    found.into_iter().for_each(|s| sources.mask(s));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_has_one_name() {
+        assert_eq!(normal("./a//b/../c.kdl"), "a/c.kdl");
+        assert_eq!(normal("../x.kdl"), "../x.kdl");
+        assert_eq!(normal("/a/../b"), "/b");
+    }
+
+    #[test]
+    fn literals_are_masked_by_token() {
+        let mut sources = Sources::default();
+        let text = "legacy a admin=\"s1\" {\n password \"s2\"\n key (secret)\"env:X\"\n}\nbroken token=s3 {";
+        let id = sources.add("t", text);
+        mask_secrets(&mut sources, id);
+        let found: Vec<&str> = sources.masks(id).map(|s| &text[s.offset..s.offset + s.len]).collect();
+        assert_eq!(found, ["\"s1\"", "\"s2\"", "s3"]);
+    }
+}

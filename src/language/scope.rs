@@ -1,0 +1,250 @@
+//! Variables and lets of the root: default, then `set` along the environments, then `--set`.
+
+use std::collections::BTreeMap;
+
+use super::Options;
+use super::decode::{Decoder, Place};
+use super::suggest::nearest;
+use super::text::{Bound, Missing, Scope, fill};
+use super::types::Type;
+use crate::model::tree::{Entry, Scalar, Tree};
+use crate::model::{Diagnostic, Span};
+
+/// A declared variable or parameter.
+#[derive(Debug, Clone)]
+pub(super) struct Declared {
+    pub name: String,
+    pub ty: Type,
+    pub span: Span,
+    pub default: Option<Entry>,
+    pub min: Option<i64>,
+    pub max: Option<i64>,
+}
+
+/// Entry of a field, as a property or as a line.
+pub(super) fn entry_of<'t>(tree: &'t Tree, field: &str) -> Option<&'t Entry> {
+    tree.prop(field).or_else(|| tree.children.iter().find(|c| c.name.value == field)?.args().next())
+}
+
+/// `variable` or `param`. The mistakes of its form are the decoder's.
+pub(super) fn declared(tree: &Tree) -> Option<Declared> {
+    let name = tree.args().next()?;
+    let int = |f: &str| match entry_of(tree, f)?.value.value {
+        Scalar::Int(i) => i64::try_from(i).ok(),
+        _ => None,
+    };
+    Some(Declared {
+        name: name.value.value.as_text()?.to_owned(),
+        ty: Type::parse(entry_of(tree, "type")?.value.value.as_text()?)?,
+        span: name.span,
+        default: entry_of(tree, "default").cloned(),
+        min: int("min"),
+        max: int("max"),
+    })
+}
+
+/// Binds one value to a declared name, typed. `None`: reported.
+pub(super) fn bind(
+    dec: &mut Decoder,
+    d: &Declared,
+    what: &str,
+    scalar: Scalar,
+    annotation: Option<&str>,
+    derived: bool,
+    span: Span,
+    value: Span,
+) -> Option<Bound> {
+    let secret = annotation == Some("secret");
+    let unit = annotation.filter(|a| *a != "secret");
+    let check = |s: &Scalar| d.ty.read(s, unit, derived);
+    // A text with a range is typed when it is expanded, not here.
+    let ranged = matches!(&scalar, Scalar::Text(t) if d.ty == Type::String && t.contains('['));
+    if d.ty == Type::Secret && !secret {
+        dec.sink.push(
+            Diagnostic::error("E0701", format!("`{}` must be a reference to a secret", d.name))
+                .label(span, "literal value")
+                .masked(value, "")
+                .help("write (secret)\"env:NAME\", \"file:..\", \"age:..\", \"vault:..\" or \"cmd:..\""),
+        );
+        return None;
+    }
+    if !ranged && let Err(wrong) = check(&scalar) {
+        let noun = match &d.ty {
+            Type::Ref(_) | Type::Select(_) => format!("the name of {}", d.ty.noun()),
+            t => t.noun(),
+        };
+        let mut x = Diagnostic::error(wrong.code, format!("{what} `{}` takes {noun}", d.name))
+            .label(span, format!("not {noun}"));
+        x.help = wrong.help;
+        dec.sink.push(x);
+        return None;
+    }
+    if let Scalar::Int(i) = &scalar
+        && (d.min.is_some_and(|m| *i < i128::from(m)) || d.max.is_some_and(|m| *i > i128::from(m)))
+    {
+        out_of_limits(dec, d, what, &i.to_string(), span);
+        return None;
+    }
+    if let Scalar::Text(t) = &scalar
+        && d.ty == Type::Int
+        && let Ok(i) = t.parse::<i64>()
+        && (d.min.is_some_and(|m| i < m) || d.max.is_some_and(|m| i > m))
+    {
+        out_of_limits(dec, d, what, t, span);
+        return None;
+    }
+    let scalar = match (unit, &scalar) {
+        (Some(u), Scalar::Int(n)) => Scalar::Text(format!("{n}{u}")),
+        _ => scalar,
+    };
+    Some(Bound { scalar, secret, span: Some(span) })
+}
+
+fn out_of_limits(dec: &mut Decoder, d: &Declared, what: &str, n: &str, span: Span) {
+    let range = match (d.min, d.max) {
+        (Some(a), Some(b)) => format!("{a} to {b}"),
+        (Some(a), None) => format!("{a} or more"),
+        (_, b) => format!("{} or less", b.unwrap_or_default()),
+    };
+    dec.sink.push(
+        Diagnostic::error("E0203", format!("{what} `{}` is {range}, not {n}", d.name))
+            .label(span, "out of limits")
+            .label(d.span, "limits are set here"),
+    );
+}
+
+/// The scope of the root. `chain`: the trees of the environments in force, base first.
+pub(super) fn root(dec: &mut Decoder, trees: &[Tree], chain: &[&Tree], options: &Options) -> Scope {
+    let mut scope = Scope { layer: "base".into(), ..Scope::default() };
+    let mut known: BTreeMap<String, Declared> = BTreeMap::new();
+    for t in trees.iter().filter(|t| t.name.value == "variable") {
+        let Some(d) = declared(t) else {
+            scope.broken.extend(t.args().next().and_then(|e| e.value.value.as_text()).map(str::to_owned));
+            continue;
+        };
+        if let Some(first) = known.get(&d.name) {
+            let again = super::decode::duplicate("variable", &d.name, first.span, d.span);
+            dec.sink.push(again);
+            continue;
+        }
+        if let Some(e) = &d.default {
+            set(dec, &mut scope, &d, e, "variable");
+        }
+        known.insert(d.name.clone(), d);
+    }
+    for env in chain {
+        for t in env.children.iter().filter(|c| c.name.value == "set") {
+            let mut args = t.args();
+            let (Some(name), Some(value)) = (args.next(), args.next()) else { continue };
+            let text = name.value.value.as_text().unwrap_or_default();
+            match known.get(text) {
+                Some(d) => set(dec, &mut scope, d, value, "variable"),
+                None => dec.sink.push(no_variable(text, &known).label(name.span, "no such variable")),
+            }
+        }
+    }
+    for (name, text) in &options.sets {
+        let Some(d) = known.get(name) else {
+            dec.sink.push(no_variable(name, &known));
+            continue;
+        };
+        // `--set start=2026-03-07T22:00` needs no quotes, and a secret is a reference here too.
+        let annotation = (d.ty == Type::Secret).then_some("secret");
+        if let Some(b) = bind(dec, d, "--set: variable", Scalar::Text(text.clone()), annotation, true, d.span, d.span) {
+            scope.names.insert(name.clone(), b);
+        }
+    }
+    for (name, d) in &known {
+        if scope.names.contains_key(name) || scope.broken.contains(name) {
+            continue;
+        }
+        if options.allow_unset {
+            let bound = Bound { scalar: d.ty.sample(), secret: d.ty == Type::Secret, span: None };
+            scope.names.insert(name.clone(), bound);
+        } else {
+            dec.sink.push(
+                Diagnostic::error("E0512", format!("variable `{name}` has no value"))
+                    .label(d.span, "declared without a default")
+                    .help(format!("give --set {name}=VALUE, `set {name} VALUE` in the environment, or a default")),
+            );
+            scope.broken.push(name.clone());
+        }
+    }
+    lets(dec, trees, &mut scope);
+    scope
+}
+
+fn no_variable(name: &str, known: &BTreeMap<String, Declared>) -> Diagnostic {
+    let d = Diagnostic::error("E0513", format!("no variable named `{name}`"));
+    match nearest(name, known.keys().map(String::as_str)) {
+        Some(n) => d.help(format!("did you mean `{n}`?")),
+        None if known.is_empty() => d.help("the topology declares no variable"),
+        None => d.help(format!("there are {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
+    }
+}
+
+fn set(dec: &mut Decoder, scope: &mut Scope, d: &Declared, e: &Entry, what: &str) {
+    let annotation = e.annotation.as_ref().map(|a| a.value.as_str());
+    match bind(dec, d, what, e.value.value.clone(), annotation, false, e.span, e.value.span) {
+        Some(b) => {
+            scope.names.insert(d.name.clone(), b);
+        }
+        None => scope.broken.push(d.name.clone()),
+    }
+}
+
+/// Lets may use variables and other lets, in any order of writing.
+pub(super) fn lets(dec: &mut Decoder, trees: &[Tree], scope: &mut Scope) {
+    let mut open: Vec<(&str, &Entry)> = Vec::new();
+    for t in trees.iter().filter(|t| t.name.value == "let") {
+        let mut args = t.args();
+        let (Some(name), Some(value)) = (args.next(), args.next()) else { continue };
+        let Some(text) = name.value.value.as_text() else { continue };
+        if let Some(b) = scope.names.get(text) {
+            let first = b.span.unwrap_or(name.span);
+            dec.sink.push(super::decode::duplicate("let", text, first, name.span));
+        } else if let Some((_, first)) = open.iter().find(|(n, _)| *n == text) {
+            dec.sink.push(super::decode::duplicate("let", text, first.span, name.span));
+        } else {
+            open.push((text, value));
+        }
+    }
+    loop {
+        let before = open.len();
+        let mut rest = Vec::new();
+        for (name, e) in open {
+            let secret = e.annotation.as_ref().is_some_and(|a| a.value == "secret");
+            let filled = match &e.value.value {
+                Scalar::Text(t) => match fill(t, scope, &[]) {
+                    Ok(f) => f.whole.unwrap_or(Scalar::Text(f.text)),
+                    Err(_) => {
+                        rest.push((name, e));
+                        continue;
+                    }
+                },
+                other => other.clone(),
+            };
+            scope.names.insert(name.to_owned(), Bound { scalar: filled, secret, span: Some(e.span) });
+        }
+        open = rest;
+        if open.is_empty() || open.len() == before {
+            break;
+        }
+    }
+    let names: Vec<&str> = open.iter().map(|(n, _)| *n).collect();
+    for (name, e) in &open {
+        let Scalar::Text(t) = &e.value.value else { continue };
+        match fill(t, scope, &[]) {
+            Err(Missing::Name(n)) if names.contains(&n.as_str()) => dec.sink.push(
+                Diagnostic::error("E0514", format!("`{name}` and `{n}` need each other"))
+                    .label(e.span, "goes in a circle")
+                    .help("a let can use variables and lets that do not use it"),
+            ),
+            _ => {
+                let (empty, layer) = (scope.clone(), "base");
+                dec.fill(t, Place { scope: &empty, captures: &[], zip: None, layer }, e.span);
+            }
+        }
+        scope.broken.push((*name).to_owned());
+    }
+}

@@ -1,0 +1,74 @@
+//! The language on whole topologies: the examples compile, the designed mistakes give the designed messages.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cutover::language::{self, Compiled, Options};
+use cutover::model::Diagnostics;
+use cutover::reporting::diagnostics::{self, Style};
+
+pub fn cases(folder: &str) -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/language").join(folder);
+    let mut out: Vec<(String, String)> = std::fs::read_dir(&path)
+        .expect("cases")
+        .map(|e| e.expect("entry").path())
+        .filter(|p| p.extension().is_some_and(|x| x == "kdl"))
+        .map(|p| {
+            (p.file_name().expect("name").to_string_lossy().into_owned(), std::fs::read_to_string(&p).expect("text"))
+        })
+        .collect();
+    out.sort();
+    out
+}
+
+pub fn files(name: &str, text: impl Into<Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    [(name.to_owned(), text.into())].into()
+}
+
+pub fn check(name: &str, text: &str) -> Compiled {
+    language::check_files(&files(name, text), name, &Options::default())
+}
+
+pub fn draw(c: &Compiled) -> String {
+    diagnostics::text(&c.sources, &c.diagnostics, Style::default())
+}
+
+fn environments(text: &str) -> Vec<Option<String>> {
+    let names = text.lines().filter_map(|l| l.strip_prefix("environment ")).filter_map(|l| l.split(' ').next());
+    std::iter::once(None).chain(names.map(|n| Some(n.to_owned()))).collect()
+}
+
+#[test]
+fn designed_mistakes_give_the_designed_messages() {
+    let expected =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/language/bad/expected.txt"))
+            .expect("expected");
+    let mut all = String::new();
+    for (name, text) in cases("bad").iter().filter(|(n, _)| n.as_bytes()[0].is_ascii_digit()) {
+        all.push_str(draw(&check(name, text)).trim_end());
+        all.push_str("\n\n");
+    }
+    assert_eq!(all.trim_end(), expected.trim_end());
+}
+
+#[test]
+fn examples_compile_for_all_their_environments() {
+    for (name, text) in cases("good") {
+        for environment in environments(&text) {
+            let sets = if text.contains("variable start") {
+                vec![("start".to_owned(), "2026-03-07T22:00".to_owned())]
+            } else {
+                Vec::new()
+            };
+            let options = Options { environment: environment.clone(), sets, ..Options::default() };
+            let c = language::compile_files(&files(&name, text.as_str()), &name, &options);
+            assert!(c.diagnostics.is_empty(), "{name} {environment:?}\n{}", draw(&c));
+            assert!(c.topology.nodes.len() > 30, "{name}");
+        }
+    }
+}
+
+#[allow(dead_code)]
+fn codes(d: &Diagnostics) -> Vec<&'static str> {
+    d.iter().map(|d| d.code).collect()
+}
