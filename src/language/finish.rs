@@ -187,12 +187,16 @@ impl<'a> Finish<'a> {
     fn default(&mut self, kind: &'static KindDef, def: &'static FieldDef, span: Span) -> Option<Field> {
         let scalar = def.default.as_ref()?;
         let key = (kind.name.as_str(), def.name.as_str());
-        if !self.defaults.contains_key(&key) {
-            let Ok(Draft::Value(value)) = def.ty.read(scalar, None, false) else { return None };
-            let layer = Layer { by: "default".into(), span: None, shown: show(&value) };
-            self.defaults.insert(key, Field { values: vec![Spanned::new(value, span)], layers: vec![layer] });
-        }
-        let mut field = self.defaults.get(&key)?.clone();
+        let mut field = match self.defaults.get(&key) {
+            Some(f) => f.clone(),
+            None => {
+                let Ok(Draft::Value(value)) = def.ty.read(scalar, None, false) else { return None };
+                let layer = Layer { by: "default".into(), span: None, shown: show(&value) };
+                let field = Field { values: vec![Spanned::new(value, span)], layers: vec![layer] };
+                self.defaults.insert(key, field.clone());
+                field
+            }
+        };
         field.values.iter_mut().for_each(|v| v.span = span);
         Some(field)
     }

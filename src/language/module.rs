@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::compile::Build;
 use super::decode::{Names, Place, Zip};
 use super::draft::DraftValue;
-use super::scope::{Declared, bind, declared, entry_of, lets};
+use super::scope::{Declared, Given, bind, declared, entry_of, lets};
 use super::suggest::nearest;
 use super::text::{Bound, Scope};
 use super::types::{Draft, Type};
@@ -275,7 +275,12 @@ impl Build<'_, '_> {
                 (other, _) => (other.clone(), false, false),
             };
             let annotation = if secret { Some("secret") } else { annotation };
-            let bound = bind(&mut self.dec, d, "parameter", scalar, annotation, derived, e.span, e.value.span)?;
+            let bound = bind(
+                &mut self.dec,
+                d,
+                "parameter",
+                Given { scalar, annotation, derived, span: e.span, value: e.value.span },
+            )?;
             if let (Type::Ref(_) | Type::Select(_), Scalar::Text(t)) = (&d.ty, &bound.scalar) {
                 let value = DraftValue { draft: Draft::Name(t.clone()), span: e.span, raw: false, listed: false };
                 self.given.push(GivenRef { ty: d.ty.clone(), value, param: d.name.clone() });

@@ -302,7 +302,7 @@ impl Build<'_, '_> {
     fn apply(&mut self, node: &mut DraftNode, w: &Written, place: Place, touched: &mut Touched, at: usize, path: &str) {
         node.tainted |= w.tainted;
         for f in &w.fields {
-            if Some(f.def.name.as_str()) == node.kind.key.as_deref() && node.fields.get(f.def.name.as_str()).is_some() {
+            if Some(f.def.name.as_str()) == node.kind.key.as_deref() && node.fields.contains_key(f.def.name.as_str()) {
                 // It chose the target.
                 continue;
             }

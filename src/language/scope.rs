@@ -43,23 +43,26 @@ pub(super) fn declared(tree: &Tree) -> Option<Declared> {
     })
 }
 
+/// A value as it was given.
+pub(super) struct Given<'a> {
+    pub scalar: Scalar,
+    pub annotation: Option<&'a str>,
+    /// Out of a range or an interpolation.
+    pub derived: bool,
+    pub span: Span,
+    /// The value alone, which is masked when it is a literal secret.
+    pub value: Span,
+}
+
 /// Binds one value to a declared name, typed. `None`: reported.
-pub(super) fn bind(
-    dec: &mut Decoder,
-    d: &Declared,
-    what: &str,
-    scalar: Scalar,
-    annotation: Option<&str>,
-    derived: bool,
-    span: Span,
-    value: Span,
-) -> Option<Bound> {
+pub(super) fn bind(dec: &mut Decoder, d: &Declared, what: &str, given: Given) -> Option<Bound> {
+    let Given { scalar, annotation, derived, span, value } = given;
     let secret = annotation == Some("secret");
     let unit = annotation.filter(|a| *a != "secret");
     let check = |s: &Scalar| d.ty.read(s, unit, derived);
     // A text with a range is typed when it is expanded, not here.
     let ranged = matches!(&scalar, Scalar::Text(t) if d.ty == Type::String && t.contains('['));
-    if d.ty == Type::Secret && !secret {
+    if d.ty == Type::Secret && (!secret || check(&scalar).is_err()) {
         dec.sink.push(
             Diagnostic::error("E0701", format!("`{}` must be a reference to a secret", d.name))
                 .label(span, "literal value")
@@ -150,7 +153,9 @@ pub(super) fn root(dec: &mut Decoder, trees: &[Tree], chain: &[&Tree], options: 
         };
         // `--set start=2026-03-07T22:00` needs no quotes, and a secret is a reference here too.
         let annotation = (d.ty == Type::Secret).then_some("secret");
-        if let Some(b) = bind(dec, d, "--set: variable", Scalar::Text(text.clone()), annotation, true, d.span, d.span) {
+        let given =
+            Given { scalar: Scalar::Text(text.clone()), annotation, derived: true, span: d.span, value: d.span };
+        if let Some(b) = bind(dec, d, "--set: variable", given) {
             scope.names.insert(name.clone(), b);
         }
     }
@@ -185,7 +190,8 @@ fn no_variable(name: &str, known: &BTreeMap<String, Declared>) -> Diagnostic {
 
 fn set(dec: &mut Decoder, scope: &mut Scope, d: &Declared, e: &Entry, what: &str) {
     let annotation = e.annotation.as_ref().map(|a| a.value.as_str());
-    match bind(dec, d, what, e.value.value.clone(), annotation, false, e.span, e.value.span) {
+    let given = Given { scalar: e.value.value.clone(), annotation, derived: false, span: e.span, value: e.value.span };
+    match bind(dec, d, what, given) {
         Some(b) => {
             scope.names.insert(d.name.clone(), b);
         }

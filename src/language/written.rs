@@ -173,11 +173,9 @@ fn child<'t>(
             add(w, WrittenField { def, form: Form::Line, entries, span, verb }, kind, sink);
         }
         _ if is_child => {
-            if let Some(v) = verb.filter(|_| !overlay) {
-                if v.value != "final" {
-                    misplaced_verb(v, sink);
-                    w.tainted = true;
-                }
+            if let Some(v) = verb.filter(|v| !overlay && v.value != "final") {
+                misplaced_verb(v, sink);
+                w.tainted = true;
             }
             if let Some(k) = schema.kind(name) {
                 w.children.push((c, k));
