@@ -6,9 +6,21 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 
+mod apply;
+mod check;
 mod completions;
+mod destroy;
+mod drift;
+mod explain;
+mod fmt;
+mod history;
 mod init;
+mod lab;
 mod lab_relay;
+mod plan;
+mod resume;
+mod show;
+mod undo;
 mod version;
 
 pub type Answer = Result<Exit, Failure>;
@@ -16,6 +28,18 @@ pub type Answer = Result<Exit, Failure>;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Init(init::Args),
+    Check(check::Args),
+    Fmt(fmt::Args),
+    Explain(explain::Args),
+    Plan(plan::Args),
+    Apply(apply::Args),
+    Resume(resume::Args),
+    Undo(undo::Args),
+    Drift(drift::Args),
+    Show(show::Args),
+    History(history::Args),
+    Destroy(destroy::Args),
+    Lab(lab::Args),
     Completions(completions::Args),
     Version(version::Args),
     #[command(hide = true)]
@@ -25,6 +49,18 @@ pub enum Command {
 pub fn run(command: Command, context: &Context) -> Answer {
     match command {
         Command::Init(args) => init::run(&args, context),
+        Command::Check(args) => check::run(&args, context),
+        Command::Fmt(args) => fmt::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
+        Command::Plan(args) => plan::run(&args, context),
+        Command::Apply(args) => apply::run(&args, context),
+        Command::Resume(args) => resume::run(&args, context),
+        Command::Undo(args) => undo::run(&args, context),
+        Command::Drift(args) => drift::run(&args, context),
+        Command::Show(args) => show::run(&args, context),
+        Command::Destroy(args) => destroy::run(&args, context),
+        Command::History(args) => history::run(&args, context),
+        Command::Lab(args) => lab::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Version(args) => version::run(&args, context),
         Command::LabRelay(args) => lab_relay::run(&args, context),

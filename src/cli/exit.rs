@@ -13,6 +13,8 @@ pub enum Exit {
     Changes,
     /// 130: stopped by Ctrl-C; `resume` goes on.
     Interrupted,
+    /// The code of a program that was run on the user's behalf (`lab ssh`, `lab exec`).
+    Other(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +24,7 @@ impl From<Exit> for ExitCode {
             Exit::Error => 1,
             Exit::Changes => 2,
             Exit::Interrupted => 130,
+            Exit::Other(code) => code,
         })
     }
 }

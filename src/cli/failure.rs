@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use super::exit::Exit;
 use super::output::Output;
+use crate::execution::ApplyError;
+use crate::journal::JournalError;
 use crate::lab::LabError;
+use crate::planning::PlanError;
 use crate::secret::{KeyError, SecretError};
 
 /// One or more errors with what to do about each.
@@ -85,6 +88,46 @@ impl From<SecretError> for Failure {
     }
 }
 
+impl From<LabError> for Failure {
+    fn from(error: LabError) -> Self {
+        let failure = Failure::new(error.to_string());
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Failure::new(format!("[{}] {error}", error.code())).help(error.help())
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
+        let help = match &error {
+            ApplyError::Held { .. } => {
+                Some("wait for it, or ask its holder; a holder that died is taken over by itself after 30 s".to_owned())
+            }
+            ApplyError::Host(e) => e.help.clone(),
+            ApplyError::BadPlan(_) | ApplyError::Blocked(_) => Some("plan again".to_owned()),
+            ApplyError::Journal(_) | ApplyError::NoSuchApply(_) | ApplyError::Finished(_) => None,
+        };
+        let failure = Failure::new(error.to_string());
+        match help {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let help = match &error {
@@ -94,16 +137,5 @@ impl From<KeyError> for Failure {
             _ => "check the permissions of the state folder, or give another with --state-dir",
         };
         Failure::new(error.to_string()).help(help)
-    }
-}
-
-impl From<LabError> for Failure {
-    fn from(error: LabError) -> Self {
-        let help = error.help();
-        let failure = Failure::new(error.to_string());
-        match help {
-            Some(help) => failure.help(help),
-            None => failure,
-        }
     }
 }

@@ -9,11 +9,18 @@ mod context;
 mod exit;
 mod failure;
 mod interrupt;
+mod lab_spec;
 mod logging;
 mod output;
 pub mod packs;
+mod phase;
 mod planfile;
+mod project;
+mod recorded;
+mod runtime;
 mod secrets;
+mod session;
+mod work;
 
 use std::process::ExitCode;
 

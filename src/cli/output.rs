@@ -91,6 +91,18 @@ impl Output {
         drop(guard);
     }
 
+    /// A sign of life on a terminal, overwritten by what comes next; an empty text takes it away.
+    pub fn passing(&self, text: &str) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(100).collect();
+        let guard = self.lock.lock();
+        let mut stderr = std::io::stderr().lock();
+        let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
+        drop(guard);
+    }
+
     /// Asks and reads one line; `None` when nobody can answer.
     pub fn ask(&self, question: &str) -> Option<String> {
         if !self.interactive() {

@@ -1,10 +1,13 @@
 //! Where this run reads secrets, from the topology's `vault` nodes and the environment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::failure::Failure;
+use crate::model::attr::SecretRef;
 use crate::model::topology::Topology;
-use crate::secret::{Resolver, Settings, StateKey, Vault};
+use crate::secret::{Resolve as _, Resolver, Settings, StateKey, Vault};
+use crate::transport::{Reading, SecretReader};
 
 /// The resolver of a topology.
 pub fn resolver(root: &Path, topology: &Topology) -> Resolver {
@@ -29,4 +32,28 @@ pub fn resolver(root: &Path, topology: &Topology) -> Resolver {
 pub fn state_key(state_dir: &Path) -> Result<StateKey, Failure> {
     let given = std::env::var("CUTOVER_STATE_KEY").ok().filter(|v| !v.is_empty());
     Ok(StateKey::load(state_dir, given)?)
+}
+
+/// What connections need: keys that lie in a file are named to ssh, others are read.
+pub struct ForConnections {
+    pub resolver: Arc<Resolver>,
+    pub root: PathBuf,
+}
+
+impl SecretReader for ForConnections {
+    fn read<'a>(&'a self, secret: &'a SecretRef) -> Reading<'a> {
+        Box::pin(async move {
+            self.resolver.bytes(secret).await.map_err(|e| match e.help {
+                Some(help) => format!("secret {secret}: {} ({help})", e.message),
+                None => format!("secret {secret}: {}", e.message),
+            })
+        })
+    }
+
+    fn path(&self, secret: &SecretRef) -> Option<PathBuf> {
+        match secret.parts() {
+            ("file", path) => Some(self.root.join(path)),
+            _ => None,
+        }
+    }
 }

@@ -1,0 +1,124 @@
+use std::path::PathBuf;
+
+use super::super::args::Format;
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::failure::Failure;
+use super::super::planfile;
+use super::super::session::Session;
+use super::super::work::Work;
+use super::Answer;
+use super::plan::{WishArgs, blocked, show};
+use crate::model::plan::Plan;
+use crate::planning::differences;
+
+/// Make the hosts what the topology says
+///
+/// Without a plan file: plans, shows the plan and asks. With one: carries out exactly that plan, and refuses when the topology or a
+/// host has changed since. Every step is checked once more on its host right before it changes something. An apply that was cut
+/// off is finished first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cutover apply --env lab                  plan, show, ask, apply
+  cutover apply --env lab --yes            without asking
+  cutover apply plan.cut                   a plan saved by `plan --out plan.cut`; a saved plan is not asked about again
+  cutover apply --yes --json               events as JSON lines on standard output
+  cutover apply --phase pilot-1            only what this phase deploys
+
+Ctrl-C once: running steps end, no new one starts. Twice: stop at once. `cutover resume` goes on.")]
+pub struct Args {
+    /// Plan saved by `plan --out`
+    #[arg(value_name = "PLAN", conflicts_with_all = ["targets", "phase"])]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    wish: WishArgs,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// Events as JSON lines on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> Answer {
+    context.formats("apply", &[Format::Text])?;
+    let session = Session::open(context)?;
+    let saved = args.plan.as_ref().map(|path| planfile::load(path, &session.key)).transpose()?;
+    let work = Work::begin(&session, context, args.json)?;
+    session.block_on(apply(args, context, &session, &work, saved))
+}
+
+async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, saved: Option<Plan>) -> Answer {
+    if let Some(former) = work.unfinished()? {
+        let id = &former.header.apply;
+        if let Some(plan) = &saved
+            && plan.intent != former.header.intent
+        {
+            return Err(Failure::new(format!(
+                "apply {id} was cut off and is not finished; this saved plan does not know of it"
+            ))
+            .help("finish it with `cutover resume`, then plan again"));
+        }
+        context.out.note(format!("apply {id} was cut off; it is finished first"));
+        let exit = work.resume(session, context, &former).await?;
+        if exit != Exit::Ok || saved.is_some() {
+            return Ok(exit);
+        }
+        context.out.note("finished; now what else is wanted");
+    }
+    let plan = match saved {
+        Some(saved) => fresh(context, session, saved).await?,
+        None => match planned(args, context, session).await? {
+            Some(plan) => plan,
+            None => return Ok(Exit::Ok),
+        },
+    };
+    work.apply(session, context, &plan, None).await
+}
+
+/// Plans and asks. `None`: nothing to do, or not wanted.
+async fn planned(args: &Args, context: &Context, session: &Session) -> Result<Option<Plan>, Failure> {
+    let asked = session.ask_and_plan(&args.wish.wish(false)).await?;
+    let plan = asked.plan;
+    if !args.json {
+        show(&plan, Format::Text, true, context)?;
+    }
+    if plan.blocked() {
+        return Err(blocked(&plan));
+    }
+    if plan.is_empty() {
+        return Ok(None);
+    }
+    confirm(context, args.yes, "Carry this out? (yes/no)", "yes")?;
+    Ok(Some(plan))
+}
+
+/// Asks the hosts again and refuses a saved plan that no longer fits.
+async fn fresh(context: &Context, session: &Session, saved: Plan) -> Result<Plan, Failure> {
+    let wish =
+        super::super::session::Wish { targets: saved.targets.clone(), phase: saved.phase.clone(), destroy: false };
+    let now = session.ask_and_plan(&wish).await?.plan;
+    let differences = differences(&saved, &now);
+    if differences.is_empty() {
+        return Ok(saved);
+    }
+    context.out.note("What changed since this plan was made:");
+    for d in &differences {
+        let about = d.address.as_ref().map(|a| format!("{a} ")).unwrap_or_default();
+        context.out.note(format!("  {about}{}", d.text));
+    }
+    Err(Failure::new("the saved plan is stale; nothing was changed").help("plan again, look at it, and apply that"))
+}
+
+/// Goes on only after the wanted word. Where nobody can be asked, `--yes` is needed.
+pub fn confirm(context: &Context, yes: bool, question: &str, word: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    match context.out.ask(question) {
+        Some(answer) if answer == word => Ok(()),
+        Some(_) => Err(Failure::new("not confirmed; nothing was changed")),
+        None => Err(Failure::new("nobody can be asked here (no terminal); nothing was changed").help("say --yes")),
+    }
+}

@@ -1,0 +1,101 @@
+use std::path::PathBuf;
+
+use super::super::args::Format;
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::failure::Failure;
+use super::super::session::{Session, Wish};
+use super::super::{planfile, recorded};
+use super::Answer;
+use crate::model::plan::Plan;
+use crate::reporting::{Paint, TextOptions, plan_json, plan_markdown, plan_text};
+
+/// Show what would change, and change nothing
+///
+/// Asks every host in one round trip each, compares with the topology and shows the steps in the order in which apply would take
+/// them. A host that cannot be asked makes the plan fail: it is never taken for empty.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cutover plan --env lab                            what would change
+  cutover plan --env lab --out plan.cut             and save it, for: cutover apply plan.cut
+  cutover plan --target mail-1                      one host, with what it waits for
+  cutover plan --format markdown > comment.md       for a pull request
+  cutover plan --detailed-exitcode                  0 nothing to do, 1 error, 2 changes")]
+pub struct Args {
+    #[command(flatten)]
+    pub wish: WishArgs,
+    /// Save the plan, bound to this topology and to what the hosts show now
+    #[arg(long, value_name = "FILE", conflicts_with = "recorded")]
+    out: Option<PathBuf>,
+    /// End with 2 when there are changes
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Ask no host; use what `state observe --out FILE` recorded
+    #[arg(long, value_name = "FILE")]
+    recorded: Option<PathBuf>,
+    /// Leave the diffs of file contents out
+    #[arg(long)]
+    no_diff: bool,
+}
+
+/// Which part of the topology is meant; shared with apply, drift and destroy.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct WishArgs {
+    /// Only this and what it waits for: a host, an address, `role@host`, `server:mail-1`, with * as wildcard; may be repeated
+    #[arg(long = "target", short = 't', value_name = "WHAT")]
+    targets: Vec<String>,
+    /// Only what this phase of the topology deploys
+    #[arg(long, value_name = "NAME")]
+    phase: Option<String>,
+}
+
+impl WishArgs {
+    pub fn wish(&self, destroy: bool) -> Wish {
+        Wish { targets: self.targets.clone(), phase: self.phase.clone(), destroy }
+    }
+}
+
+pub fn run(args: &Args, context: &Context) -> Answer {
+    let format = context.formats("plan", &[Format::Text, Format::Json, Format::Markdown])?;
+    let session = Session::open(context)?;
+    let wish = args.wish.wish(false);
+    let plan = match &args.recorded {
+        Some(file) => session.plan(&recorded::load(file)?, &wish)?,
+        None => session.block_on(session.ask_and_plan(&wish))?.plan,
+    };
+    show(&plan, format, !args.no_diff, context)?;
+    if plan.blocked() {
+        return Err(blocked(&plan));
+    }
+    if let Some(path) = &args.out {
+        planfile::save(path, &plan, &session.key)?;
+        context.out.note(format!("saved to {0}; carry it out with: cutover apply {0}", path.display()));
+    }
+    Ok(if args.detailed_exitcode && !plan.is_empty() { Exit::Changes } else { Exit::Ok })
+}
+
+/// Prints a plan in the wanted form.
+pub fn show(plan: &Plan, format: Format, diffs: bool, context: &Context) -> Result<(), Failure> {
+    match format {
+        Format::Json => {
+            context.out.result(plan_json(plan).map_err(|e| Failure::new(format!("this plan has no JSON form: {e}")))?);
+        }
+        Format::Markdown => context.out.result(plan_markdown(plan)),
+        _ => {
+            let options = TextOptions { paint: Paint::when(context.out.color()), diffs, ..TextOptions::default() };
+            context.out.result(plan_text(plan, &options));
+        }
+    }
+    Ok(())
+}
+
+/// Why a plan cannot be applied, for standard error; the plan itself has told the details.
+pub fn blocked(plan: &Plan) -> Failure {
+    if plan.failed.is_empty() {
+        return Failure::new("this plan must not be applied; its notes say why");
+    }
+    let hosts = plan.failed.iter().map(|f| f.host.0.as_str()).collect::<Vec<_>>().join(", ");
+    Failure::new(format!("could not ask: {hosts}; a plan without their answers would be a guess"))
+        .help("mend the connection, or plan for the others with --target")
+}

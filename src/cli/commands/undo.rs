@@ -1,0 +1,123 @@
+use std::collections::BTreeMap;
+
+use super::super::args::Format;
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::failure::Failure;
+use super::super::session::Session;
+use super::super::work::Work;
+use super::Answer;
+use super::apply::confirm;
+use super::plan::{blocked, show};
+use crate::journal::{Saved, replay};
+use crate::model::plan::Plan;
+use crate::model::resource::Resource;
+use crate::model::site::Site;
+use crate::model::step::{Action, Outcome, StepId};
+use crate::planning::{self, UndoInput};
+
+/// Put back what an apply changed
+///
+/// Former files, modes, settings and service states stand on the hosts and come back in the reverse order. What was changed since by
+/// others is left alone and blocks the undo; what cannot go back is named.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cutover history                          which applies there were
+  cutover undo 20261122-093015-7f3a91      show what goes back, ask, do it
+  cutover undo --last --plan               only show it")]
+pub struct Args {
+    /// Id of the apply, from `history`
+    #[arg(value_name = "APPLY", required_unless_present = "last")]
+    apply: Option<String>,
+    /// The last apply
+    #[arg(long, conflicts_with = "apply")]
+    last: bool,
+    /// Show the plan and change nothing
+    #[arg(long = "plan")]
+    only_plan: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// Events as JSON lines on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> Answer {
+    let format = context.formats("undo", &[Format::Text, Format::Json, Format::Markdown])?;
+    let session = Session::open(context)?;
+    let work = Work::begin(&session, context, args.json)?;
+    if let Some(open) = work.unfinished()? {
+        return Err(Failure::new(format!("apply {} was cut off and is not finished", open.header.apply))
+            .help("finish it with `cutover resume`, then undo it"));
+    }
+    let id = match &args.apply {
+        Some(id) => id.clone(),
+        None => {
+            let last = work.journal.history()?.pop().map(|s| s.header.apply);
+            last.ok_or_else(|| Failure::new("nothing was applied yet"))?
+        }
+    };
+    let saved = work
+        .journal
+        .load(&id)?
+        .ok_or_else(|| Failure::new(format!("no apply {id} is in the journal")).help("`cutover history` lists them"))?;
+    let plan = session.block_on(back(&session, &saved))?;
+    if !args.json {
+        show(&plan, format, true, context)?;
+    }
+    if plan.blocked() {
+        return Err(if plan.failed.is_empty() {
+            Failure::new("this undo would overwrite what others changed since; its notes name it")
+        } else {
+            blocked(&plan)
+        });
+    }
+    if plan.is_empty() || args.only_plan {
+        return Ok(Exit::Ok);
+    }
+    confirm(context, args.yes, "Put this back? (yes/no)", "yes")?;
+    session.block_on(work.apply(&session, context, &plan, Some(id)))
+}
+
+/// The plan that takes an apply back, from what its hosts show now.
+async fn back(session: &Session, saved: &Saved) -> Result<Plan, Failure> {
+    let standing = replay(saved)?;
+    let outcomes: BTreeMap<StepId, Outcome> =
+        standing.outcomes.into_iter().enumerate().filter_map(|(id, outcome)| Some((id as StepId, outcome?))).collect();
+    let observed = session.observe_site(&site_of(&saved.plan)).await;
+    Ok(planning::undo(&UndoInput {
+        apply: &saved.header.apply,
+        plan: &saved.plan,
+        outcomes: &outcomes,
+        observed: &observed,
+    }))
+}
+
+/// The hosts and resources that a plan is about, so that they can be asked when the topology no longer names them.
+fn site_of(plan: &Plan) -> Site {
+    let mut resources: BTreeMap<_, Resource> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|s| !matches!(s.action, Action::Reload | Action::Restart)) {
+        resources.entry(step.address.clone()).or_insert_with(|| Resource {
+            address: step.address.clone(),
+            attrs: step.attrs.clone(),
+            group: String::new(),
+            stage: 0,
+            after: Vec::new(),
+            notifies: step.notifies.clone(),
+            protect: step.protect,
+            owner: step.owner.clone(),
+            origin: step.origin.clone(),
+        });
+    }
+    let touched = |name: &crate::model::HostName| plan.steps.iter().any(|s| s.address.host == *name);
+    Site {
+        organization: plan.organization.clone(),
+        environment: plan.environment.clone(),
+        anchor: plan.anchor.clone(),
+        hosts: plan.hosts.iter().filter(|(name, _)| touched(name)).map(|(n, h)| (n.clone(), h.clone())).collect(),
+        resources: resources.into_values().collect(),
+        bodies: plan.bodies.clone(),
+    }
+}

@@ -1,0 +1,131 @@
+//! A sealed topology with its hosts within reach: what every command needs that asks or changes hosts.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::failure::Failure;
+use super::output::Output;
+use super::project::Project;
+use super::secrets::{self, ForConnections};
+use super::{lab_spec, phase, runtime};
+use crate::execution;
+use crate::journal::StateDir;
+use crate::model::HostName;
+use crate::model::host::HostError;
+use crate::model::observed::{Observation, Observed};
+use crate::model::plan::Plan;
+use crate::model::site::Site;
+use crate::planning::{self, PlanInput, PlanOptions};
+use crate::providers::{self, ShellAgent};
+use crate::secret::{self, Resolver, StateKey};
+use crate::transport::{Network, Settings};
+
+/// How hosts are asked and changed.
+pub type Hosts = ShellAgent<Network>;
+
+pub struct Session {
+    pub project: Project,
+    pub resolver: Arc<Resolver>,
+    pub key: StateKey,
+    pub agent: Arc<Hosts>,
+    pub state: StateDir,
+    pub parallel: usize,
+    out: Arc<Output>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Which part of the topology is meant, and whether it shall go.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    pub targets: Vec<String>,
+    pub phase: Option<String>,
+    pub destroy: bool,
+}
+
+/// Answers and what they lead to.
+pub struct Asked {
+    pub observed: Observed,
+    pub plan: Plan,
+}
+
+impl Session {
+    /// Compiles, lowers and seals the topology. No host is asked yet.
+    pub fn open(context: &Context) -> Result<Self, Failure> {
+        let mut project = Project::issued(context)?;
+        let state = project.state(context);
+        let key = secrets::state_key(&context.state_dir())?;
+        let resolver = Arc::new(secrets::resolver(&project.root, &project.topology));
+        let runtime = runtime::start()?;
+        runtime.block_on(secret::seal(&mut project.site, resolver.as_ref(), key.expose()))?;
+        let mut settings = Settings { connecting: usize::from(context.globals.parallel), ..Settings::default() };
+        if let Ok(environment) = lab_spec::environment(&project.topology) {
+            settings.known_hosts.push(crate::lab::known_hosts(&lab_spec::dir(&context.state_dir(), environment)));
+        }
+        let readers = Arc::new(ForConnections { resolver: Arc::clone(&resolver), root: project.root.clone() });
+        let network = Network::new(settings, project.site.hosts.clone(), readers);
+        let agent = Arc::new(ShellAgent::new(network, providers::Settings::default()));
+        let parallel = usize::from(context.globals.parallel);
+        Ok(Self { project, resolver, key, agent, state, parallel, out: Arc::clone(&context.out), runtime })
+    }
+
+    pub fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+
+    /// The options of a plan for this part of the topology.
+    pub fn options(&self, wish: &Wish) -> Result<PlanOptions, Failure> {
+        let phase = wish.phase.as_deref().map(|name| phase::slice(&self.project.topology, name)).transpose()?;
+        Ok(PlanOptions { targets: wish.targets.clone(), phase, destroy: wish.destroy })
+    }
+
+    /// Asks the hosts that the wish needs, all side by side.
+    pub async fn observe(&self, wish: &Wish) -> Result<Observed, Failure> {
+        let asked = planning::hosts_to_ask(&self.project.site, &self.options(wish)?)?;
+        let subset;
+        let site = if asked.len() == self.project.site.hosts.len() {
+            &self.project.site
+        } else {
+            subset = only(&self.project.site, &asked);
+            &subset
+        };
+        Ok(self.observe_site(site).await)
+    }
+
+    /// Asks the hosts of any site, also of one that a journal remembers.
+    pub async fn observe_site(&self, site: &Site) -> Observed {
+        let (mut done, all) = (0, site.hosts.len());
+        let progress = |host: &HostName, answer: Result<&Observation, &HostError>| {
+            done += 1;
+            let word = if answer.is_ok() { "answered" } else { "failed" };
+            tracing::info!("{host} {word}");
+            self.out.passing(&format!("asking hosts: {done} of {all} ({host} {word})"));
+        };
+        let observed =
+            execution::observe_all(self.agent.as_ref(), site, self.key.expose(), self.parallel, progress).await;
+        self.out.passing("");
+        observed
+    }
+
+    /// Compares the wish with what was found.
+    pub fn plan(&self, observed: &Observed, wish: &Wish) -> Result<Plan, Failure> {
+        let options = self.options(wish)?;
+        let input = PlanInput { site: &self.project.site, observed, options: &options, key_id: &self.key.id() };
+        Ok(planning::plan(&input)?)
+    }
+
+    pub async fn ask_and_plan(&self, wish: &Wish) -> Result<Asked, Failure> {
+        let observed = self.observe(wish).await?;
+        let plan = self.plan(&observed, wish)?;
+        Ok(Asked { observed, plan })
+    }
+}
+
+/// The site with some of its hosts; jump hosts stay known to the network, they are only not asked.
+fn only(site: &Site, hosts: &BTreeSet<HostName>) -> Site {
+    let mut part = Site { resources: Vec::new(), ..site.clone() };
+    part.hosts.retain(|name, _| hosts.contains(name));
+    part.resources = site.resources.iter().filter(|r| hosts.contains(&r.address.host)).cloned().collect();
+    part
+}
