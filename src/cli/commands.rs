@@ -13,6 +13,7 @@ mod destroy;
 mod drift;
 mod explain;
 mod fmt;
+mod graph;
 mod history;
 mod init;
 mod lab;
@@ -20,6 +21,7 @@ mod lab_relay;
 mod plan;
 mod resume;
 mod show;
+mod state;
 mod undo;
 mod version;
 
@@ -38,6 +40,8 @@ pub enum Command {
     Drift(drift::Args),
     Show(show::Args),
     History(history::Args),
+    Graph(graph::Args),
+    State(state::Args),
     Destroy(destroy::Args),
     Lab(lab::Args),
     Completions(completions::Args),
@@ -59,6 +63,8 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Destroy(args) => destroy::run(&args, context),
+        Command::Graph(args) => graph::run(&args, context),
+        Command::State(args) => state::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Lab(args) => lab::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),

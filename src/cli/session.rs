@@ -10,8 +10,8 @@ use super::output::Output;
 use super::project::Project;
 use super::secrets::{self, ForConnections};
 use super::{lab_spec, phase, runtime};
-use crate::execution;
-use crate::journal::StateDir;
+use crate::execution::{self, Clock as _, SystemClock};
+use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
 use crate::model::host::HostError;
 use crate::model::observed::{Observation, Observed};
@@ -106,6 +106,18 @@ impl Session {
             execution::observe_all(self.agent.as_ref(), site, self.key.expose(), self.parallel, progress).await;
         self.out.passing("");
         observed
+    }
+
+    /// Keeps the answers as a cache for `state --cached`. Failing is no error: nothing depends on it.
+    pub fn remember(&self, observed: &Observed) {
+        let kept = Journal::open(&self.state, None).and_then(|(journal, _)| {
+            journal.remember(SystemClock.now(), observed, &self.project.site.hosts)?;
+            // A question is answered after what was written before it.
+            journal.history().map(drop)
+        });
+        if let Err(e) = kept {
+            tracing::warn!("the answers of the hosts were not kept: {e}");
+        }
     }
 
     /// Compares the wish with what was found.

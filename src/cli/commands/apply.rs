@@ -9,6 +9,7 @@ use super::super::session::Session;
 use super::super::work::Work;
 use super::Answer;
 use super::plan::{WishArgs, blocked, show};
+use crate::execution::{Clock as _, SystemClock};
 use crate::model::plan::Plan;
 use crate::planning::differences;
 
@@ -69,7 +70,7 @@ async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, s
     }
     let plan = match saved {
         Some(saved) => fresh(context, session, saved).await?,
-        None => match planned(args, context, session).await? {
+        None => match planned(args, context, session, work).await? {
             Some(plan) => plan,
             None => return Ok(Exit::Ok),
         },
@@ -78,8 +79,9 @@ async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, s
 }
 
 /// Plans and asks. `None`: nothing to do, or not wanted.
-async fn planned(args: &Args, context: &Context, session: &Session) -> Result<Option<Plan>, Failure> {
+async fn planned(args: &Args, context: &Context, session: &Session, work: &Work) -> Result<Option<Plan>, Failure> {
     let asked = session.ask_and_plan(&args.wish.wish(false)).await?;
+    work.journal.remember(SystemClock.now(), &asked.observed, &session.project.site.hosts)?;
     let plan = asked.plan;
     if !args.json {
         show(&plan, Format::Text, true, context)?;

@@ -62,7 +62,11 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     let wish = args.wish.wish(false);
     let plan = match &args.recorded {
         Some(file) => session.plan(&recorded::load(file)?, &wish)?,
-        None => session.block_on(session.ask_and_plan(&wish))?.plan,
+        None => {
+            let asked = session.block_on(session.ask_and_plan(&wish))?;
+            session.remember(&asked.observed);
+            asked.plan
+        }
     };
     show(&plan, format, !args.no_diff, context)?;
     if plan.blocked() {
