@@ -17,7 +17,6 @@ pub struct Failure {
     exit: Exit,
     /// The errors were shown already, with their source lines.
     shown: bool,
-    json: bool,
 }
 
 #[derive(Debug, Clone, serde::Serialize)]
@@ -30,12 +29,12 @@ struct Problem {
 impl Failure {
     pub fn new(message: impl Into<String>) -> Self {
         let problems = vec![Problem { message: message.into(), help: None }];
-        Self { problems, exit: Exit::Error, shown: false, json: false }
+        Self { problems, exit: Exit::Error, shown: false }
     }
 
     /// The command has printed its own account; only the exit code is left.
     pub fn shown() -> Self {
-        Self { problems: Vec::new(), exit: Exit::Error, shown: true, json: false }
+        Self { problems: Vec::new(), exit: Exit::Error, shown: true }
     }
 
     /// What to do, for the last problem.
@@ -46,21 +45,16 @@ impl Failure {
         self
     }
 
-    /// Written as a JSON document on standard output.
-    pub fn into_json(mut self, json: bool) -> Self {
-        self.json = json;
-        self
-    }
-
     pub fn exit(&self) -> Exit {
         self.exit
     }
 
-    pub fn print(&self, out: &Output) {
+    /// On standard error; with `json` also as a document on standard output, unless the command has printed its own.
+    pub fn print(&self, out: &Output, json: bool) {
         if self.shown {
             return;
         }
-        if self.json {
+        if json && !out.has_result() {
             out.json(&serde_json::json!({ "errors": self.problems }));
         }
         let (red, cyan) = (anstyle::AnsiColor::Red.on_default().bold(), anstyle::AnsiColor::Cyan.on_default());
@@ -78,7 +72,7 @@ impl Failure {
 impl From<Vec<SecretError>> for Failure {
     fn from(errors: Vec<SecretError>) -> Self {
         let problems = errors.into_iter().map(|e| Problem { message: e.to_string(), help: e.help }).collect();
-        Self { problems, exit: Exit::Error, shown: false, json: false }
+        Self { problems, exit: Exit::Error, shown: false }
     }
 }
 

@@ -1,7 +1,5 @@
 //! The command line: joins the floors, one command one file. No other floor prints, reads the environment or ends the process.
 
-#![allow(dead_code)] // goes when the last command stands
-
 mod args;
 pub mod authority;
 mod commands;
@@ -40,7 +38,7 @@ pub fn main() -> ExitCode {
     let exit = match commands::run(cli.command, &context) {
         Ok(exit) => exit,
         Err(failure) => {
-            failure.print(&context.out);
+            failure.print(&context.out, context.json());
             failure.exit()
         }
     };

@@ -16,6 +16,7 @@ pub struct Output {
     out_choice: ColorChoice,
     err_choice: ColorChoice,
     gone: AtomicBool,
+    printed: AtomicBool,
     lock: Mutex<()>,
 }
 
@@ -31,6 +32,7 @@ impl Output {
             out_choice: choice(AutoStream::choice(&std::io::stdout())),
             err_choice: choice(AutoStream::choice(&std::io::stderr())),
             gone: AtomicBool::new(false),
+            printed: AtomicBool::new(false),
             lock: Mutex::new(()),
         }
     }
@@ -50,11 +52,17 @@ impl Output {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
+    /// Whether a result was printed.
+    pub fn has_result(&self) -> bool {
+        self.printed.load(Ordering::Relaxed)
+    }
+
     /// A result; escape codes are taken out where no terminal reads. Ends the line when the text does not.
     pub fn result(&self, text: impl Display) {
         if self.gone.load(Ordering::Relaxed) {
             return;
         }
+        self.printed.store(true, Ordering::Relaxed);
         let text = ended(text);
         let guard = self.lock.lock();
         let mut stdout = AutoStream::new(std::io::stdout().lock(), self.out_choice);
