@@ -95,9 +95,10 @@ impl Data {
     }
 }
 
-/// The value at a dotted path, as `when=` and `each=` name it.
+/// The value at a dotted path, as `when=` and `each=` name it. What lies below something that is not there (`pair.dsync` without
+/// a pair) is not there either, and no mistake.
 pub fn lookup<'a>(data: &'a Json, path: &str) -> Option<&'a Json> {
-    path.split('.').try_fold(data, |at, step| at.get(step))
+    path.split('.').try_fold(data, |at, step| if at.is_null() { Some(at) } else { at.get(step) })
 }
 
 /// Truth as templates have it: not false, null, 0, empty text, empty list.

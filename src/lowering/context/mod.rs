@@ -51,6 +51,7 @@ pub fn data(
         json!({
             "name": survey.topology.environment.as_deref().unwrap_or(""),
             "purpose": environment.and_then(|e| e.text("purpose")).unwrap_or(""),
+            "containers": environment.and_then(|e| e.text("runtime")) == Some("containers"),
         }),
     );
     put("server", server_json(server, survey, shared));

@@ -19,7 +19,8 @@ pub fn topology(sources: &mut Sources, text: &str) -> Topology {
         names.entry(t.name.value.clone()).or_default().push(name.to_owned());
     }
     let nodes = trees.iter().map(|t| node(t, None, &names)).map(|n| (n.id.clone(), n)).collect();
-    Topology { nodes, environment: None }
+    let environment = names.get("environment").and_then(|e| e.first().cloned());
+    Topology { nodes, environment }
 }
 
 fn node(tree: &Tree, parent: Option<&str>, names: &BTreeMap<String, Vec<String>>) -> Node {
