@@ -90,8 +90,13 @@ fn begun(step: &Step, record: Option<&Record>, evidence: Evidence<'_>) -> Verdic
         return Verdict::Unknown("the host did not say how it stands".into());
     };
     let found = record.fingerprint.as_str();
-    // The ledger, the asked-for reloads and the mark are written after the effect, so even a wanted state runs again: it
-    // changes nothing more and completes the rest.
+    let owned = evidence.seen.owned.iter().any(|o| o.kind == step.address.kind && o.key == step.address.key);
+    if step.action == Action::Delete && !record.present && !owned {
+        // Gone and struck out of the ledger; only the mark is missing.
+        return Verdict::Ended(Outcome::Done { fingerprint: Some(record.fingerprint.clone()) });
+    }
+    // Ledger, asked-for reloads and mark belong to the step too, so even a wanted state runs again: it changes nothing more and
+    // completes the rest.
     if Some(found) == evidence.pinned
         || Some(found) == evidence.restores
         || wanted(step, record)

@@ -55,9 +55,11 @@ impl<A: Agent, C: Clock> Asker<'_, A, C> {
     async fn once(&self, host: &HostAccess, questions: &Questions) -> Result<Settled, HostError> {
         let organization = self.plan.organization.as_str();
         // First, while the host's own time still runs.
-        let reverted = questions.armed && !self.agent.disarm(host, organization, self.apply).await?;
+        let mut reverted = questions.armed && !self.agent.disarm(host, organization, self.apply).await?;
         // Returns when no script works there any more; only then does the state stand still.
         let marks = self.agent.outcomes(host, organization, self.apply).await?;
+        // Once more: a script that was still at work may have armed it since.
+        reverted |= questions.armed && !self.agent.disarm(host, organization, self.apply).await?;
         let regained: Vec<StepId> = questions
             .waiting
             .iter()

@@ -4,6 +4,7 @@
 //! tail of its write-ahead log; a frame that is whole but does not fit its checksum is damage.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -18,21 +19,22 @@ use crate::model::plan::Plan;
 
 /// Bytes that survive the process. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryDisk(Arc<Mutex<Disk>>);
+pub struct MemoryDisk {
+    disk: Arc<Mutex<Disk>>,
+    dead: Arc<AtomicBool>,
+}
 
 #[derive(Debug, Default)]
 struct Disk {
     bytes: Vec<u8>,
     tear_at: Option<usize>,
-    dead: bool,
-    frames: usize,
 }
 
 const HEAD: usize = 4 + 4 + 8;
 
 impl MemoryDisk {
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The write that would reach this offset ends there, and the process with it.
@@ -40,20 +42,15 @@ impl MemoryDisk {
         self.disk().tear_at = Some(offset);
     }
 
-    /// No write is taken any more: the process is gone.
-    pub fn kill(&self) {
-        self.disk().dead = true;
-    }
-
-    pub fn is_dead(&self) -> bool {
-        self.disk().dead
+    /// Whether the process is gone: no write is taken any more. Shared, so that one kill ends all that the process does.
+    pub fn dead(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.dead)
     }
 
     /// The machine is back: writes are taken again.
     pub fn revive(&self) {
-        let mut disk = self.disk();
-        disk.dead = false;
-        disk.tear_at = None;
+        self.dead.store(false, Ordering::SeqCst);
+        self.disk().tear_at = None;
     }
 
     pub fn len(&self) -> usize {
@@ -64,9 +61,16 @@ impl MemoryDisk {
         self.len() == 0
     }
 
-    /// Frames written since it was made.
-    pub fn frames(&self) -> usize {
-        self.disk().frames
+    /// Where each whole frame ends.
+    pub fn frame_ends(&self) -> Vec<usize> {
+        let disk = self.disk();
+        let mut ends = Vec::new();
+        let mut at = 0;
+        while let Some(frame) = disk.bytes.get(at..).and_then(whole_frame) {
+            at += frame.len();
+            ends.push(at);
+        }
+        ends
     }
 
     pub fn clear(&self) {
@@ -84,20 +88,19 @@ impl MemoryDisk {
         self.disk().bytes.truncate(len);
     }
 
-    fn append(&self, bytes: &[u8], frames: usize) -> Result<(), JournalError> {
+    fn append(&self, bytes: &[u8]) -> Result<(), JournalError> {
         let mut disk = self.disk();
-        if disk.dead {
+        if self.dead.load(Ordering::SeqCst) {
             return Err(JournalError::Write("the process was killed".into()));
         }
         let end = disk.bytes.len() + bytes.len();
         if let Some(tear) = disk.tear_at.filter(|t| *t < end) {
             let keep = tear.saturating_sub(disk.bytes.len());
             disk.bytes.extend_from_slice(&bytes[..keep]);
-            disk.dead = true;
+            self.dead.store(true, Ordering::SeqCst);
             return Err(JournalError::Write("the process was killed in the middle of a record".into()));
         }
         disk.bytes.extend_from_slice(bytes);
-        disk.frames += frames;
         Ok(())
     }
 }
@@ -132,13 +135,7 @@ impl MemoryStore {
         let bytes = disk.disk().bytes.clone();
         let mut at = 0;
         while at < bytes.len() {
-            let rest = &bytes[at..];
-            let whole = rest
-                .get(..4)
-                .and_then(|l| l.try_into().ok())
-                .map(u32::from_le_bytes)
-                .and_then(|len| rest.get(..HEAD.checked_add(len as usize)?));
-            let Some(frame) = whole else {
+            let Some(frame) = whole_frame(&bytes[at..]) else {
                 notes.push(format!("the last record was cut at byte {} and has been dropped", bytes.len()));
                 break;
             };
@@ -151,6 +148,12 @@ impl MemoryStore {
         disk.truncate(at);
         Ok((Self { disk: disk.clone(), tables }, notes))
     }
+}
+
+/// The first frame, when all of it is there.
+fn whole_frame(bytes: &[u8]) -> Option<&[u8]> {
+    let len = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+    bytes.get(..HEAD.checked_add(len as usize)?)
 }
 
 fn place(at: usize) -> String {
@@ -199,7 +202,7 @@ impl Store for MemoryStore {
             bytes.extend_from_slice(&sum);
             bytes.extend_from_slice(&body);
         }
-        self.disk.append(&bytes, frames.len())?;
+        self.disk.append(&bytes)?;
         frames.into_iter().for_each(|f| self.tables.take(f));
         Ok(())
     }

@@ -11,6 +11,7 @@ mod observe;
 mod record;
 mod render;
 mod script;
+pub mod scripted;
 pub mod shell;
 
 pub use shell::{Settings, ShellAgent};

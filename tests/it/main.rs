@@ -1,6 +1,9 @@
 //! The flows, in one test binary: it links once.
 
 mod cli;
+mod execution;
+mod execution_crash;
+mod execution_world;
 mod floors;
 mod lab_faults;
 mod lab_hosts;
