@@ -88,8 +88,8 @@ pub fn examine(
     }
     let root = context.root();
     let Compiled { mut sources, topology, mut diagnostics } = how(&file, &options(context));
-    let site = if diagnostics.has_errors() {
-        // Half a topology would only repeat its mistakes under other names.
+    let site = if diagnostics.has_errors() || topology.nodes.is_empty() {
+        // Half a topology would only repeat its mistakes under other names; without --env a check compiles the environments only.
         Site::default()
     } else {
         let packs = packs::load(&root, &mut sources, &mut diagnostics);
