@@ -5,7 +5,7 @@
 //! packs ──────────────────┴──lowering──▶ Site
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::args::Format;
@@ -49,7 +49,7 @@ impl Project {
     }
 
     fn made(context: &Context, issue: Issue) -> Result<Self, Failure> {
-        let Examined { project, diagnostics } = examine(context, language::compile, issue)?;
+        let Examined { project, diagnostics } = examine(context, &options(context), issue)?;
         accept(context, &project.sources, &diagnostics)?;
         Ok(project)
     }
@@ -74,22 +74,13 @@ pub enum Issue {
     StandIns,
 }
 
-/// Compiles with `how` ([`language::compile`] or [`language::check`]) and lowers what came out, so that one run shows the
-/// mistakes of all floors.
-pub fn examine(
-    context: &Context,
-    how: fn(&Path, &language::Options) -> Compiled,
-    issue: Issue,
-) -> Result<Examined, Failure> {
-    let file = context.file();
-    if !file.exists() {
-        return Err(Failure::new(format!("there is no {}", file.display()))
-            .help("write a starter topology with `cutover init`, or say where yours is with --root DIR"));
-    }
+/// Compiles and lowers, so that one run shows the mistakes of both.
+fn examine(context: &Context, options: &language::Options, issue: Issue) -> Result<Examined, Failure> {
+    let file = existing(context)?;
     let root = context.root();
-    let Compiled { mut sources, topology, mut diagnostics } = how(&file, &options(context));
-    let site = if diagnostics.has_errors() || topology.nodes.is_empty() {
-        // Half a topology would only repeat its mistakes under other names; without --env a check compiles the environments only.
+    let Compiled { mut sources, topology, mut diagnostics } = language::compile(&file, options);
+    let site = if diagnostics.has_errors() {
+        // Half a topology would only repeat its mistakes under other names.
         Site::default()
     } else {
         let packs = packs::load(&root, &mut sources, &mut diagnostics);
@@ -108,6 +99,40 @@ pub fn examine(
         site
     };
     Ok(Examined { project: Project { root, sources, topology, site }, diagnostics })
+}
+
+/// Examines the base or the chosen environment; with none chosen, every environment after the other. Variables without a value get
+/// a sample of their type.
+pub fn examine_all(context: &Context) -> Result<Vec<Examined>, Failure> {
+    let options = language::Options { allow_unset: true, ..options(context) };
+    let whole = language::check(&existing(context)?, &options);
+    if whole.diagnostics.has_errors() || context.globals.env.is_some() {
+        if !whole.diagnostics.has_errors() {
+            return Ok(vec![examine(context, &options, Issue::StandIns)?]);
+        }
+        let Compiled { sources, topology, diagnostics } = whole;
+        let project = Project { root: context.root(), sources, topology, site: Site::default() };
+        return Ok(vec![Examined { project, diagnostics }]);
+    }
+    let base = examine(context, &options, Issue::StandIns)?;
+    let environments: Vec<String> = base.project.topology.all("environment").map(|e| e.id.name.clone()).collect();
+    if environments.is_empty() {
+        return Ok(vec![base]);
+    }
+    let of = |environment: String| {
+        let options = language::Options { environment: Some(environment), ..options.clone() };
+        examine(context, &options, Issue::StandIns)
+    };
+    environments.into_iter().map(of).collect()
+}
+
+fn existing(context: &Context) -> Result<PathBuf, Failure> {
+    let file = context.file();
+    if file.exists() {
+        return Ok(file);
+    }
+    Err(Failure::new(format!("there is no {}", file.display()))
+        .help("write a starter topology with `cutover init`, or say where yours is with --root DIR"))
 }
 
 fn options(context: &Context) -> language::Options {
