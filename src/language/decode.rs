@@ -13,8 +13,8 @@ use crate::model::tree::{Entry, Scalar, Tree};
 use crate::model::{Diagnostic, Span};
 
 /// A whole topology has at most this many nodes and values; beyond it somebody multiplied ranges by mistake.
-const MAX_NODES: usize = 500_000;
-const MAX_VALUES: usize = 5_000_000;
+const MAX_NODES: usize = 200_000;
+const MAX_VALUES: usize = 2_000_000;
 
 pub(super) struct Decoder<'a> {
     pub schema: &'static Schema,

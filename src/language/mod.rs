@@ -9,6 +9,7 @@ mod decode;
 mod draft;
 mod explain;
 mod finish;
+mod format;
 mod load;
 mod module;
 mod overlay;
@@ -108,7 +109,7 @@ fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
 
 /// A file in the one layout; comments, order and single blank lines stay.
 pub fn format(sources: &Sources, id: SourceId) -> Result<String, Vec<Diagnostic>> {
-    parse(sources, id).map(|_| sources.get(id).text.to_string())
+    format::format(sources, id)
 }
 
 /// Where each value of `server.mail-1.memory`, or of a whole node `server.mail-1`, comes from. The error says what there is instead.

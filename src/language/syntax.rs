@@ -48,9 +48,8 @@ struct Parser<'a> {
 struct Level {
     node: Tree,
     open: usize,
-    /// The whole node, or its children only, stand behind `/-`.
+    /// The node stands behind `/-`.
     skip_node: bool,
-    skip_children: bool,
     siblings: Vec<Tree>,
 }
 
@@ -106,9 +105,7 @@ impl<'a> Parser<'a> {
                     match stack.pop() {
                         Some(mut level) => {
                             std::mem::swap(&mut nodes, &mut level.siblings);
-                            if !level.skip_children {
-                                level.node.children = level.siblings;
-                            }
+                            level.node.children = level.siblings;
                             level.node.span.len = t.end - level.node.span.offset;
                             self.end_of_node(true);
                             if !level.skip_node {
@@ -176,23 +173,20 @@ impl<'a> Parser<'a> {
         let name = Spanned::new(self.string(t), self.span(t.start, t.end));
         let mut node =
             Tree { annotation, name, entries: Vec::new(), children: Vec::new(), span: self.span(start, t.end) };
-        let mut skip_children = false;
         loop {
             let spaced = self.space();
             let Some(t) = self.peek() else { break };
             match t.tok {
                 Tok::Slashdash => {
-                    self.at += 1;
-                    self.lines();
-                    if self.peek().is_some_and(|t| t.tok == Tok::Open) {
-                        skip_children = true;
-                        continue;
+                    if !self.skipped_block() {
+                        self.at += 1;
+                        self.lines();
+                        self.entry();
                     }
-                    self.entry();
                 }
                 Tok::Open => {
                     self.at += 1;
-                    return Some(Level { node, open: t.start, skip_node, skip_children, siblings: Vec::new() });
+                    return Some(Level { node, open: t.start, skip_node, siblings: Vec::new() });
                 }
                 Tok::Newline | Tok::LineComment | Tok::Semicolon | Tok::Close => break,
                 _ => {
@@ -217,17 +211,19 @@ impl<'a> Parser<'a> {
             }
         }
         self.end_of_node(false);
-        Some(Level { node, open: usize::MAX, skip_node, skip_children: false, siblings: Vec::new() })
+        Some(Level { node, open: usize::MAX, skip_node, siblings: Vec::new() })
     }
 
-    /// `open` and `/-{..}` before the real children need no case: KDL lets only `/-` children follow, see `document`.
     fn end_of_node(&mut self, after_children: bool) {
         self.space();
+        while after_children && self.skipped_block() {
+            self.space();
+        }
         let Some(t) = self.peek() else { return };
         match t.tok {
             Tok::Semicolon | Tok::Newline => self.at += 1,
             Tok::LineComment | Tok::Close => {}
-            _ if after_children && t.tok != Tok::Slashdash => {
+            _ if after_children => {
                 self.error(
                     Diagnostic::error("E0006", "a node ends with its `}`")
                         .label(self.span(t.start, t.end), "needs a `;` or a line break before it")
@@ -236,6 +232,37 @@ impl<'a> Parser<'a> {
             }
             _ => {}
         }
+    }
+
+    /// `/-{..}` behind the children.
+    fn skipped_block(&mut self) -> bool {
+        let start = self.at;
+        if self.peek().is_none_or(|t| t.tok != Tok::Slashdash) {
+            return false;
+        }
+        self.at += 1;
+        self.lines();
+        if self.peek().is_none_or(|t| t.tok != Tok::Open) {
+            self.at = start;
+            return false;
+        }
+        let mut depth = 0usize;
+        while let Some(t) = self.peek() {
+            self.at += 1;
+            match t.tok {
+                Tok::Open => depth += 1,
+                Tok::Close if depth <= 1 => return true,
+                Tok::Close => depth -= 1,
+                _ => {}
+            }
+        }
+        let at = self.tokens.get(start).map_or(0, |t| t.start);
+        self.error(
+            Diagnostic::error("E0006", "the `{` behind this `/-` is never closed")
+                .label(self.span(at, at + 2), "opened here")
+                .help("write the missing `}`"),
+        );
+        true
     }
 
     fn bad_node(&mut self) {

@@ -72,3 +72,35 @@ fn examples_compile_for_all_their_environments() {
 fn codes(d: &Diagnostics) -> Vec<&'static str> {
     d.iter().map(|d| d.code).collect()
 }
+
+/// Every node with its values, one line a field, for golden files.
+fn dump(node: &cutover::model::topology::Node, depth: usize, out: &mut String) {
+    use std::fmt::Write as _;
+    let pad = "  ".repeat(depth);
+    let _ = writeln!(out, "{pad}{}", node.id);
+    for (name, field) in &node.fields {
+        if field.layers.iter().all(|l| l.by == "default" || l.by == "name") {
+            continue;
+        }
+        let values: Vec<String> = field.values.iter().map(|v| format!("{:?}", v.value)).collect();
+        let by: Vec<&str> = field.layers.iter().map(|l| l.by.as_str()).collect();
+        let _ = writeln!(out, "{pad}  {name} = {} <{}>", values.join(" "), by.join(", "));
+    }
+    for c in &node.children {
+        dump(c, depth + 1, out);
+    }
+}
+
+#[test]
+fn the_quickstart_in_its_lab() {
+    let (name, text) = cases("good").remove(0);
+    let options = Options {
+        environment: Some("lab".into()),
+        sets: vec![("start".into(), "2026-03-07T22:00".into())],
+        ..Options::default()
+    };
+    let c = language::compile_files(&files(&name, text), &name, &options);
+    let mut out = String::new();
+    c.topology.nodes.values().for_each(|n| dump(n, 0, &mut out));
+    insta::assert_snapshot!(out);
+}

@@ -8,6 +8,7 @@ mod floors;
 mod lab_faults;
 mod lab_hosts;
 mod language;
+mod language_robust;
 mod packs;
 mod planning;
 mod planning_properties;
