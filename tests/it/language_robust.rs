@@ -207,8 +207,7 @@ fn swapped_letters_are_refused() {
     }
     assert!(tried > 200, "{tried}");
     let share = refused * 100 / tried;
-    println!("{refused} of {tried} swaps refused: {share}%");
-    assert!(share >= 75, "{refused} of {tried} refused");
+    assert!(share >= 80, "{refused} of {tried} refused");
 }
 
 proptest! {
