@@ -71,6 +71,8 @@ pub(crate) enum Raised {
     Made,
     MadeAnew,
     Started,
+    /// It ran and got other keys or names.
+    Told,
     Kept,
 }
 
@@ -117,9 +119,9 @@ impl Raise<'_> {
         if new || self.before.is_some_and(|b| b.seeded_with != seed.digest) {
             let from = format!("{}/.", seed.root.display());
             self.engine.call("handing keys to a host", ["cp", &from, &format!("{container}:/")])?;
-            raised = if raised == Raised::Kept { Raised::Started } else { raised };
+            raised = if raised == Raised::Kept { Raised::Told } else { raised };
         }
-        if raised != Raised::Kept {
+        if !matches!(raised, Raised::Kept | Raised::Told) {
             start(self.engine, &container)?;
         }
         let record = HostRecord {

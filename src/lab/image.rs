@@ -32,7 +32,7 @@ root=$1
 rm -f "$root"/etc/ssh/ssh_host_*
 # Units that need hardware, consoles or the network's time, or that would install packages behind a test's back.
 chroot "$root" systemctl --quiet mask console-getty.service getty.target systemd-udevd.service systemd-udev-trigger.service \
-  systemd-modules-load.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+  systemd-modules-load.service systemd-ask-password-console.path systemd-ask-password-wall.path apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
   e2scrub_all.timer e2scrub_reap.service fstrim.timer sys-kernel-config.mount sys-kernel-debug.mount \
   sys-kernel-tracing.mount dev-hugepages.mount 2>/dev/null || true
 mkdir -p "$root/etc/systemd/system.conf.d" "$root/etc/ssh/sshd_config.d" "$root/etc/systemd/journald.conf.d" "$root/etc/dpkg/dpkg.cfg.d"

@@ -15,6 +15,7 @@ pub mod fault;
 mod host;
 mod image;
 mod keys;
+mod machine;
 mod network;
 mod progress;
 mod record;
@@ -63,6 +64,7 @@ pub fn up(spec: &LabSpec, progress: Progress<'_>) -> Result<LabRecord, LabError>
     let chosen = choose(engine, &image, before.as_ref())?;
     progress.step(&format!("engine: {}", chosen.why));
     let networks = network::ensure(&chosen.engine, spec, progress)?;
+    machine::make_room(spec.hosts.len(), progress);
     let states: BTreeMap<String, HostState> = host::states(&chosen.engine, &spec.name)?.into_iter().collect();
     remove_unnamed(&chosen.engine, spec, &states, progress)?;
 
@@ -286,6 +288,7 @@ fn told(host: &HostRecord, how: host::Raised) -> String {
         host::Raised::Made => "is up",
         host::Raised::MadeAnew => "was changed and is made anew",
         host::Raised::Started => "runs again",
+        host::Raised::Told => "runs already and has new keys and names",
         host::Raised::Kept => "runs already",
     };
     let addresses: Vec<String> = host.addresses.iter().map(|a| a.to_string()).collect();
