@@ -53,6 +53,10 @@ fn damaged(e: &rusqlite::Error) -> Option<String> {
         {
             Some(e.to_string())
         }
+        // The file ends in the middle of a page.
+        rusqlite::Error::SqliteFailure(f, _) if f.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ => {
+            Some("it was cut".into())
+        }
         // Tables or columns that are not ours, a value of another type: the schema page is not what we wrote.
         rusqlite::Error::SqliteFailure(_, Some(m)) if m.starts_with("no such") => Some(m.clone()),
         rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with("no such") => Some(msg.clone()),

@@ -3,8 +3,10 @@
 mod cli;
 mod execution;
 mod execution_crash;
+mod execution_races;
 mod execution_world;
 mod floors;
+mod journal;
 mod lab_faults;
 mod lab_hosts;
 mod language;
