@@ -28,7 +28,13 @@ pub fn reduce(graph: &Graph, order: &[Node], class: impl Fn(Node) -> Option<Clas
     let mut after: Vec<Vec<StepId>> = Vec::new();
     let mut classes: Vec<Class> = Vec::new();
     let mut parts: Vec<Rc<[StepId]>> = Vec::new();
+    let awaited = awaited(graph, order, &class);
     for node in order {
+        let step = class(*node);
+        // A gate for whom nobody waits would hold its step up for nothing.
+        if step.is_none() && !awaited[*node as usize] {
+            continue;
+        }
         parts.clear();
         for earlier in graph.before(*node) {
             let front = &fronts[earlier as usize];
@@ -39,7 +45,7 @@ pub fn reduce(graph: &Graph, order: &[Node], class: impl Fn(Node) -> Option<Clas
         }
         parts.sort_by_key(|p| Rc::as_ptr(p).addr());
         parts.dedup_by(|a, b| Rc::ptr_eq(a, b));
-        if let Some(class) = class(*node) {
+        if let Some(class) = step {
             let id = after.len() as StepId;
             after.push(union(&parts));
             classes.push(class);
@@ -56,6 +62,15 @@ pub fn reduce(graph: &Graph, order: &[Node], class: impl Fn(Node) -> Option<Clas
         list.dedup();
     }
     after
+}
+
+/// Nodes that some step waits for, directly or not.
+fn awaited(graph: &Graph, order: &[Node], class: impl Fn(Node) -> Option<Class>) -> Vec<bool> {
+    let mut awaited = vec![false; graph.len()];
+    for node in order.iter().rev() {
+        awaited[*node as usize] = graph.behind(*node).any(|n| awaited[n as usize] || class(n).is_some());
+    }
+    awaited
 }
 
 fn union(parts: &[Rc<[StepId]>]) -> Vec<StepId> {
@@ -113,6 +128,12 @@ mod tests {
         assert_eq!(edges, 4_999 + 5_000);
         assert_eq!(after[4_999].len(), 4_999);
         assert_eq!(after[9_999], [4_999]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_gate_without_need() {
+        let (after, edges) = two_layers(100, 0);
+        assert_eq!((after.len(), edges), (100, 0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod language_robust;
 mod packs;
 mod planning;
 mod planning_properties;
+mod planning_scale;
 mod planning_undo;
 mod planning_world;
 mod providers;
