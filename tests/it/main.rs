@@ -9,6 +9,7 @@ mod floors;
 mod journal;
 mod lab_faults;
 mod lab_hosts;
+mod lab_providers;
 mod language;
 mod language_robust;
 mod packs;

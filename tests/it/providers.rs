@@ -6,18 +6,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cutover::model::attr::{Attr, Attrs, Content};
+use cutover::model::attr::Attr;
 use cutover::model::host::{Become, HostAccess, HostError, HostErrorKind, Reach};
 use cutover::model::observed::{Observation, Record};
 use cutover::model::resource::Resource;
-use cutover::model::step::{Action, Outcome, Step, StepId, Undo};
-use cutover::model::{Address, Digest, HostName, Kind, Origin};
+use cutover::model::step::{Action, Outcome, Step};
+use cutover::model::{Digest, Kind};
 use cutover::providers::agent::{Agent, Batch, LeaseAnswer, LeaseRequest, ObserveRequest, RemoteStep, StepReport};
 use cutover::providers::{Settings, ShellAgent};
 use cutover::transport::{FileSecrets, Network};
-use zeroize::Zeroizing;
 
-const KEY: &str = "state-key";
+use crate::support::steps::{KEY, content, done, outcome, resource, restore, step};
 
 /// A folder that stands for a host: the state root and the managed files lie in it.
 struct Sandbox {
@@ -114,70 +113,6 @@ impl Sandbox {
     }
 }
 
-fn outcome(reports: &[StepReport], id: StepId) -> Option<Outcome> {
-    reports.iter().find_map(|r| match r {
-        StepReport::Ended(i, o) if *i == id => Some(o.clone()),
-        _ => None,
-    })
-}
-
-fn resource(kind: Kind, key: &str, attrs: &[(&str, Attr)]) -> Resource {
-    Resource {
-        address: Address::new(&HostName::from("here"), kind, key),
-        attrs: attrs.iter().map(|(n, a)| ((*n).to_owned(), a.clone())).collect(),
-        group: "server.here/test".into(),
-        stage: 3,
-        after: vec![],
-        notifies: vec![],
-        protect: false,
-        owner: "server:here".into(),
-        origin: Origin::default(),
-    }
-}
-
-fn content(text: &[u8], sensitive: bool) -> Attr {
-    let digest = if sensitive { Digest::masked(KEY, text) } else { Digest::of(text) };
-    Attr::Content(Content { id: Digest::of(text), digest: Some(digest), sensitive })
-}
-
-fn step(id: StepId, resource: &Resource, action: Action, expect: Option<&str>, bytes: Option<&[u8]>) -> RemoteStep {
-    RemoteStep {
-        step: Step {
-            id,
-            address: resource.address.clone(),
-            action,
-            attrs: resource.attrs.clone(),
-            expect: expect.map(str::to_owned),
-            after: vec![],
-            notifies: resource.notifies.clone(),
-            protect: false,
-            undo: Undo::Nothing,
-            risky: false,
-            owner: resource.owner.clone(),
-            origin: Origin::default(),
-            changes: vec![],
-            before_text: None,
-            reason: String::new(),
-            restores: None,
-        },
-        content: bytes.map(|b| Zeroizing::new(b.to_vec())),
-        after_in_batch: vec![],
-    }
-}
-
-fn restore(id: StepId, resource: &Resource, apply: &str, of: StepId, expect: &str) -> RemoteStep {
-    let mut s = step(id, resource, Action::Restore, Some(expect), None);
-    s.step.restores = Some((apply.into(), of));
-    s
-}
-
-fn done(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Done { fingerprint } => fingerprint.unwrap_or_default(),
-        other => panic!("not done: {other:?}"),
-    }
-}
-
 /// Each shell in turn.
 async fn shells(story: impl AsyncFn(Sandbox)) {
     for shell in ["dash", "bash", "busybox sh"] {
@@ -192,7 +127,7 @@ async fn shells(story: impl AsyncFn(Sandbox)) {
 }
 
 fn file(sandbox: &Sandbox, name: &str, text: &[u8]) -> Resource {
-    resource(Kind::File, &sandbox.key(name), &[("content", content(text, false)), ("mode", Attr::text("0640"))])
+    resource("here", Kind::File, &sandbox.key(name), &[("content", content(text, false)), ("mode", Attr::text("0640"))])
 }
 
 fn mode(path: &Path) -> u32 {
@@ -271,7 +206,7 @@ async fn contents_of_any_size_and_kind_arrive_whole_and_secrets_are_masked() {
         }
         let secret = b"password = hunter2\n";
         let attrs = [("content", content(secret, true)), ("mode", Attr::text("0600"))];
-        let wanted = resource(Kind::File, &s.key("secret"), &attrs);
+        let wanted = resource("here", Kind::File, &s.key("secret"), &attrs);
         let after = done(s.one("s1", step(0, &wanted, Action::Create, Some("absent"), Some(secret))).await);
         assert!(!after.contains(&Digest::of(secret).0), "the raw digest must not leave the host");
         assert!(after.contains(&Digest::masked(KEY, secret).0));
@@ -315,7 +250,7 @@ async fn a_check_that_refuses_leaves_everything_as_it_was() {
 #[tokio::test]
 async fn folders_and_lines_come_and_go_and_what_others_keep_stays() {
     shells(async |s| {
-        let dir = resource(Kind::Directory, &s.key("d"), &[("mode", Attr::text("0750"))]);
+        let dir = resource("here", Kind::Directory, &s.key("d"), &[("mode", Attr::text("0750"))]);
         let made = done(s.one("d1", step(0, &dir, Action::Create, Some("absent"), None)).await);
         assert_eq!(s.look(&dir).await.fingerprint, made);
         std::fs::set_permissions(s.path("d"), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -334,7 +269,7 @@ async fn folders_and_lines_come_and_go_and_what_others_keep_stays() {
         let path = s.path("sysctl.conf");
         std::fs::write(&path, "a=1\n# b=0\nb=2\nc=3%09").unwrap();
         let key = format!("{}#b", s.key("sysctl.conf"));
-        let line = resource(Kind::Line, &key, &[("line", Attr::text("b=\t5")), ("prefix", Attr::text("b="))]);
+        let line = resource("here", Kind::Line, &key, &[("line", Attr::text("b=\t5")), ("prefix", Attr::text("b="))]);
         let before = s.look(&line).await;
         assert_eq!(before.attrs["line"], Attr::text("b=2"));
         let after = done(s.one("l1", step(0, &line, Action::Update, Some(&before.fingerprint), None)).await);
@@ -344,11 +279,11 @@ async fn folders_and_lines_come_and_go_and_what_others_keep_stays() {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a=1\n# b=0\nb=2\nc=3%09", "byte for byte");
 
         let key = format!("{}#d", s.key("sysctl.conf"));
-        let appended = resource(Kind::Line, &key, &[("line", Attr::text("d=4"))]);
+        let appended = resource("here", Kind::Line, &key, &[("line", Attr::text("d=4"))]);
         let after = done(s.one("l3", step(0, &appended, Action::Create, Some("absent"), None)).await);
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "theirs=1\n").unwrap();
         // The wish changes: the ledger knows the former text, so it is replaced and not left behind.
-        let changed = resource(Kind::Line, &key, &[("line", Attr::text("d=44"))]);
+        let changed = resource("here", Kind::Line, &key, &[("line", Attr::text("d=44"))]);
         let record = s.look(&changed).await;
         assert_eq!(record.attrs["line"], Attr::text("d=4"));
         done(s.one("l4", step(0, &changed, Action::Update, Some(&record.fingerprint), None)).await);
@@ -366,13 +301,13 @@ async fn what_cannot_be_looked_at_is_an_error_and_never_absent() {
     shells(async |s| {
         std::fs::create_dir(s.path("loop")).unwrap();
         std::os::unix::fs::symlink("self", s.path("self")).unwrap();
-        let below = resource(Kind::File, &s.key("self/x"), &[]);
+        let below = resource("here", Kind::File, &s.key("self/x"), &[]);
         let e = s.try_observe(&[below]).await.unwrap_err();
         assert_eq!(e.kind, HostErrorKind::Protocol);
         assert!(e.message.contains("self/x"), "{e}");
         // A file where a folder should be: certainly no such file.
         std::fs::write(s.path("plain"), "").unwrap();
-        let below = resource(Kind::File, &s.key("plain/x"), &[]);
+        let below = resource("here", Kind::File, &s.key("plain/x"), &[]);
         assert!(!s.look(&below).await.present);
     })
     .await;
@@ -404,7 +339,7 @@ async fn commands_run_once_and_only_when_their_condition_fails() {
         let command = |name: &str, run: &str, extra: &[(&str, Attr)]| {
             let mut attrs = vec![("run", Attr::text(run)), ("satisfied", Attr::Bool(true))];
             attrs.extend_from_slice(extra);
-            resource(Kind::Command, name, &attrs)
+            resource("here", Kind::Command, name, &attrs)
         };
         let run = format!("echo ran >>{log}");
         let once = command("once", &run, &[("once", Attr::Bool(true))]);
@@ -480,7 +415,7 @@ async fn pins_move_along_with_our_own_steps_and_stay_for_foreign_ones() {
         // A step (here a command, as a package would) brings two files that later steps pinned as absent.
         let (one, two, three) = (file(&s, "one", b"mine\n"), file(&s, "two", b"mine\n"), file(&s, "three", b"mine\n"));
         let run = format!("echo theirs >{}; echo theirs >{}", s.key("one"), s.key("two"));
-        let brings = resource(Kind::Command, "brings", &[("run", Attr::text(run)), ("once", Attr::Bool(true))]);
+        let brings = resource("here", Kind::Command, "brings", &[("run", Attr::text(run)), ("once", Attr::Bool(true))]);
         let later = |id, r: &Resource| step(id, r, Action::Create, Some("absent"), Some(b"mine\n"));
         std::fs::write(s.path("three"), "foreign\n").unwrap();
         let (reports, result) = s
@@ -549,12 +484,10 @@ async fn leases_grow_are_held_taken_over_and_fence() {
 #[tokio::test]
 async fn observing_writes_nothing_and_odd_input_is_refused() {
     let s = Sandbox::new("sh");
-    let attrs: Attrs = Attrs::new();
-    assert!(attrs.is_empty());
     s.observe(&[file(&s, "x", b"x")]).await;
     assert!(!s.path("state").exists());
     for key in ["relative", "/a/../b", "/a\nb", "/a\tb", "/a\\b", "/a/"] {
-        let e = s.try_observe(&[resource(Kind::File, key, &[])]).await.unwrap_err();
+        let e = s.try_observe(&[resource("here", Kind::File, key, &[])]).await.unwrap_err();
         assert_eq!(e.kind, HostErrorKind::Protocol, "{key:?}");
     }
     let (_, result) = s.run("../a1", vec![]).await;

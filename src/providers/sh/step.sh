@@ -192,7 +192,11 @@ change() {
   case $s_action in
     reload | restart) tell_service "$s_action" "$s_key" ;;
     delete) "drop_$F" ;;
-    restore) KD="$R/former/$s_from" && "restore_$F" ;;
+    restore)
+      KD="$R/former/$s_from"
+      # Undone already: doing it again could only touch what others wrote since.
+      [ "$FP" = "$(cat "$KD/fp")" ] || "restore_$F"
+      ;;
     *) "do_$F" ;;
   esac
 }

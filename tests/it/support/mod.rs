@@ -4,3 +4,4 @@
 
 pub mod lab;
 pub mod small_topology;
+pub mod steps;
