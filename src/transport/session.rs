@@ -48,11 +48,12 @@ where
         loop {
             line.clear();
             match lines.read_until(b'\n', &mut line).await {
-                Ok(0) | Err(_) => return true,
+                Ok(0) => return Ok(()),
                 Ok(n) => seen += n,
+                Err(e) => return Err(format!("its output cannot be read: {e}")),
             }
             if seen > MOST_OUTPUT {
-                return false;
+                return Err("it sends output without end".to_owned());
             }
             on_line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
         }
@@ -69,8 +70,13 @@ where
         }
         String::from_utf8_lossy(&kept).into_owned()
     };
-    let all = async { tokio::join!(write, read, complain, wait) };
-    let Ok(((), sane, stderr, status)) = tokio::time::timeout(limit, all).await else {
+    // The exit status may overtake the last output, and whoever takes it from the multiplexer lets go of the channel, with
+    // what is still in it: so it is asked for only when the output has ended.
+    let all = async {
+        let ((), read, stderr) = tokio::join!(write, read, complain);
+        (read, stderr, wait.await)
+    };
+    let Ok((read, stderr, status)) = tokio::time::timeout(limit, all).await else {
         return Err(error(
             host,
             HostErrorKind::Timeout,
@@ -78,8 +84,8 @@ where
             None,
         ));
     };
-    if !sane {
-        return Err(error(host, HostErrorKind::Protocol, "the host sends output without end", None));
+    if let Err(why) = read {
+        return Err(error(host, HostErrorKind::Protocol, format!("the host's answer: {why}"), None));
     }
     match status {
         Ok(code) => Ok(Exit { code, stderr }),

@@ -1,5 +1,5 @@
 //! Every resource kind on a real host: made, seen, changed by hand, mended, removed and put back.
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests are tests
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
