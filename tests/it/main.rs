@@ -1,6 +1,7 @@
 //! The flows, in one test binary: it links once.
 
 mod cli;
+mod docs;
 mod execution;
 mod execution_crash;
 mod execution_races;

@@ -1,0 +1,140 @@
+//! Documents are code: every KDL block of every page parses (a whole topology checks too), every command line is one that the
+//! program takes, every link to a file of the repository leads somewhere.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cutover::language::{self, Options};
+use cutover::model::Sources;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Markdown pages of the repository.
+fn pages() -> Vec<PathBuf> {
+    let mut found = vec![root().join("README.md")];
+    let mut folders: Vec<PathBuf> =
+        ["docs", "modules", "examples", "tests", "benches"].map(|f| root().join(f)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Fenced blocks of a page: language, first line (from 1), text.
+fn blocks(page: &str) -> Vec<(String, usize, String)> {
+    let mut out = Vec::new();
+    let mut open: Option<(String, usize, String)> = None;
+    for (i, line) in page.lines().enumerate() {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(word)) => open = Some((word.trim().to_owned(), i + 2, String::new())),
+            (Some(_), Some(_)) => out.extend(open.take()),
+            (Some((_, _, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    out
+}
+
+#[test]
+fn every_kdl_block_parses() {
+    let mut wrong = Vec::new();
+    for path in pages() {
+        let page = std::fs::read_to_string(&path).unwrap();
+        for (language, line, text) in blocks(&page) {
+            if language != "kdl" {
+                continue;
+            }
+            let mut sources = Sources::default();
+            let id = sources.add(path.display().to_string(), text.as_str());
+            if let Err(mistakes) = language::parse(&sources, id) {
+                wrong.push(format!(
+                    "{}:{line}: {:?}",
+                    path.display(),
+                    mistakes.iter().map(|d| &d.message).collect::<Vec<_>>()
+                ));
+            } else if text.trim_start().starts_with("language ") {
+                let files = BTreeMap::from([("topology.kdl".to_owned(), text.into_bytes())]);
+                let compiled = language::compile_files(&files, "topology.kdl", &Options::default());
+                if compiled.diagnostics.has_errors() {
+                    wrong.push(format!(
+                        "{}:{line}: {:?}",
+                        path.display(),
+                        compiled.diagnostics.iter().map(|d| &d.message).collect::<Vec<_>>()
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_command_line_is_taken() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for path in pages() {
+        let page = std::fs::read_to_string(&path).unwrap();
+        for (language, line, text) in blocks(&page) {
+            if !matches!(language.as_str(), "sh" | "console") {
+                continue;
+            }
+            for (offset, command) in text.lines().enumerate() {
+                let command = command.trim().strip_prefix("$ ").unwrap_or(command.trim());
+                let Some(words) = command.strip_prefix("cutover ") else { continue };
+                // What follows a comment, a pipe or a redirection is the shell's.
+                let words: Vec<&str> = words
+                    .split_whitespace()
+                    .take_while(|w| !matches!(*w, "#" | "|" | ">" | "&&" | ";" | "--"))
+                    .collect();
+                seen += 1;
+                // The arguments before --help are judged as they stand.
+                let run = Command::new(env!("CARGO_BIN_EXE_cutover")).args(&words).arg("--help").output().unwrap();
+                if !run.status.success() {
+                    wrong.push(format!(
+                        "{}:{}: cutover {}\n{}",
+                        path.display(),
+                        line + offset,
+                        words.join(" "),
+                        String::from_utf8_lossy(&run.stderr)
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 5, "the README shows commands");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for path in pages() {
+        let page = std::fs::read_to_string(&path).unwrap();
+        let folder = path.parent().unwrap();
+        for part in page.split("](").skip(1) {
+            let Some((target, _)) = part.split_once(')') else { continue };
+            let target = target.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            if !folder.join(target).exists() {
+                wrong.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
