@@ -42,17 +42,21 @@ impl PlanError {
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
-            PlanError::Cycles(_) => "take one of these `after` away, or split a role so that the part that others wait for \
+            PlanError::Cycles(_) => {
+                "take one of these `after` away, or split a role so that the part that others wait for \
                                      stands alone"
-                .into(),
+                    .into()
+            }
             PlanError::UnknownDependency { wants, .. } => {
                 format!("give host {} the role that makes {}, or take the `after` away", wants.host, wants.local())
             }
             PlanError::Duplicate { .. } => "name it in one role only, or give the two different paths".into(),
             PlanError::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
-            PlanError::UnknownTarget { near: None, .. } => "a target is an address (server.mail-1/file:/etc/postfix/main.cf), a \
-                                                            role (server.mail-1/imap), a host (mail-1), or has a * in it"
-                .into(),
+            PlanError::UnknownTarget { near: None, .. } => {
+                "a target is an address (server.mail-1/file:/etc/postfix/main.cf), a \
+                                                            role (imap@mail-1), a host (mail-1), or has a * in it"
+                    .into()
+            }
             PlanError::Unsealed(_) => "this is a fault of cutover: please report it".into(),
         }
     }

@@ -18,7 +18,7 @@ pub struct PlanInput<'a> {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// `--target` words: an address, a role (`server.mail-1/imap`), a host (`mail-1`, `server.mail-1`), an owner
+    /// `--target` words: an address, a role (`server.mail-1/imap`, `imap@mail-1`), a host (`mail-1`, `server.mail-1`), an owner
     /// (`server:mail-1`), `kind:key`, or any of these with `*`. What a target waits for comes with it.
     pub targets: Vec<String>,
     /// `--phase`: only what these owners asked for.

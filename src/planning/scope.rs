@@ -32,6 +32,9 @@ impl Target {
         if let Ok(address) = word.parse() {
             return Target::Address(address);
         }
+        if let Some((role, host)) = word.split_once('@').filter(|_| !word.contains([':', '/'])) {
+            return Target::Group(format!("server.{host}/{role}"));
+        }
         match word.strip_prefix("server.") {
             Some(rest) if rest.contains('/') => Target::Group(word.to_owned()),
             Some(host) => Target::Host(host.to_owned()),
@@ -225,6 +228,8 @@ mod tests {
         assert_eq!(Target::of("mail-1"), Target::Host("mail-1".into()));
         assert_eq!(Target::of("server.mail-1"), Target::Host("mail-1".into()));
         assert_eq!(Target::of("server.mail-1/imap"), Target::Group("server.mail-1/imap".into()));
+        assert_eq!(Target::of("imap@mail-1"), Target::Group("server.mail-1/imap".into()));
+        assert_eq!(Target::of("mail-account:ann@example.org"), Target::Local("mail-account:ann@example.org".into()));
         assert_eq!(Target::of("server:mail-1"), Target::Local("server:mail-1".into()));
         assert!(matches!(Target::of("server.a/file:/etc/x"), Target::Address(_)));
     }

@@ -13,6 +13,7 @@ mod plan_markdown;
 mod plan_text;
 mod progress;
 mod reporter;
+mod schemas;
 mod style;
 
 pub use changes::{Counts, per_host};
@@ -20,9 +21,10 @@ pub use closing::{ApplyReport, FailedStep, ReportLine, Tally, closing_text, show
 pub use drift::{DriftReport, Drifted, drift, drift_text};
 pub use history::{Ended, HistoryEntry, history_text};
 pub use lines::Lines;
-pub use plan_json::{plan_json, plan_schema};
+pub use plan_json::plan_json;
 pub use plan_markdown::plan_markdown;
 pub use plan_text::{TextOptions, plan_text};
 pub use progress::Progress;
 pub use reporter::{JsonLines, Reporter};
+pub use schemas::schemas;
 pub use style::{Paint, visible};

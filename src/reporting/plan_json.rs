@@ -8,11 +8,3 @@ pub fn plan_json(plan: &Plan) -> serde_json::Result<String> {
     text.push('\n');
     Ok(text)
 }
-
-/// The JSON Schema of [`plan_json`] and of saved plans.
-pub fn plan_schema() -> serde_json::Result<String> {
-    let schema = schemars::schema_for!(Plan);
-    let mut text = serde_json::to_string_pretty(&schema)?;
-    text.push('\n');
-    Ok(text)
-}
