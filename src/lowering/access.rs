@@ -21,7 +21,7 @@ fn access(topology: &Topology, server: &Server<'_>, diagnostics: &mut Diagnostic
     let text = |field: &str| connection.and_then(|c| c.text(field));
     let secret = |field: &str| connection.and_then(|c| c.secret(field)).cloned();
     if let Some(c) = connection {
-        refuse_password(c, diagnostics);
+        refuse(c, diagnostics);
     }
     HostAccess {
         name: HostName::from(server.name),
@@ -42,12 +42,20 @@ fn access(topology: &Topology, server: &Server<'_>, diagnostics: &mut Diagnostic
     }
 }
 
-fn refuse_password(connection: &Node, diagnostics: &mut Diagnostics) {
+/// What a connection can say and no transport does.
+fn refuse(connection: &Node, diagnostics: &mut Diagnostics) {
     if let Some(password) = connection.value("password") {
         diagnostics.push(
             Diagnostic::error("E0509", "logging in by password is not supported")
                 .label(password.span, "OpenSSH is run in batch mode, which takes keys only")
                 .help("write key=(secret)\"file:keys/admin\" and put its public half on the host"),
+        );
+    }
+    if let Some(how) = connection.value("become").filter(|_| connection.text("become") == Some("runas")) {
+        diagnostics.push(
+            Diagnostic::error("E0509", "become=runas is for Windows hosts, which are not managed yet")
+                .label(how.span, "not supported")
+                .help("use sudo or doas"),
         );
     }
 }

@@ -86,10 +86,24 @@ impl<'p> Choice<'p> {
         self.platforms.values().flat_map(|p| p.products.iter().map(|d| d.name.as_str())).collect()
     }
 
-    /// Products that a role uses.
-    pub fn products_of(&self, role: &'p RoleDef) -> Vec<&'p ProductDef> {
+    /// Products that a role uses on a server: those that it needs, or what it shares with the server's platform when it does not say.
+    pub fn products_of(&self, role: &'p RoleDef, server: &Server<'_>) -> Vec<&'p ProductDef> {
         let Some(platform) = self.platforms.get(role.platform.value.as_str()) else { return Vec::new() };
-        platform.products.iter().filter(|p| role.needs.is_empty() || role.needs.contains(&p.name)).collect()
+        let used = |p: &&ProductDef| match role.needs.is_empty() {
+            true => server.products.contains_key(&p.name),
+            false => role.needs.contains(&p.name),
+        };
+        platform.products.iter().filter(used).collect()
+    }
+
+    /// Products that a role asks a platform for, for people.
+    fn wants(&self, role: &RoleDef) -> String {
+        if !role.needs.is_empty() {
+            return role.needs.join(" and ");
+        }
+        let platform = self.platforms.get(role.platform.value.as_str());
+        let all: Vec<&str> = platform.into_iter().flat_map(|p| p.products.iter().map(|d| d.name.as_str())).collect();
+        all.join(" or ")
     }
 
     /// The pack and role for one role of a server; what stands in the way is reported.
@@ -101,7 +115,10 @@ impl<'p> Choice<'p> {
         diagnostics: &mut Diagnostics,
     ) -> Option<(&'p Pack, &'p RoleDef)> {
         let of_name: Vec<_> = self.roles.iter().filter(|((r, _), _)| *r == role).map(|(_, found)| *found).collect();
-        let fits = |def: &'p RoleDef| self.products_of(def).iter().all(|p| server.products.contains_key(&p.name));
+        let fits = |def: &'p RoleDef| {
+            let products = self.products_of(def, server);
+            !products.is_empty() && products.iter().all(|p| server.products.contains_key(&p.name))
+        };
         let fitting: Vec<_> = of_name.iter().filter(|(_, def)| fits(def)).copied().collect();
         match fitting.as_slice() {
             [] => {
@@ -114,19 +131,14 @@ impl<'p> Choice<'p> {
                 )
                 .label(span, format!("asked for by server {}", server.name));
                 if !of_name.is_empty() {
-                    let wants: Vec<String> = of_name
-                        .iter()
-                        .map(|(_, def)| {
-                            self.products_of(def).iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(" and ")
-                        })
-                        .collect();
+                    let wants: Vec<String> = of_name.iter().map(|(_, def)| self.wants(def)).collect();
                     d = d.help(format!("packs for this role want a platform with {}", wants.join(", or ")));
                 }
                 diagnostics.push(d);
                 None
             }
             [(pack, def)] => {
-                for product in self.products_of(def) {
+                for product in self.products_of(def, server) {
                     let version = server.products.get(&product.name)?;
                     if !covers(product, version) {
                         diagnostics.push(

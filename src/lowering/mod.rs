@@ -104,7 +104,12 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
             merged.add(wanted, &mut diagnostics);
         }
     }
-    order::order(&mut merged, &mut diagnostics);
+    // What a role lacks after a mistake of its own is no second mistake.
+    let mut dangling = Diagnostics::default();
+    order::order(&mut merged, &mut dangling);
+    if !diagnostics.has_errors() {
+        diagnostics.extend(dangling);
+    }
     let (resources, bodies) = merged.finish();
     let anchor = topology.organization().and_then(|o| o.text("anchor")).map(HostName::from);
     let site = Site {
@@ -129,7 +134,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn server(&self, server: &Server<'_>, engine: &mut Engine<'_>, diagnostics: &mut Diagnostics) -> Vec<Wanted> {
-        let found: Vec<(Span, &Pack, &RoleDef)> = server
+        let mut found: Vec<(Span, &Pack, &RoleDef)> = server
             .roles
             .iter()
             .filter_map(|(role, span)| {
@@ -137,10 +142,10 @@ impl Run<'_> {
                 Some((*span, pack, def))
             })
             .collect();
-        self.check_roles(server, &found, diagnostics);
-        let products = found.iter().flat_map(|(_, _, def)| self.choice.products_of(def));
+        let products = found.iter().flat_map(|(_, _, def)| self.choice.products_of(def, server));
         let used: BTreeSet<&str> = products.map(|p| p.name.as_str()).collect();
         let settings = setting::settings(server, &self.shared.products, &used, diagnostics);
+        found.retain(|(span, _, role)| self.check_role(server, *span, role, diagnostics));
         let mut data = Data::new(context::data(self.survey, server, self.shared, &settings, diagnostics));
         let mut out = Vec::new();
         let mut ports = BTreeSet::new();
@@ -170,43 +175,37 @@ impl Run<'_> {
         out
     }
 
-    /// Roles that exclude each other, and roles without the certificate that they cannot do without.
-    fn check_roles(&self, server: &Server<'_>, found: &[(Span, &Pack, &RoleDef)], diagnostics: &mut Diagnostics) {
-        for (span, _, role) in found {
-            for other in role.conflicts.iter().filter(|c| server.has(c)) {
-                let there = server.roles.iter().find(|(r, _)| r == other).map_or(*span, |(_, s)| *s);
-                diagnostics.push(
-                    Diagnostic::error(
-                        "E0518",
-                        format!("roles {} and {other} cannot be on one server", role.name.value),
-                    )
-                    .label(*span, format!("server {}", server.name))
+    /// Whether a role can be expanded: nothing that it excludes is there, and the certificates that it cannot do without are.
+    fn check_role(&self, server: &Server<'_>, span: Span, role: &RoleDef, diagnostics: &mut Diagnostics) -> bool {
+        let mut fine = true;
+        for other in role.conflicts.iter().filter(|c| server.has(c)) {
+            let there = server.roles.iter().find(|(r, _)| r == other).map_or(span, |(_, s)| *s);
+            diagnostics.push(
+                Diagnostic::error("E0518", format!("roles {} and {other} cannot be on one server", role.name.value))
+                    .label(span, format!("server {}", server.name))
                     .label(there, "the other one")
                     .help("give one of them to another server"),
-                );
-            }
-            for service in &role.certificates {
-                if self.shared.certificates.of(server.name, service).is_none() {
-                    diagnostics.push(
-                        Diagnostic::error(
-                            "E0519",
-                            format!(
-                                "role {} of server {} has no certificate for {service}",
-                                role.name.value, server.name
-                            ),
-                        )
-                        .label(*span, "without TLS nobody could log in safely")
-                        .help(format!(
-                            "write certificate NAME subject={} issuer=internal {{ on {}; services {service}; }}",
-                            server.fqdn, server.name
-                        )),
-                    );
-                }
-            }
-            if role.name.value == "imap" || role.name.value == "mailbox" {
-                self.check_pair(server, diagnostics);
-            }
+            );
+            fine = false;
         }
+        for service in role.certificates.iter().filter(|s| self.shared.certificates.of(server.name, s).is_none()) {
+            diagnostics.push(
+                Diagnostic::error(
+                    "E0519",
+                    format!("role {} of server {} has no certificate for {service}", role.name.value, server.name),
+                )
+                .label(span, "without TLS nobody could log in safely")
+                .help(format!(
+                    "write certificate NAME subject={} issuer=internal {{ on {}; services {service}; }}",
+                    server.fqdn, server.name
+                )),
+            );
+            fine = false;
+        }
+        if role.name.value == "imap" || role.name.value == "mailbox" {
+            self.check_pair(server, diagnostics);
+        }
+        fine
     }
 
     /// Dovecot 2.4 dropped replication: <https://doc.dovecot.org/2.4.0/installation/upgrade/2.3-to-2.4.html>.

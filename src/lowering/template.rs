@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError, RenderErrorReason,
-    Renderable, ScopedJson, TemplateError,
+    Renderable, ScopedJson, TemplateError, TemplateErrorReason,
 };
 use serde_json::Value as Json;
 
@@ -203,7 +203,12 @@ impl<'s> Engine<'s> {
         let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
         let rest = text.get(start..).unwrap_or_default();
         let within = rest.char_indices().nth(column.saturating_sub(1)).map_or(0, |(i, _)| i);
-        let offset = (start + within).min(text.len());
+        let mut offset = (start + within).min(text.len());
+        if text.get(offset..).unwrap_or_default().trim().is_empty() {
+            // The end of the file shows nothing: its last line does.
+            let end = text.trim_end().len();
+            offset = text[..end].rfind('\n').map_or(0, |i| i + 1);
+        }
         let line_rest = text.get(offset..).unwrap_or_default().lines().next().unwrap_or_default();
         let len = line_rest.find("}}").map_or(line_rest.len(), |i| i + 2);
         Span { source: id, offset, len }
@@ -250,7 +255,12 @@ fn render_error(e: &RenderError, span: Span, data: &Data) -> Diagnostic {
 }
 
 fn syntax_error(e: &TemplateError, span: Span) -> Diagnostic {
-    Diagnostic::error("E0507", format!("not a handlebars template: {}", e.reason())).label(span, "here")
+    match e.reason() {
+        // The parser lists all that its grammar knows; people need the place.
+        TemplateErrorReason::InvalidSyntax(_) => Diagnostic::error("E0507", "not a handlebars template")
+            .label(span, "broken here, or a block before it is never closed"),
+        reason => Diagnostic::error("E0507", format!("not a handlebars template: {reason}")).label(span, "here"),
+    }
 }
 
 fn strict<'a>(h: &'a Helper<'_>, index: usize, name: &'static str) -> Result<&'a Json, RenderError> {

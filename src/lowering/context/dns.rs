@@ -47,9 +47,10 @@ fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut
         let mut data = Vec::new();
         values(survey, zone, name, record, &mut data, diagnostics);
         let ttl = record.duration("ttl").map_or(ttl, |d| d.as_secs());
-        let owner =
-            leaf(zone, record).split_once('@').map_or(leaf(zone, record), |(n, _)| if n.is_empty() { "@" } else { n });
-        records.extend(data.iter().map(|d| json!({"name": owner, "ttl": ttl, "type": record.text("type"), "data": d})));
+        records.extend(
+            data.iter()
+                .map(|d| json!({"name": owner(zone, record), "ttl": ttl, "type": record.text("type"), "data": d})),
+        );
     }
     let has_ns = records.iter().any(|r| r["type"] == "NS" && r["name"] == "@");
     if !has_ns {
@@ -72,6 +73,15 @@ fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut
         "owner": zone.id.to_string(),
         "node": zone.id.to_string(),
     })
+}
+
+/// The name of a record in its zone. Its node is called `NAME@TYPE`, for a name may have records of several types.
+fn owner<'n>(zone: &Node, record: &'n Node) -> &'n str {
+    match leaf(zone, record).split_once('@') {
+        Some(("", _)) => "@",
+        Some((name, _)) => name,
+        None => leaf(zone, record),
+    }
 }
 
 /// The record's data, once per literal value or address of its target.
@@ -106,7 +116,7 @@ fn values(
             diagnostics.push(
                 Diagnostic::error(
                     "E0513",
-                    format!("record {} of zone {zone_name}: {target} is no server", leaf(zone, record)),
+                    format!("record {} of zone {zone_name}: {target} is no server", owner(zone, record)),
                 )
                 .label(record.span, "points there")
                 .help("point the record at a server or a pair, or write its value"),
@@ -127,7 +137,7 @@ fn values(
                         "E0513",
                         format!(
                             "record {} {kind} of zone {zone_name}: server {} has no such address",
-                            leaf(zone, record),
+                            owner(zone, record),
                             server.name
                         ),
                     )

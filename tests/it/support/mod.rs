@@ -3,5 +3,4 @@
 #![allow(dead_code)] // each flow uses its own part of it
 
 pub mod lab;
-pub mod small_topology;
 pub mod steps;
