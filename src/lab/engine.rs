@@ -144,6 +144,10 @@ impl Engine {
     /// The engine's command with its runtime chosen.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(self.kind.program());
+        if self.kind == EngineKind::Podman {
+            // Warnings of every call about cgroups that it can do without would stand between the lines of `lab exec`.
+            command.args(["--log-level", "error"]);
+        }
         if let (EngineKind::Podman, Some(runtime)) = (self.kind, &self.runtime) {
             command.args(["--runtime", runtime]);
         }
