@@ -107,13 +107,19 @@ impl Build<'_, '_> {
                 });
                 return None;
             };
-            if chain.iter().any(|t| std::ptr::eq(*t, *tree)) {
-                let at = asked.unwrap_or(tree.name.span);
-                self.dec.sink.push(
-                    Diagnostic::error("E0408", format!("environment `{name}` extends itself"))
-                        .label(at, "goes in a circle")
-                        .help("one environment of the circle must extend none of the others"),
-                );
+            if let Some(start) = chain.iter().position(|t| std::ptr::eq(*t, *tree)) {
+                // Named by its first environment in the file, so that a check of all reports the circle once.
+                let mut circle = chain.split_off(start);
+                circle.sort_by_key(|t| t.span);
+                let text =
+                    |t: &&Tree| t.args().next().and_then(|e| e.value.value.as_text()).unwrap_or_default().to_owned();
+                let names: Vec<String> = circle.iter().map(text).collect();
+                let at = circle
+                    .first()
+                    .map_or(tree.name.span, |t| scope::entry_of(t, "extends").map_or(t.name.span, |e| e.span));
+                let d = Diagnostic::error("E0408", format!("environments extend each other: {}", names.join(", ")))
+                    .label(at, "goes in a circle");
+                self.dec.sink.push(d.help("one environment of the circle must extend none of the others"));
                 return None;
             }
             chain.push(tree);

@@ -66,6 +66,7 @@ impl DraftNode {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Store {
     pub nodes: Vec<Option<DraftNode>>,
+    ids: Vec<String>,
     index: HashMap<(&'static str, String), usize>,
     /// Nodes by kind and name without key, for kinds that have one.
     plain: HashMap<(&'static str, String), Vec<usize>>,
@@ -98,6 +99,7 @@ impl Store {
         }
         self.by_kind.entry(kind).or_default().push(at);
         self.dropped.remove(&(kind, id.clone()));
+        self.ids.push(id.clone());
         self.index.insert((kind, id), at);
         self.nodes.push(Some(node));
         Ok(at)
@@ -128,9 +130,9 @@ impl Store {
         list.iter().filter_map(|i| Some((*i, self.nodes[*i].as_ref()?)))
     }
 
-    /// Identity of every living node with its place in the store.
-    pub fn living(&self) -> impl Iterator<Item = (&(&'static str, String), usize)> {
-        self.index.iter().map(|(k, i)| (k, *i)).filter(|(_, i)| self.nodes[*i].is_some())
+    /// Identity of every living node with its place in the store, in the order in which they were made.
+    pub fn living(&self) -> impl Iterator<Item = (&String, usize)> {
+        self.ids.iter().enumerate().map(|(at, id)| (id, at)).filter(|(_, at)| self.nodes[*at].is_some())
     }
 
     pub fn remove(&mut self, at: usize, by: Span) -> Option<DraftNode> {

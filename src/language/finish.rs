@@ -36,10 +36,11 @@ impl<'a> Finish<'a> {
 
     pub fn run(mut self, given: &[GivenRef]) -> Topology {
         let index = Index::new(&self.store);
-        let store = std::mem::take(&mut self.store);
-        self.check_given(given, &store, &index);
+        let mut store = std::mem::take(&mut self.store);
+        let unknown = self.check_given(given, &store, &index);
+        store.ghosts.extend(unknown);
         let mut topology = Topology { nodes: BTreeMap::new(), environment: self.environment.clone() };
-        for ((_, id), at) in store.living() {
+        for (id, at) in store.living() {
             if let Some(draft) = store.get(at) {
                 let node = self.node(draft, id.clone(), &store, &index);
                 topology.nodes.insert(node.id.clone(), node);
@@ -52,13 +53,18 @@ impl<'a> Finish<'a> {
     }
 
     /// References given to modules, at the place where they were given.
-    fn check_given(&mut self, given: &[GivenRef], store: &Store, index: &Index) {
+    /// Gives back the names that are unknown: the fields that use them say nothing new.
+    fn check_given(&mut self, given: &[GivenRef], store: &Store, index: &Index) -> Vec<String> {
+        let mut unknown = Vec::new();
         for g in given {
             let Draft::Name(text) = &g.value.draft else { continue };
             let asked = Asked { field: &g.param, ty: &g.ty, many: true, rest: false, kind: None, later: false };
             let mut r = Resolver { sink: self.sink, store, index, schema: schema() };
-            r.resolve(&asked, text, &g.value);
+            if r.resolve(&asked, text, &g.value).is_none() {
+                unknown.push(text.clone());
+            }
         }
+        unknown
     }
 
     fn node(&mut self, d: &DraftNode, id: String, store: &Store, index: &Index) -> Node {

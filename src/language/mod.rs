@@ -26,6 +26,7 @@ mod suggest;
 pub mod syntax;
 mod text;
 pub mod types;
+mod value;
 mod versions;
 mod written;
 

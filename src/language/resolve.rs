@@ -56,9 +56,9 @@ pub(super) fn child_ids(parent: &str, children: &[DraftNode]) -> Vec<String> {
 impl Index {
     pub fn new(store: &Store) -> Self {
         let mut index = Self::default();
-        for ((kind, id), at) in store.living() {
+        for (id, at) in store.living() {
             if let Some(node) = store.get(at) {
-                index.add(kind, id, node);
+                index.add(&node.kind.name, id, node);
             }
         }
         index
@@ -164,6 +164,7 @@ impl Resolver<'_> {
                 );
                 None
             }
+            [] if v.listed && self.dropped(&wanted, name).is_some() => Some(Vec::new()),
             [] => {
                 self.unknown(a, &wanted, name, text, v, explicit);
                 None
@@ -213,23 +214,28 @@ impl Resolver<'_> {
         None
     }
 
+    /// A node of one of the kinds that an overlay took away, and where.
+    fn dropped(&self, kinds: &[String], name: &str) -> Option<(&'static str, Span)> {
+        kinds.iter().find_map(|k| {
+            let kind = self.schema.kind(k)?.name.as_str();
+            Some((kind, *self.store.dropped.get(&(kind, name.to_owned()))?))
+        })
+    }
+
     fn unknown(&mut self, a: &Asked, kinds: &[String], name: &str, text: &str, v: &DraftValue, explicit: bool) {
-        for k in kinds {
-            let Some(kind) = self.schema.kind(k) else { continue };
-            if let Some(by) = self.store.dropped.get(&(kind.name.as_str(), name.to_owned())) {
-                if !v.listed && !self.sink.knows("E0309", v.span) {
-                    self.sink.push(
-                        Diagnostic::error(
-                            "E0309",
-                            format!("{k} `{name}` is taken away by an overlay, but still named here"),
-                        )
-                        .label(v.span, "refers to it")
-                        .label(*by, "taken away here")
-                        .help("change the reference in the same overlay; ranges, globs and roles shrink by themselves"),
-                    );
-                }
-                return;
-            }
+        if let Some((kind, by)) = self.dropped(kinds, name) {
+            self.sink.push(
+                Diagnostic::error(
+                    "E0309",
+                    format!("{kind} `{name}` is taken away by an overlay, but still named here"),
+                )
+                .label(v.span, "refers to it")
+                .label(by, "taken away here")
+                .help(
+                    "change the reference in the same overlay; ranges in lists, globs and roles shrink by themselves",
+                ),
+            );
+            return;
         }
         if self.store.ghosts.contains(name) || self.sink.knows("E0301", v.span) || self.sink.knows("E0302", v.span) {
             return;

@@ -140,9 +140,9 @@ pub(super) fn root(dec: &mut Decoder, trees: &[Tree], chain: &[&Tree], options: 
             let mut args = t.args();
             let (Some(name), Some(value)) = (args.next(), args.next()) else { continue };
             let text = name.value.value.as_text().unwrap_or_default();
-            match known.get(text) {
-                Some(d) => set(dec, &mut scope, d, value, "variable"),
-                None => dec.sink.push(no_variable(text, &known).label(name.span, "no such variable")),
+            // An unknown name is reported where references are resolved.
+            if let Some(d) = known.get(text) {
+                set(dec, &mut scope, d, value, "variable");
             }
         }
     }
@@ -238,9 +238,12 @@ pub(super) fn lets(dec: &mut Decoder, trees: &[Tree], scope: &mut Scope) {
         }
     }
     let names: Vec<&str> = open.iter().map(|(n, _)| *n).collect();
+    let mut told = false;
     for (name, e) in &open {
         let Scalar::Text(t) = &e.value.value else { continue };
         match fill(t, scope, &[]) {
+            // One circle, one message.
+            Err(Missing::Name(n)) if names.contains(&n.as_str()) && std::mem::replace(&mut told, true) => {}
             Err(Missing::Name(n)) if names.contains(&n.as_str()) => dec.sink.push(
                 Diagnostic::error("E0514", format!("`{name}` and `{n}` need each other"))
                     .label(e.span, "goes in a circle")

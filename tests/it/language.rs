@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cutover::language::{self, Compiled, Options};
-use cutover::model::Diagnostics;
 use cutover::reporting::diagnostics::{self, Style};
 
 pub fn cases(folder: &str) -> Vec<(String, String)> {
@@ -68,9 +67,19 @@ fn examples_compile_for_all_their_environments() {
     }
 }
 
-#[allow(dead_code)]
-fn codes(d: &Diagnostics) -> Vec<&'static str> {
-    d.iter().map(|d| d.code).collect()
+#[test]
+fn stories_of_the_repository_check_clean() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut seen = 0;
+    for story in std::fs::read_dir(folder).expect("examples") {
+        let root = story.expect("entry").path();
+        if root.join("topology.kdl").exists() {
+            let c = language::check(&root, &Options { allow_unset: true, ..Options::default() });
+            assert!(c.diagnostics.is_empty(), "{}\n{}", root.display(), draw(&c));
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 /// Every node with its values, one line a field, for golden files.

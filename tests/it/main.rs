@@ -13,6 +13,7 @@ mod lab_hosts;
 mod lab_providers;
 mod language;
 mod language_robust;
+mod language_rules;
 mod packs;
 mod planning;
 mod planning_properties;
