@@ -17,36 +17,43 @@ make() {
 }
 created() { grep -c 'Creation complete' "$work/out" || true; }
 
+# Milliseconds from the first resource to the last.
 make
+: >"$work/out"
+terraform apply -auto-approve -input=false -no-color >"$work/out" 2>&1 &
+pid=$!
+while [ "$(created)" -lt 1 ] && kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
 begun=$(date +%s%N)
-terraform apply -auto-approve -input=false -no-color >"$work/out" 2>&1
+wait "$pid"
 whole=$((($(date +%s%N) - begun) / 1000000))
 echo "undisturbed: $whole ms for 200 resources"
 
-empty=0 cut=0 whole_states=0 none=0 early=0
+empty=0 cut=0 none=0 readable=0
 for trial in $(seq "$trials"); do
-    make
-    : >"$work/out"
-    terraform apply -auto-approve -input=false -no-color >"$work/out" 2>&1 &
-    pid=$!
-    # Not before it has begun to create: the moment is counted in resources, so a busy machine changes nothing.
-    goal=$((trial * 180 / trials + 5))
-    while [ "$(created)" -lt "$goal" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
-    kill -KILL "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
-    done_=$(created)
+    # By the clock, spread evenly over the time of creating: a moment counted in lines of output would follow Terraform's own
+    # rhythm of writing its state. An apply that ended before the kill says nothing and is tried again, killed earlier.
+    for part in 1 2 4 8 16; do
+        make
+        : >"$work/out"
+        terraform apply -auto-approve -input=false -no-color >"$work/out" 2>&1 &
+        pid=$!
+        while [ "$(created)" -lt 1 ] && kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+        sleep "$(awk -v w="$whole" -v t="$trial" -v n="$trials" -v p="$part" 'BEGIN { printf "%.3f", w * t / (n + 2) / 1000 / p }')"
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+        grep -q 'Apply complete' "$work/out" || break
+    done
+    count=$(created)
     if [ ! -e terraform.tfstate ]; then
-        what="no state" none=$((none + 1))
+        what="NO state" none=$((none + 1))
     elif [ ! -s terraform.tfstate ]; then
         what="EMPTY state" empty=$((empty + 1))
     elif terraform show -no-color >/dev/null 2>&1; then
-        known=$(terraform state list 2>/dev/null | wc -l)
-        what="state of $known" whole_states=$((whole_states + 1))
+        what="state of $(terraform state list 2>/dev/null | wc -l)" readable=$((readable + 1))
     else
         what="CUT SHORT" cut=$((cut + 1))
     fi
-    grep -q 'Apply complete' "$work/out" && early=$((early + 1))
-    echo "trial $trial: killed after $done_ of 200: $what"
+    echo "trial $trial: killed after $count of 200: $what"
 done
 lost=$((empty + cut + none))
-echo "state lost in $lost of $trials trials ($empty empty, $cut cut short, $none without one); readable in $whole_states; ended before the kill in $early"
+echo "state lost in $lost of $trials trials ($empty empty, $cut cut short, $none without one); readable in $readable"
