@@ -11,6 +11,7 @@ mod journal;
 mod lab_faults;
 mod lab_hosts;
 mod lab_providers;
+mod lab_providers_faults;
 mod language;
 mod language_robust;
 mod language_rules;
