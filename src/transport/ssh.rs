@@ -18,6 +18,7 @@ use tokio::process::Command;
 use crate::model::attr::SecretRef;
 use crate::model::host::{HostAccess, HostError, HostErrorKind};
 
+use super::quote::sh;
 use super::refusal::{error, of_connect};
 use super::session::{Pipes, converse};
 use super::{Exit, Script, SecretReader, boot};
@@ -28,6 +29,8 @@ pub struct Profile {
     pub config: PathBuf,
     /// Name of the host's block in the configuration.
     pub alias: String,
+    /// Jump hosts, nearest to the host first, and where the ssh to each writes its messages.
+    pub jumps: Vec<(HostAccess, PathBuf)>,
 }
 
 /// Writes the profile. `route` is the host, then its jump host, then that one's, and so on.
@@ -47,6 +50,8 @@ pub async fn profile(
     let broken =
         |e: io::Error| error(host, HostErrorKind::Protocol, format!("no folder for the SSH session: {e}"), None);
     let dir = short_dir().map_err(broken)?;
+    let config = dir.path().join("config");
+    let log = |hop: usize| dir.path().join(format!("jump{hop}"));
     let mut text = String::new();
     for (i, hop) in route.iter().enumerate() {
         let key = match &hop.key {
@@ -61,12 +66,16 @@ pub async fn profile(
                 Some(path)
             }
         };
-        let jump = route.get(i + 1).map(|j| alias(j));
+        // Not ProxyJump: ssh throws away what the ssh to a jump host says when the session is a kept one.
+        let jump = route.get(i + 1).map(|j| {
+            let quoted = |p: &Path| sh(&p.display().to_string());
+            format!("ssh -F {} -E {} -W '[%h]:%p' {}", quoted(&config), quoted(&log(i + 1)), alias(j))
+        });
         block(&mut text, hop, key.as_deref(), pinned.as_deref(), jump.as_deref(), known_hosts)?;
     }
-    let config = dir.path().join("config");
     std::fs::write(&config, text).map_err(broken)?;
-    Ok(Profile { alias: alias(host), config, dir })
+    let jumps = route.iter().enumerate().skip(1).map(|(i, hop)| ((*hop).clone(), log(i))).collect();
+    Ok(Profile { alias: alias(host), config, dir, jumps })
 }
 
 fn alias(host: &HostAccess) -> String {
@@ -166,7 +175,7 @@ fn block(
         }
     }
     if let Some(jump) = jump {
-        set("ProxyJump", jump);
+        set("ProxyCommand", jump);
     }
     Ok(())
 }
@@ -208,9 +217,29 @@ pub async fn connect(host: &HostAccess, profile: Profile, hops: usize) -> Result
     };
     if !status.success() {
         let read = |p: &Path| std::fs::read_to_string(p).unwrap_or_default();
-        return Err(of_connect(host, &format!("{}{}", read(&errors), read(&log))));
+        return Err(refused(host, &profile.jumps, &format!("{}{}", read(&errors), read(&log))));
     }
     Ok(Session::new_native_mux(profile.dir))
+}
+
+/// Why no login came about: at the host, or at the last jump host that has something to say.
+fn refused(host: &HostAccess, jumps: &[(HostAccess, PathBuf)], log: &str) -> HostError {
+    for (hop, path) in jumps.iter().rev() {
+        let said = std::fs::read_to_string(path).unwrap_or_default();
+        // The jump host let us in; it is the host behind it that does not answer.
+        if said.contains("open failed") || said.contains("stdio forwarding failed") {
+            return of_connect(host, &said);
+        }
+        if !said.trim().is_empty() {
+            let e = of_connect(hop, &said);
+            return HostError {
+                host: host.name.clone(),
+                message: format!("at its jump host {}: {}", hop.name, e.message),
+                ..e
+            };
+        }
+    }
+    of_connect(host, log)
 }
 
 /// Why a script did not run or end over a kept session.
@@ -284,7 +313,7 @@ pub async fn exec_fresh(
     let exit = super::local::spawn(host, command, script, password, on_line).await?;
     // 255 is ssh's own failure; our scripts never end so.
     if exit.code == Some(255) {
-        return Err(of_connect(host, &exit.stderr));
+        return Err(refused(host, &profile.jumps, &exit.stderr));
     }
     Ok(exit)
 }
@@ -329,7 +358,7 @@ mod tests {
         let profile = profile(&[&end, &jump], &["/lab/known hosts".into()], &secrets).await.unwrap();
         let text = std::fs::read_to_string(&profile.config).unwrap();
         assert!(text.contains("Host cutover-mail-1\n  HostName 192.0.2.7\n  Port 2222\n  User ops\n"), "{text}");
-        assert!(text.contains("ProxyJump cutover-gate\n"), "{text}");
+        assert!(text.contains("-W '[%h]:%p' cutover-gate\n"), "{text}");
         assert!(text.contains("UserKnownHostsFile \"/lab/known hosts\" ~/.ssh/known_hosts"), "{text}");
         assert!(text.contains("HostKeyAlias cutover-gate\n"), "{text}");
         assert_eq!(text.matches("StrictHostKeyChecking yes").count(), 2);

@@ -123,7 +123,9 @@ async fn a_host_that_cannot_be_asked_says_why() {
     assert_eq!(p.observe(&[]).await.facts.hostname, "h");
     let (end, hosts) = behind(root.host_key.clone());
     p = Place::reached_as(p.lab, end, hosts);
-    assert_eq!(p.try_observe(&[]).await.unwrap_err().kind, HostErrorKind::HostKey);
+    let e = p.try_observe(&[]).await.unwrap_err();
+    assert_eq!(e.kind, HostErrorKind::HostKey);
+    assert!(e.message.starts_with("at its jump host gate"), "{e}");
 }
 
 fn fastrand() -> u64 {
