@@ -9,6 +9,7 @@ mod execution_world;
 mod floors;
 mod journal;
 mod lab_faults;
+mod lab_flow;
 mod lab_hosts;
 mod lab_providers;
 mod lab_providers_faults;
