@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::cli::{Run, Sandbox, finish};
 use crate::support::lab::Lab;
 
-const PACK: &str = r##"
+pub const PACK: &str = r##"
 platform flow { product flow since="1" until="1"; }
 role flow platform=flow doc="a small service" {
     group flow
@@ -41,6 +41,13 @@ impl World {
         box_.write("modules/flow/templates/secret.hbs", SECRET);
         box_.write("topology.kdl", &topology(&lab, ""));
         Some(Self { lab, box_ })
+    }
+
+    /// The same with a step that takes some seconds, so that something can happen in its middle.
+    pub fn slow(name: &str) -> Option<Self> {
+        let world = Self::new(name)?;
+        world.box_.write("modules/flow/module.kdl", &PACK.replace("echo ran >>", "sleep 3; echo ran >>"));
+        Some(world)
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
@@ -169,10 +176,7 @@ fn a_saved_plan_is_applied_as_it_is_or_not_at_all() {
 /// One organisation has one apply at a time: on one machine by the lock, from two machines by the lease on the hosts.
 #[test]
 fn of_two_applies_at_once_one_waits_or_is_refused_and_nothing_is_written_twice() {
-    let Some(world) = World::new("two") else { return };
-    // Long enough to meet.
-    let slow = PACK.replace("echo ran >>", "sleep 4; echo ran >>");
-    world.box_.write("modules/flow/module.kdl", &slow);
+    let Some(world) = World::slow("two") else { return };
     let first = world.command(&["apply", "--yes"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
     std::thread::sleep(std::time::Duration::from_millis(2500));
     world.run(&["apply", "--yes"]).ends(1).says("another apply is running");

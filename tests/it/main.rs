@@ -10,6 +10,8 @@ mod floors;
 mod journal;
 mod lab_faults;
 mod lab_flow;
+mod lab_flow_crash;
+mod lab_flow_secrets;
 mod lab_hosts;
 mod lab_providers;
 mod lab_providers_faults;
