@@ -13,7 +13,7 @@ use super::{lab_spec, phase, runtime};
 use crate::execution::{self, Clock as _, SystemClock};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
-use crate::model::host::HostError;
+use crate::model::host::{HostAccess, HostError};
 use crate::model::observed::{Observation, Observed};
 use crate::model::plan::Plan;
 use crate::model::site::Site;
@@ -58,6 +58,7 @@ impl Session {
         let key = secrets::state_key(&context.state_dir())?;
         let resolver = Arc::new(secrets::resolver(&project.root, &project.topology));
         let runtime = runtime::start()?;
+        take_in_departed(&state, &mut project.site, &context.out)?;
         runtime.block_on(secret::seal(&mut project.site, resolver.as_ref(), key.expose()))?;
         let mut settings = Settings { connecting: usize::from(context.globals.parallel), ..Settings::default() };
         if let Ok(environment) = lab_spec::environment(&project.topology) {
@@ -132,6 +133,30 @@ impl Session {
         let plan = self.plan(&observed, wish)?;
         Ok(Asked { observed, plan })
     }
+}
+
+/// Hosts that left the topology while cutover still owned something there are asked as before, so that what they hold is taken away
+/// by planned steps. One that only changed its name (the address is still there) is not: its resources go on under the new name.
+fn take_in_departed(state: &StateDir, site: &mut Site, out: &Output) -> Result<(), Failure> {
+    if !state.state().exists() {
+        return Ok(());
+    }
+    let journal = Journal::read(&state.state())?;
+    for (name, access) in journal.known_hosts()? {
+        let here = |h: &HostAccess| (h.address.as_str(), h.port) == (access.address.as_str(), access.port);
+        if site.hosts.contains_key(&name) || site.hosts.values().any(here) {
+            continue;
+        }
+        let owned = journal.last_observation(&name)?.map_or(0, |(_, o)| o.owned.len());
+        if owned > 0 {
+            out.note(format!(
+                "host {name} left the topology; the {owned} resources that cutover has there are to go. If the host itself is gone for \
+                 good: cutover state rm {name}"
+            ));
+            site.hosts.insert(name, access);
+        }
+    }
+    Ok(())
 }
 
 /// The site with some of its hosts; jump hosts stay known to the network, they are only not asked.

@@ -2,7 +2,7 @@
 //! once runs twice.
 
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cutover::lab::{Fault, Peer};
 
@@ -27,6 +27,21 @@ impl World {
     fn begin(&self) -> Child {
         let mut command = self.command(&["apply", "--yes"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs")
+    }
+
+    /// Starts an apply and waits until its first steps are on their way; standard error goes to a file.
+    fn in_the_middle(&self) -> Child {
+        let log = std::fs::File::create(self.box_.path().join("stderr")).expect("file");
+        let mut command = self.command(&["apply", "--yes"]);
+        let child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("runs");
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.box_.read("stderr").contains("begins") {
+            assert!(Instant::now() < until, "it does not begin: {}", self.box_.read("stderr"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // The slow command is among the first steps of each host.
+        std::thread::sleep(Duration::from_millis(1500));
+        child
     }
 
     /// The end of an undisturbed apply; the hosts are bare again afterwards.
@@ -86,13 +101,12 @@ fn killed_at_any_moment() {
 fn a_link_cut_in_the_middle_heals_by_itself() {
     let Some(world) = World::slow("link") else { return };
     let whole = world.undisturbed();
-    let child = world.begin();
-    std::thread::sleep(Duration::from_millis(2500));
+    let child = world.in_the_middle();
     world.lab.fault(Fault::Cut { host: "b".into(), peer: Peer::Machine });
     std::thread::sleep(Duration::from_secs(25));
     world.lab.heal();
     let out = child.wait_with_output().expect("ends");
-    assert!(out.status.success(), "{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{}\n{}", String::from_utf8_lossy(&out.stdout), world.box_.read("stderr"));
     world.recovers(&whole, "link cut");
 }
 
@@ -100,11 +114,10 @@ fn a_link_cut_in_the_middle_heals_by_itself() {
 fn a_host_rebooted_in_the_middle_comes_to_the_same_end() {
     let Some(world) = World::slow("reboot") else { return };
     let whole = world.undisturbed();
-    let child = world.begin();
-    std::thread::sleep(Duration::from_millis(2500));
+    let child = world.in_the_middle();
     world.lab.fault(Fault::Reboot { host: "b".into() });
     let out = child.wait_with_output().expect("ends");
-    let said = String::from_utf8_lossy(&out.stderr);
+    let said = world.box_.read("stderr");
     // A command that was cut off in its middle is unknown and is never run again without being asked for; all else is finished.
     if !out.status.success() {
         assert!(said.contains("unknown") || String::from_utf8_lossy(&out.stdout).contains("unknown"), "{said}");
@@ -123,12 +136,12 @@ fn a_host_rebooted_in_the_middle_comes_to_the_same_end() {
 fn interrupted_it_drains_and_resumes() {
     let Some(world) = World::slow("drain") else { return };
     let whole = world.undisturbed();
-    let child = world.begin();
-    std::thread::sleep(Duration::from_millis(2500));
+    let child = world.in_the_middle();
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
     let out = child.wait_with_output().expect("ends");
-    assert!(String::from_utf8_lossy(&out.stderr).contains("stopping"), "{}", String::from_utf8_lossy(&out.stderr));
+    let said = world.box_.read("stderr");
+    assert!(said.contains("stopping"), "{said}");
     // Where the last batch was already on its way nothing was left to stop.
     assert!(matches!(out.status.code(), Some(130 | 0)), "{:?}", out.status);
     world.run(&["resume"]).ends(0);

@@ -17,7 +17,7 @@ use crate::planning::differences;
 ///
 /// Without a plan file: plans, shows the plan and asks. With one: carries out exactly that plan, and refuses when the topology or a
 /// host has changed since. Every step is checked once more on its host right before it changes something. An apply that was cut
-/// off is finished first.
+/// off is finished first. A protected environment takes saved plans only.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -45,6 +45,16 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Answer {
     context.formats("apply", &[Format::Text])?;
     let session = Session::open(context)?;
+    if let Some(environment) = session.project.topology.environment()
+        && environment.flag("protected")
+        && args.plan.is_none()
+    {
+        return Err(Failure::new(format!(
+            "environment {} is protected: only a saved plan is carried out there",
+            environment.id.name
+        ))
+        .help("cutover plan --out plan.cut, have it read, then: cutover apply plan.cut"));
+    }
     let saved = args.plan.as_ref().map(|path| planfile::load(path, &session.key)).transpose()?;
     let work = Work::begin(&session, context, args.json)?;
     session.block_on(apply(args, context, &session, &work, saved))

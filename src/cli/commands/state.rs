@@ -26,6 +26,7 @@ use crate::model::observed::{Observation, Observed};
 Examples:
   cutover state list --env lab                          what cutover owns, by host
   cutover state show server.mail-1/service:dovecot      one resource as the host last showed it
+  cutover state rm old-1                                a host that left the topology and does not exist any more
   cutover state observe --out today.json                ask all hosts and keep their answers, for plan --recorded")]
 pub struct Args {
     #[command(subcommand)]
@@ -47,6 +48,8 @@ enum StateCommand {
         /// Such as server.mail-1/file:/etc/postfix/main.cf
         address: String,
     },
+    /// Forget a host that left the topology and is gone for good, so that nobody asks it any more
+    Rm { host: String },
     /// Ask the hosts and write down their answers
     Observe {
         #[command(flatten)]
@@ -62,6 +65,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     match &args.command {
         StateCommand::List { host } => list(host.as_deref(), args.cached, context),
         StateCommand::Show { address } => show(address, args.cached, context),
+        StateCommand::Rm { host } => forget(host, context),
         StateCommand::Observe { wish, out } => observe(wish, out.as_deref(), context),
     }
 }
@@ -153,6 +157,29 @@ fn show(address: &str, cached: bool, context: &Context) -> Answer {
     let _ = writeln!(text, "  fingerprint: {}", record.fingerprint);
     context.out.result(text);
     Ok(Exit::Ok)
+}
+
+fn forget(host: &str, context: &Context) -> Answer {
+    let project = Project::compile(context)?;
+    if project.site.hosts.contains_key(&host.into()) {
+        return Err(Failure::new(format!("host {host} stands in the topology, so it is asked with every plan"))
+            .help("take it out of the topology first"));
+    }
+    let state = project.state(context);
+    let journal = if state.state().exists() { Journal::open(&state, None)?.0 } else { return unknown(host) };
+    let mut hosts = journal.known_hosts()?;
+    if hosts.remove(&host.into()).is_none() {
+        return unknown(host);
+    }
+    journal.remember(SystemClock.now(), &Observed::default(), &hosts)?;
+    // A question is answered after what was written before it.
+    journal.history()?;
+    context.out.result(format!("host {host} is forgotten; what cutover made there was not touched"));
+    Ok(Exit::Ok)
+}
+
+fn unknown(host: &str) -> Answer {
+    Err(Failure::new(format!("host {host} is not known here")))
 }
 
 fn observe(wish: &WishArgs, out: Option<&std::path::Path>, context: &Context) -> Answer {

@@ -288,6 +288,8 @@ step_failed() {
   esac
   text=$(printf '%s\n' "$text" | b64)
   store "$MD/$s_id.failed" "failed $1 $text"
+  # A program may have printed the content that it was given.
+  rm -f "$R/tmp/out"
   ended "failed $1 $text"
 }
 
