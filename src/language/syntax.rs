@@ -351,10 +351,7 @@ impl<'a> Parser<'a> {
             let (from, to) = self.peek().map_or((self.text.len(), self.text.len()), |t| (t.start, t.end));
             let d = match &name {
                 Some(n) => Diagnostic::error("E0006", format!("`{}` has no value", n.value))
-                    .label(
-                        self.span(start, from.max(start + n.value.len() + 1).min(self.text.len())),
-                        "a value is missing",
-                    )
+                    .label(self.span(start, from.max(n.span.offset + n.span.len)), "a value is missing")
                     .help(format!("write {}=VALUE without a break in between", n.value)),
                 None => Diagnostic::error("E0006", "a value is expected here")
                     .label(self.span(from, to), "not a value")

@@ -173,6 +173,9 @@ impl Shown {
                 let end = sources.get(l.span.source).text.len();
                 let from = masks.shift(l.span.source, l.span.offset.min(end));
                 let to = masks.shift(l.span.source, (l.span.offset + l.span.len).min(end));
+                // The drawing slices by bytes: an end inside a character would stop the program.
+                let edge = |at: usize| source.as_ref().map_or(at, |s| s.inner().floor_char_boundary(at));
+                let (from, to) = (edge(from), edge(to));
                 labels.push(LabeledSpan::new(Some(l.text.clone()), from, to.saturating_sub(from)));
             } else {
                 // One picture shows one file; a place in another file is named.
