@@ -54,6 +54,7 @@ impl World {
 }
 
 /// The process dies at each commit of its journal: `after` says on which side of it.
+#[allow(clippy::print_stderr)] // the number of kills is part of the result
 fn killed_at_every_commit(name: &str, after: &str) {
     let Some(world) = World::new(name) else { return };
     let whole = world.undisturbed();
