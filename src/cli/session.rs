@@ -53,6 +53,15 @@ pub struct Asked {
 impl Session {
     /// Compiles, lowers and seals the topology. No host is asked yet.
     pub fn open(context: &Context) -> Result<Self, Failure> {
+        Self::with(context, true)
+    }
+
+    /// As [`Self::open`], for a command that asks each host once: no connection is kept after its answer.
+    pub fn open_to_ask(context: &Context) -> Result<Self, Failure> {
+        Self::with(context, false)
+    }
+
+    fn with(context: &Context, keep: bool) -> Result<Self, Failure> {
         let mut project = Project::issued(context)?;
         let state = project.state(context);
         let key = secrets::state_key(&context.state_dir())?;
@@ -60,7 +69,7 @@ impl Session {
         let runtime = runtime::start()?;
         take_in_departed(&state, &mut project.site, &context.out)?;
         runtime.block_on(secret::seal(&mut project.site, resolver.as_ref(), key.expose()))?;
-        let mut settings = Settings { connecting: usize::from(context.globals.parallel), ..Settings::default() };
+        let mut settings = Settings { connecting: usize::from(context.globals.parallel), keep, ..Settings::default() };
         if let Ok(environment) = lab_spec::environment(&project.topology) {
             settings.known_hosts.push(crate::lab::known_hosts(&lab_spec::dir(&context.state_dir(), environment)));
         }

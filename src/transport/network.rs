@@ -29,11 +29,14 @@ pub struct Settings {
     pub retries: u32,
     /// The shell on the far side.
     pub shell: String,
+    /// Keep a host's session for its next script. Whoever asks each host once lets it go: the idle ssh masters of five hundred
+    /// hosts would take more memory than everything else together.
+    pub keep: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { known_hosts: Vec::new(), connecting: 32, in_flight: 4, retries: 2, shell: "sh".into() }
+        Self { known_hosts: Vec::new(), connecting: 32, in_flight: 4, retries: 2, shell: "sh".into(), keep: true }
     }
 }
 
@@ -172,7 +175,12 @@ impl Network {
         let mut renewed = false;
         for attempt in 0..8u32 {
             match ssh::exec(host, &session, &script, &self.settings.shell, password, &mut on_line).await {
-                Ok(exit) => return Ok(exit),
+                Ok(exit) => {
+                    if !self.settings.keep {
+                        slot.session.lock().await.take();
+                    }
+                    return Ok(exit);
+                }
                 Err(Trouble::Failed(e)) => return Err(e),
                 Err(Trouble::Gone) if renewed => break,
                 Err(Trouble::Gone) => {

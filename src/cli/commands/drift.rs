@@ -34,7 +34,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("drift", &[Format::Text, Format::Json])?;
-    let session = Session::open(context)?;
+    let session = Session::open_to_ask(context)?;
     let asked = session.block_on(session.ask_and_plan(&args.wish.wish(false)))?;
     if let Some(path) = &args.record {
         recorded::save(path, &asked.observed)?;

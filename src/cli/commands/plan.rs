@@ -58,7 +58,7 @@ impl WishArgs {
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("plan", &[Format::Text, Format::Json, Format::Markdown])?;
-    let session = Session::open(context)?;
+    let session = Session::open_to_ask(context)?;
     let wish = args.wish.wish(false);
     let plan = match &args.recorded {
         Some(file) => session.plan(&recorded::load(file)?, &wish)?,

@@ -73,7 +73,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
 /// The answers of the hosts, with their times (Unix milliseconds); of one host only when it is named.
 fn answers(host: Option<&str>, cached: bool, context: &Context) -> Result<Vec<(i64, Observation)>, Failure> {
     if !cached {
-        let session = Session::open(context)?;
+        let session = Session::open_to_ask(context)?;
         let wish = Wish { targets: host.map(str::to_owned).into_iter().collect(), ..Wish::default() };
         let observed = session.block_on(session.observe(&wish))?;
         complain(&observed)?;
@@ -183,7 +183,7 @@ fn unknown(host: &str) -> Answer {
 }
 
 fn observe(wish: &WishArgs, out: Option<&std::path::Path>, context: &Context) -> Answer {
-    let session = Session::open(context)?;
+    let session = Session::open_to_ask(context)?;
     let observed = session.block_on(session.observe(&wish.wish(false)))?;
     match out {
         Some(path) => {
