@@ -18,7 +18,7 @@ macro_rules! built_in {
 
 /// A test holds this list against the folders.
 static BUILT_IN: &[BuiltIn] = built_in! {
-    "knot": "module.kdl" "templates/knot.conf.hbs" "templates/zone.hbs";
+    "knot": "module.kdl" "templates/knot.conf.hbs" "templates/zone.hbs" "templates/zones.conf.hbs";
     "postfix-dovecot": "module.kdl" "templates/cas.conf.hbs" "templates/dovecot.conf.hbs" "templates/junk.sieve.hbs"
         "templates/main.cf.hbs" "templates/master.cf.hbs" "templates/pair.conf.hbs" "templates/proxy.users.hbs"
         "templates/rspamd-headers.hbs" "templates/rspamd-options.hbs" "templates/rspamd-proxy.hbs"

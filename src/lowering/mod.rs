@@ -97,10 +97,11 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     let hosts = access::hosts(&survey, &mut diagnostics);
 
     let mut merged = Merged::default();
+    let mut data = Data::new(context::base(&survey, &shared));
     for server in survey.servers.values() {
         let ssh_port = hosts.get(&HostName::from(server.name)).map_or(22, |h| h.port);
         let run = Run { survey: &survey, sources, choice: &choice, shared: &shared, ssh_port };
-        for wanted in run.server(server, &mut engine, &mut diagnostics) {
+        for wanted in run.server(server, &mut data, &mut engine, &mut diagnostics) {
             merged.add(wanted, &mut diagnostics);
         }
     }
@@ -133,7 +134,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn server(&self, server: &Server<'_>, engine: &mut Engine<'_>, diagnostics: &mut Diagnostics) -> Vec<Wanted> {
+    fn server(
+        &self,
+        server: &Server<'_>,
+        data: &mut Data,
+        engine: &mut Engine<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Wanted> {
         let mut found: Vec<(Span, &Pack, &RoleDef)> = server
             .roles
             .iter()
@@ -146,7 +153,7 @@ impl Run<'_> {
         let used: BTreeSet<&str> = products.map(|p| p.name.as_str()).collect();
         let settings = setting::settings(server, &self.shared.products, &used, diagnostics);
         found.retain(|(span, _, role)| self.check_role(server, *span, role, diagnostics));
-        let mut data = Data::new(context::data(self.survey, server, self.shared, &settings, diagnostics));
+        data.replace(context::own(self.survey, server, self.shared, &settings, diagnostics));
         let mut out = Vec::new();
         let mut ports = BTreeSet::new();
         for (asked, pack, role) in &found {
@@ -165,8 +172,8 @@ impl Run<'_> {
                 settings: &settings,
                 waits_for,
             };
-            out.extend(place.expand(&mut data, engine, diagnostics));
-            self.listens(role, &data, &mut ports, diagnostics);
+            out.extend(place.expand(data, engine, diagnostics));
+            self.listens(role, data, &mut ports, diagnostics);
         }
         let services = out.iter().filter(|w| w.resource.address.kind == Kind::Service);
         let services: Vec<String> = services.map(|w| w.resource.address.key.clone()).collect();

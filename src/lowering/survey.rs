@@ -67,6 +67,9 @@ pub struct Survey<'t> {
     pub servers: BTreeMap<&'t str, Server<'t>>,
     pub stores: Vec<Store<'t>>,
     pub accounts: Vec<Account<'t>>,
+    /// Accounts by the node that holds them, as places in `accounts`: asked for once for each server and route.
+    held: BTreeMap<NodeId, Vec<usize>>,
+    pairs: BTreeMap<&'t str, &'t Node>,
     pub organization: &'t str,
     pub domain: &'t str,
 }
@@ -97,12 +100,26 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
     let servers: BTreeMap<&str, Server<'t>> =
         topology.all("server").map(|node| (node.id.name.as_str(), server(topology, node, domain, &legacy))).collect();
     let stores = stores(topology, &servers);
-    let accounts = topology.all("mail-account").map(account).collect();
+    let accounts: Vec<Account<'_>> = topology.all("mail-account").map(account).collect();
+    let mut held: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+    for (i, account) in accounts.iter().enumerate() {
+        for on in &account.on {
+            held.entry(on.clone()).or_default().push(i);
+        }
+    }
+    let mut pairs = BTreeMap::new();
+    for pair in topology.all("pair") {
+        for member in refs(pair, "members") {
+            pairs.entry(member.name.as_str()).or_insert(pair);
+        }
+    }
     Survey {
         topology,
         servers,
         stores,
         accounts,
+        held,
+        pairs,
         organization: organization.map_or("organization", |o| o.id.name.as_str()),
         domain,
     }
@@ -169,10 +186,10 @@ fn account(node: &Node) -> Account<'_> {
 impl<'t> Survey<'t> {
     /// The pair that a server is a member of.
     pub fn pair_of(&self, server: &str) -> Option<&'t Node> {
-        self.topology.all("pair").find(|p| refs(p, "members").any(|m| m.name == server))
+        self.pairs.get(server).copied()
     }
 
-    /// Servers behind a node that accounts or routes name.
+    /// Servers behind a node that accounts or records name.
     pub fn hosts_of(&self, id: &NodeId) -> Vec<&'t str> {
         match id.kind.as_str() {
             "server" => self.servers.get(id.name.as_str()).map(|s| s.name).into_iter().collect(),
@@ -180,9 +197,21 @@ impl<'t> Survey<'t> {
         }
     }
 
-    /// Accounts that live on a server.
-    pub fn accounts_on(&self, server: &str) -> impl Iterator<Item = &Account<'t>> {
-        self.accounts.iter().filter(move |a| a.on.iter().any(|id| self.hosts_of(id).contains(&server)))
+    /// Accounts that live on a server: its own, and those of its pair.
+    pub fn accounts_on(&self, server: &str) -> Vec<&Account<'t>> {
+        let pair = self.pair_of(server).map(|p| p.id.clone());
+        self.held_by(pair.into_iter().chain([NodeId::new("server", server)]))
+    }
+
+    /// Accounts of a store, whether they name it or one of its servers.
+    pub fn accounts_of(&self, store: &Store<'t>) -> Vec<&Account<'t>> {
+        let servers = store.hosts.iter().map(|h| NodeId::new("server", *h));
+        self.held_by(servers.chain([store.id.clone()]))
+    }
+
+    fn held_by(&self, nodes: impl Iterator<Item = NodeId>) -> Vec<&Account<'t>> {
+        let places: BTreeSet<usize> = nodes.filter_map(|id| self.held.get(&id)).flatten().copied().collect();
+        places.into_iter().map(|i| &self.accounts[i]).collect()
     }
 
     /// Servers of the new side with one of these roles, by name.

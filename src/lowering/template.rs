@@ -17,7 +17,7 @@ use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError, RenderErrorReason,
     Renderable, ScopedJson, TemplateError, TemplateErrorReason,
 };
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::model::{Diagnostic, Diagnostics, SecretRef, Segment, SourceId, Sources, Span, Spanned};
 
@@ -71,10 +71,17 @@ pub fn segments(rendered: &str) -> Vec<Segment> {
 pub struct Data(Context);
 
 impl Data {
-    pub fn new(json: Json) -> Self {
+    pub fn new(data: Map<String, Json>) -> Self {
         let mut context = Context::null();
-        *context.data_mut() = json;
+        *context.data_mut() = Json::Object(data);
         Self(context)
+    }
+
+    /// Puts these in the place of those of the same names.
+    pub fn replace(&mut self, data: Map<String, Json>) {
+        if let Json::Object(map) = self.0.data_mut() {
+            map.extend(data);
+        }
     }
 
     pub fn json(&self) -> &Json {
@@ -390,6 +397,7 @@ mod tests {
         let mut engine = Engine::new(&sources);
         engine.add_file(id, &mut diagnostics);
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        let Json::Object(data) = data else { panic!("{data}") };
         engine.file(id, &Data::new(data)).unwrap_or_else(|| panic!("broken"))
     }
 
@@ -437,7 +445,7 @@ mod tests {
         let mut engine = Engine::new(&sources);
         engine.add_file(id, &mut diagnostics);
         assert_eq!(diagnostics.iter().next().map(|d| d.code), Some("E0507"));
-        assert!(engine.file(id, &Data::new(json!({}))).is_none(), "reported once");
+        assert!(engine.file(id, &Data::new(Map::new())).is_none(), "reported once");
     }
 
     #[test]

@@ -159,6 +159,7 @@ fn the_quickstart_becomes_these_resources() {
         ("mail_1_dovecot_conf", "server.mail-1/file:/etc/dovecot/dovecot.conf"),
         ("ns_zone", "server.ns/dns-zone:acme.test"),
         ("ns_knot_conf", "server.ns/file:/etc/knot/knot.conf"),
+        ("ns_zones_conf", "server.ns/file:/etc/knot/cutover-zones.conf"),
     ] {
         insta::assert_snapshot!(format!("quickstart_{name}"), low.content(address));
     }
@@ -290,6 +291,43 @@ certificate tls subject=m.acme.example issuer=internal { on "m-[1:2]"; }
     let made = Options::unissued(&lowering::needs(&compiled.topology));
     let (_, found) = lowering::lower(&compiled.topology, &packs, &sources, &made);
     assert!(found.iter().any(|d| d.code == "E0520"), "{found:?}");
+}
+
+#[test]
+fn a_zone_without_a_name_server_gets_this_one_and_its_key() {
+    let text = r#"
+server ns platform=dns site=office ip="192.0.2.53" ip6="2001:db8::53" { roles dns; }
+server web platform=dns site=office ip="192.0.2.80" { roles bastion; }
+dns-provider knot type=rfc2136 host=ns tsig-name=key.acme.example key=(secret)"file:keys/tsig" { secondaries "192.0.2.54"; }
+zone acme.example provider=knot ttl="5m" {
+    record "[www,shop]" A to=server:web ttl="1m"
+    record "_imaps._tcp" SRV "0 1 993 mail.acme.example"
+    record "@" CAA "0 issue \"ca.example\""
+}
+"#;
+    let low = Story::new(text).lower().clean();
+    insta::assert_snapshot!(low.content("server.ns/dns-zone:acme.example"));
+    insta::assert_snapshot!(low.content("server.ns/file:/etc/knot/cutover-zones.conf"));
+}
+
+#[test]
+fn two_stores_route_to_each_other() {
+    let text = r#"
+server "m-[1:2]" platform=open site=office ip="192.0.2.[1:2]" { roles imap smtp; }
+certificate tls subject=m.acme.example issuer=internal { on "m-[1:2]"; }
+mail-account ann@acme.example on=m-1 password=(secret)"env:A"
+mail-account bob@acme.example on=m-2 password=(secret)"env:B"
+"#;
+    let low = Story::new(text).lower().clean();
+    let lines = |host: &str| {
+        low.content(&format!("server.{host}/file:/etc/postfix/transport"))
+            .lines()
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lines("m-1"), ["bob@acme.example smtp:[192.0.2.2]:25"]);
+    assert_eq!(lines("m-2"), ["ann@acme.example smtp:[192.0.2.1]:25"]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut
     }
     let has_ns = records.iter().any(|r| r["type"] == "NS" && r["name"] == "@");
     if !has_ns {
-        records.insert(0, json!({"name": "@", "ttl": ttl, "type": "NS", "data": absolute(&server.fqdn)}));
+        records.splice(0..0, own_ns(server, name, ttl, &records));
     }
     let primary = records.iter().find(|r| r["type"] == "NS" && r["name"] == "@").map(|r| r["data"].clone());
     let tsig = provider.filter(|p| p.text("type") == Some("rfc2136")).and_then(|p| p.text("tsig-name"));
@@ -73,6 +73,19 @@ fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut
         "owner": zone.id.to_string(),
         "node": zone.id.to_string(),
     })
+}
+
+/// A zone needs a name server (RFC 1035 5.2): this one, with its addresses where its name lies in the zone and has none yet.
+fn own_ns(server: &Server<'_>, zone: &str, ttl: u64, records: &[Json]) -> Vec<Json> {
+    let mut out = vec![json!({"name": "@", "ttl": ttl, "type": "NS", "data": absolute(&server.fqdn)})];
+    if let Some(name) = server.fqdn.strip_suffix(zone).and_then(|n| n.strip_suffix('.'))
+        && !records.iter().any(|r| r["name"] == name)
+    {
+        let addresses = [("A", server.ip), ("AAAA", server.ip6)];
+        let glue = addresses.into_iter().filter_map(|(kind, ip)| Some((kind, ip?)));
+        out.extend(glue.map(|(kind, ip)| json!({"name": name, "ttl": ttl, "type": kind, "data": ip})));
+    }
+    out
 }
 
 /// The name of a record in its zone. Its node is called `NAME@TYPE`, for a name may have records of several types.

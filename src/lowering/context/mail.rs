@@ -2,8 +2,6 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::model::topology::NodeId;
-
 use super::super::survey::{Server, Store, Survey};
 use super::super::template::secret_marker;
 use super::{Shared, server_json};
@@ -53,7 +51,7 @@ pub fn data(survey: &Survey<'_>, server: &Server<'_>, shared: &Shared<'_>) -> Js
             "name": s.id.name,
             "hosts": s.hosts.iter().filter_map(|h| survey.servers.get(h)).map(|h| server_json(h, survey, shared)).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
-        "proxied": proxied(survey),
+        "proxied": proxied(survey, server),
     })
 }
 
@@ -62,7 +60,7 @@ fn addresses<'a, 't: 'a>(servers: impl Iterator<Item = &'a Server<'t>>) -> Vec<&
 }
 
 fn accounts(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
-    let found = survey.accounts_on(server.name).map(|a| {
+    let found = survey.accounts_on(server.name).into_iter().map(|a| {
         let (local, domain) = a.address.split_once('@').unwrap_or((a.address, ""));
         json!({
             "address": a.address,
@@ -137,10 +135,8 @@ fn next_hops<'a, 't>(survey: &'a Survey<'t>, server: &Server<'t>) -> NextHops<'a
     for store in others {
         let servers = hosts(store);
         let to = nexthop(&servers);
-        let here = |id: &NodeId| *id == store.id || survey.hosts_of(id) == store.hosts;
-        let lives = survey.accounts.iter().filter(|a| a.on.iter().any(here));
         let before = next.routes.len();
-        next.routes.extend(lives.map(|a| (a.address, to.clone())));
+        next.routes.extend(survey.accounts_of(store).into_iter().map(|a| (a.address, to.clone())));
         if next.routes.len() > before {
             next.servers.extend(servers);
         }
@@ -182,19 +178,19 @@ fn trusted(survey: &Survey<'_>, server: &Server<'_>) -> Vec<String> {
 }
 
 /// Which store host a client access server sends each account to; the first of a pair, so that one user's sessions meet.
-fn proxied(survey: &Survey<'_>) -> Json {
+fn proxied(survey: &Survey<'_>, server: &Server<'_>) -> Json {
+    if !server.has("cas") {
+        return json!({"default": null, "accounts": []});
+    }
     let host_of = |s: &Store<'_>| s.hosts.first().and_then(|h| survey.servers.get(h)).map(|h| h.address().to_owned());
     let default = match survey.stores.as_slice() {
         [only] => host_of(only),
         _ => None,
     };
-    let accounts: Vec<Json> = survey
-        .accounts
-        .iter()
-        .filter_map(|a| {
-            let store = survey.stores.iter().find(|s| a.on.iter().any(|id| survey.hosts_of(id) == s.hosts))?;
-            Some(json!({"address": a.address, "host": host_of(store)?}))
-        })
-        .collect();
+    let mut accounts: Vec<Json> = Vec::new();
+    for store in &survey.stores {
+        let Some(host) = host_of(store) else { continue };
+        accounts.extend(survey.accounts_of(store).into_iter().map(|a| json!({"address": a.address, "host": host})));
+    }
     json!({"default": default, "accounts": accounts})
 }

@@ -26,13 +26,8 @@ pub struct Shared<'a> {
     pub secrets: &'a BTreeMap<String, SecretRef>,
 }
 
-pub fn data(
-    survey: &Survey<'_>,
-    server: &Server<'_>,
-    shared: &Shared<'_>,
-    settings: &Settings,
-    diagnostics: &mut Diagnostics,
-) -> Json {
+/// What is the same for every server. Made once: it names all of them.
+pub fn base(survey: &Survey<'_>, shared: &Shared<'_>) -> Map<String, Json> {
     let mut root = Map::new();
     let mut put = |name: &str, value: Json| root.insert(name.to_owned(), value);
     let organization = survey.topology.organization();
@@ -54,6 +49,20 @@ pub fn data(
             "containers": environment.and_then(|e| e.text("runtime")) == Some("containers"),
         }),
     );
+    put("servers", survey.servers.values().map(|s| server_json(s, survey, shared)).collect());
+    root
+}
+
+/// What is a server's own. Every server has all of these names, so that one's data replaces another's.
+pub fn own(
+    survey: &Survey<'_>,
+    server: &Server<'_>,
+    shared: &Shared<'_>,
+    settings: &Settings,
+    diagnostics: &mut Diagnostics,
+) -> Map<String, Json> {
+    let mut root = Map::new();
+    let mut put = |name: &str, value: Json| root.insert(name.to_owned(), value);
     put("server", server_json(server, survey, shared));
     put("roles", shared.roles.iter().map(|r| ((*r).to_owned(), Json::Bool(server.has(r)))).collect());
     put(
@@ -64,7 +73,6 @@ pub fn data(
             .map(|p| ((*p).to_owned(), server.products.get(*p).map_or(Json::Null, |v| Json::String(v.clone()))))
             .collect(),
     );
-    put("servers", survey.servers.values().map(|s| server_json(s, survey, shared)).collect());
     put("pair", pair(survey, server, shared));
     put("certificates", shared.certificates.json(server.name));
     put("settings", settings.json(&shared.products));
@@ -72,7 +80,7 @@ pub fn data(
     put("mail", mail::data(survey, server, shared));
     put("zones", dns::zones(survey, server, diagnostics));
     put("dns_keys", dns::keys(survey, server));
-    Json::Object(root)
+    root
 }
 
 pub(super) fn server_json(server: &Server<'_>, survey: &Survey<'_>, shared: &Shared<'_>) -> Json {
