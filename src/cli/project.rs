@@ -21,6 +21,7 @@ use crate::model::site::Site;
 use crate::model::source::Sources;
 use crate::model::topology::Topology;
 use crate::reporting::diagnostics;
+use crate::rules;
 
 pub struct Project {
     /// The folder that paths in the topology are relative to.
@@ -102,8 +103,18 @@ fn examine(context: &Context, options: &language::Options, issue: Issue) -> Resu
 }
 
 /// Examines the base or the chosen environment; with none chosen, every environment after the other. Variables without a value get
-/// a sample of their type.
+/// a sample of their type. Lint rules speak here only: a plan is not the place to be told of style.
 pub fn examine_all(context: &Context) -> Result<Vec<Examined>, Failure> {
+    let mut examined = examine_each(context)?;
+    for Examined { project, diagnostics } in &mut examined {
+        if !diagnostics.has_errors() {
+            diagnostics.extend(rules::check(&project.topology));
+        }
+    }
+    Ok(examined)
+}
+
+fn examine_each(context: &Context) -> Result<Vec<Examined>, Failure> {
     let options = language::Options { allow_unset: true, ..options(context) };
     let whole = language::check(&existing(context)?, &options);
     if whole.diagnostics.has_errors() || context.globals.env.is_some() {

@@ -13,8 +13,8 @@ use cutover::model::{HostName, Kind};
 use cutover::providers::agent::{Agent, RemoteStep, StepReport};
 use cutover::transport::{FileSecrets, Link, Script, Settings, Transport};
 
-use crate::lab_providers::Place;
 use crate::support::lab::Lab;
+use crate::support::life::Place;
 use crate::support::steps::{content, done, outcome, resource, step};
 
 fn file(path: &str, text: &[u8]) -> Resource {

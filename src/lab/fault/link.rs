@@ -12,9 +12,9 @@ use crate::lab::record::{HostRecord, LabRecord};
 use crate::lab::spec::gateway;
 use crate::lab::{LabError, engine};
 
-/// Tables of a lab start with this; the lab's name has no underscore, so no lab's prefix is another's.
+/// Tables of a lab start with this. The underscore ends the name and a name has none, so no lab's prefix is another's.
 fn prefix(lab: &str) -> String {
-    format!("cutover_lab_{}_", lab.replace('-', "_2d"))
+    format!("cutover_lab_{}_", lab.replace('-', "."))
 }
 
 pub(super) fn table(lab: &str, id: &str) -> String {

@@ -3,4 +3,5 @@
 #![allow(dead_code)] // each flow uses its own part of it
 
 pub mod lab;
+pub mod life;
 pub mod steps;
