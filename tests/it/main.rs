@@ -5,6 +5,7 @@ mod docs;
 mod execution;
 mod execution_crash;
 mod execution_races;
+mod execution_scheduler;
 mod execution_world;
 mod floors;
 mod journal;
