@@ -145,6 +145,10 @@ fn main() {
         "  Terraform 1.11.4, apply of 1,000 terraform_data resources: 60.7 s, {:.0} times as long for a tenth of the steps",
         60.7 / whole.seconds
     );
+    // A build without optimisation says nothing.
+    if cfg!(debug_assertions) {
+        return;
+    }
     assert!(whole.seconds <= 2.0, "bookkeeping of 10,000 steps took {:.2} s", whole.seconds);
     assert!(whole.bytes <= 1_024.0, "{:.0} bytes a step", whole.bytes);
 }
