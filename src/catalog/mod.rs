@@ -71,6 +71,20 @@ const VALIDATE: FieldSpec = field(
 );
 const CONTENT: FieldSpec = field("content", Content, "content");
 
+/// Whether a step on one kind of resource may move what a later step on another has pinned: a package brings services, users and
+/// files. The hosts' own table is `touched` in `providers/sh/step.sh`.
+pub fn touches(step: Kind, other: Kind) -> bool {
+    match step {
+        Kind::Package | Kind::Command => true,
+        Kind::Unit | Kind::Service | Kind::Timer => matches!(other, Kind::Service | Kind::Timer),
+        Kind::User | Kind::Group => matches!(other, Kind::User | Kind::Group),
+        Kind::File | Kind::Binary => matches!(other, Kind::Line | Kind::Setting | Kind::MailAccount),
+        Kind::Line => other == Kind::Setting,
+        Kind::Setting => other == Kind::Line,
+        Kind::Directory | Kind::Firewall | Kind::DnsZone | Kind::MailAccount => false,
+    }
+}
+
 /// The description of a kind.
 pub fn spec(kind: Kind) -> &'static KindSpec {
     // In the order of `Kind::ALL`, which a test holds.
@@ -238,5 +252,26 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(spec(kind).kind, kind);
         }
+    }
+
+    #[test]
+    fn the_hosts_know_the_same_touches() {
+        let script = include_str!("../providers/sh/step.sh");
+        let from = script.find("touched() {").expect("the hosts' table");
+        let table = &script[from..from + script[from..].find("esac").expect("its end")];
+        let mut told = std::collections::BTreeSet::new();
+        for line in table.lines() {
+            let Some((kinds, others)) = line.split_once(") echo ") else { continue };
+            for kind in kinds.split('|') {
+                for other in others.trim_end_matches(";;").split_whitespace() {
+                    told.insert((kind.trim().to_owned(), other.to_owned()));
+                }
+            }
+        }
+        let ours =
+            Kind::ALL.iter().flat_map(|k| Kind::ALL.iter().map(move |o| (*k, *o))).filter(|(k, o)| touches(*k, *o));
+        let ours: std::collections::BTreeSet<_> = ours.map(|(k, o)| (k.to_string(), o.to_string())).collect();
+        let missing: Vec<_> = told.difference(&ours).collect();
+        assert!(missing.is_empty(), "the hosts look at more than they are told: {missing:?}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One task owns all state; what waits on hosts are futures that come back as a [`Message`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -20,12 +20,13 @@ use super::report::Report;
 use super::scheduler::{Pick, Scheduler, Skipped};
 use super::settings::Wanted;
 use super::settle::{Asker, Questions, Settled};
+use crate::catalog::touches;
 use crate::journal::{JournalError, Record, Status};
-use crate::model::HostName;
 use crate::model::event::{Event, What};
 use crate::model::host::{HostAccess, HostError, HostErrorKind};
 use crate::model::plan::Plan;
 use crate::model::step::{Outcome, Step, StepId};
+use crate::model::{HostName, Kind};
 use crate::providers::agent::{Agent, Batch, RemoteStep, StepReport};
 use crate::secret::Resolve;
 
@@ -268,11 +269,18 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
             return;
         };
         back.into_iter().for_each(|s| self.scheduler.unpick(s));
-        let later = self.scheduler.later(host, &ids).filter_map(|id| self.plan.steps.get(id as usize)).map(|step| {
-            let expect = self.expects.get(&step.id).or(step.expect.as_ref()).cloned();
-            Step { expect, before_text: None, ..step.clone() }
-        });
-        let later = later.collect();
+        let kinds: BTreeSet<Kind> = steps.iter().map(|s| s.step.address.kind).collect();
+        let later = self
+            .scheduler
+            .later(host, &ids)
+            .filter_map(|id| self.plan.steps.get(id as usize))
+            // The others would make the script grow with the plan, batch after batch.
+            .filter(|step| kinds.iter().any(|k| touches(*k, step.address.kind)))
+            .map(|step| {
+                let expect = self.expects.get(&step.id).or(step.expect.as_ref()).cloned();
+                Step { expect, before_text: None, ..step.clone() }
+            })
+            .collect();
         let batch = Batch {
             later,
             organization: self.plan.organization.clone(),

@@ -183,3 +183,171 @@ fn same(compare: Compare, desired: &Attr, found: Option<&Attr>) -> bool {
 fn words(a: &Attr) -> std::collections::BTreeSet<String> {
     a.to_string().split_whitespace().map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::address::{Address, HostName, Kind};
+    use crate::model::attr::Attrs;
+    use crate::model::observed::Owned;
+    use crate::model::resource::NotifyHow;
+    use crate::model::step::{FieldChange, Undo};
+
+    fn attrs(pairs: &[(&str, Attr)]) -> Attrs {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect()
+    }
+
+    /// `user:vmail` from home /a and shell /sh to home /b and shell /false.
+    fn step() -> Step {
+        let change = |field: &str, before: &str, after: &str| FieldChange {
+            field: field.into(),
+            before: Some(before.into()),
+            after: Some(after.into()),
+            forces_replacement: false,
+        };
+        Step {
+            id: 0,
+            address: Address::new(&HostName::from("a"), Kind::User, "vmail"),
+            action: Action::Update,
+            attrs: attrs(&[("home", Attr::text("/b")), ("shell", Attr::text("/false"))]),
+            expect: Some("former".into()),
+            after: vec![],
+            notifies: vec![],
+            protect: false,
+            undo: Undo::Nothing,
+            risky: false,
+            owner: "server:a".into(),
+            origin: Default::default(),
+            changes: vec![change("home", "/a", "/b"), change("shell", "/sh", "/false")],
+            before_text: None,
+            reason: String::new(),
+            restores: None,
+        }
+    }
+
+    fn shows(step: &Step, fingerprint: &str, present: bool, found: Attrs) -> Observation {
+        let record = Record { present, attrs: found, fingerprint: fingerprint.into(), text: None };
+        Observation {
+            host: step.address.host.clone(),
+            facts: Default::default(),
+            records: BTreeMap::from([(step.address.local(), record)]),
+            owned: vec![],
+            pending: BTreeMap::new(),
+            lease: None,
+            armed: None,
+        }
+    }
+
+    fn begun() -> Outcome {
+        Outcome::Unknown { why: String::new() }
+    }
+
+    fn asked(step: &Step, mark: Option<&Outcome>, seen: &Observation) -> Verdict {
+        let pinned = step.expect.as_deref();
+        judge(step, Evidence { mark, seen, pinned, restores: None, reverted: false, resuming: false })
+    }
+
+    fn user(home: &str, shell: &str) -> Attrs {
+        attrs(&[("home", Attr::text(home)), ("shell", Attr::text(shell))])
+    }
+
+    #[test]
+    fn a_mark_is_believed() {
+        let s = step();
+        let done = Outcome::Done { fingerprint: Some("new".into()) };
+        let seen = shows(&s, "whatever", true, user("/x", "/y"));
+        assert_eq!(asked(&s, Some(&done), &seen), Verdict::Ended(done.clone()));
+        assert_eq!(asked(&s, None, &seen), Verdict::Again { expect: None });
+    }
+
+    #[test]
+    fn what_was_begun_goes_on_from_exactly_what_is_seen() {
+        let s = step();
+        for found in [user("/a", "/sh"), user("/b", "/sh"), user("/a", "/false"), user("/b", "/false")] {
+            let seen = shows(&s, "seen", true, found.clone());
+            assert_eq!(asked(&s, Some(&begun()), &seen), Verdict::Again { expect: Some("seen".into()) }, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_third_value_is_somebody_elses() {
+        let s = step();
+        let seen = shows(&s, "seen", true, user("/theirs", "/false"));
+        assert!(matches!(asked(&s, Some(&begun()), &seen), Verdict::Unknown(_)));
+        let gone = shows(&s, "absent", false, Attrs::new());
+        assert!(matches!(asked(&s, Some(&begun()), &gone), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_host_that_does_not_say_is_not_guessed() {
+        let s = step();
+        let mut seen = shows(&s, "seen", true, Attrs::new());
+        seen.records.clear();
+        assert!(matches!(asked(&s, Some(&begun()), &seen), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_command_runs_again_only_when_its_own_condition_says_so() {
+        let mut s = step();
+        s.address.kind = Kind::Command;
+        s.action = Action::Run;
+        let satisfied = |is| attrs(&[("satisfied", Attr::Bool(is))]);
+        s.attrs = attrs(&[("run", Attr::text("x")), ("once", Attr::Bool(true))]);
+        let seen = shows(&s, "satisfied=false", true, satisfied(false));
+        assert!(matches!(asked(&s, Some(&begun()), &seen), Verdict::Unknown(_)));
+        assert_eq!(asked(&s, None, &seen), Verdict::Again { expect: None }, "never begun");
+        s.attrs = attrs(&[("run", Attr::text("x")), ("creates", Attr::text("/x"))]);
+        assert!(matches!(asked(&s, Some(&begun()), &seen), Verdict::Again { .. }));
+        let seen = shows(&s, "satisfied=true", true, satisfied(true));
+        assert_eq!(asked(&s, Some(&begun()), &seen), Verdict::Ended(Outcome::Done { fingerprint: None }));
+    }
+
+    #[test]
+    fn a_reload_is_done_when_nobody_asks_for_it_any_more() {
+        let mut s = step();
+        s.address = Address::new(&s.address.host, Kind::Service, "dovecot");
+        (s.action, s.expect) = (Action::Reload, None);
+        let mut seen = shows(&s, "", true, Attrs::new());
+        assert_eq!(asked(&s, Some(&begun()), &seen), Verdict::Ended(Outcome::Done { fingerprint: None }));
+        seen.pending.insert("dovecot".into(), NotifyHow::Reload);
+        assert_eq!(asked(&s, Some(&begun()), &seen), Verdict::Again { expect: None });
+    }
+
+    #[test]
+    fn a_removal_is_over_when_the_ledger_says_so_too() {
+        let mut s = step();
+        s.action = Action::Delete;
+        let mut seen = shows(&s, "absent", false, Attrs::new());
+        assert!(matches!(asked(&s, Some(&begun()), &seen), Verdict::Ended(Outcome::Done { .. })));
+        let owned = Owned {
+            kind: Kind::User,
+            key: "vmail".into(),
+            owner: "server:a".into(),
+            attrs: Attrs::new(),
+            notifies: vec![],
+            protect: false,
+        };
+        seen.owned.push(owned);
+        assert_eq!(asked(&s, Some(&begun()), &seen), Verdict::Again { expect: Some("absent".into()) });
+    }
+
+    #[test]
+    fn what_the_switch_put_back_is_not_done() {
+        let mut s = step();
+        s.risky = true;
+        let done = Outcome::Done { fingerprint: Some("new".into()) };
+        let seen = shows(&s, "former", true, user("/a", "/sh"));
+        let evidence = Evidence {
+            mark: Some(&done),
+            seen: &seen,
+            pinned: Some("former"),
+            restores: None,
+            reverted: true,
+            resuming: false,
+        };
+        assert_eq!(judge(&s, evidence), Verdict::Ended(Outcome::Reverted));
+        assert_eq!(judge(&s, Evidence { resuming: true, ..evidence }), Verdict::Again { expect: None });
+        let kept = shows(&s, "new", true, user("/b", "/false"));
+        assert_eq!(judge(&s, Evidence { seen: &kept, reverted: false, ..evidence }), Verdict::Ended(done.clone()));
+    }
+}

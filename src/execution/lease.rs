@@ -70,7 +70,15 @@ pub async fn take<A: Agent, C: Clock>(
         let mut answers = stream::iter(hosts.values().copied().map(hold)).buffer_unordered(settings.parallel.max(1));
         let mut granted = Granted { token, hosts: BTreeMap::from([(anchor.name.clone(), from)]), missing: Vec::new() };
         let mut larger = None;
-        while let Some((access, answer)) = answers.next().await {
+        let alone = [anchor];
+        let mut kept = Box::pin(keep(agent, clock, settings, &plan.organization, token, &alone));
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = answers.next() => next,
+                never = &mut kept => match never {},
+            };
+            let Some((access, answer)) = next else { break };
             match answer {
                 Ok(LeaseAnswer::Granted { from, .. }) => {
                     granted.hosts.insert(access.name.clone(), from.map(|l| l.holder));
@@ -139,6 +147,31 @@ async fn on_anchor<A: Agent, C: Clock>(
         }
         watched.get_or_insert((lease, now));
         clock.sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// Renews the lease on these hosts until it is dropped; for the time before the run itself does it.
+pub(super) async fn keep<A: Agent, C: Clock>(
+    agent: &A,
+    clock: &C,
+    settings: &Settings,
+    organization: &str,
+    token: u64,
+    hosts: &[&HostAccess],
+) -> std::convert::Infallible {
+    loop {
+        clock.sleep(settings.heartbeat).await;
+        let beat = |host: &HostAccess| {
+            let host = host.clone();
+            async move { agent.heartbeat(&host, organization, token).await }
+        };
+        let mut beats = stream::iter(hosts.iter().copied().map(beat)).buffer_unordered(settings.parallel.max(1));
+        while let Some(result) = beats.next().await {
+            if let Err(e) = result {
+                // Whoever took over is noticed by the first step.
+                tracing::debug!("the lease could not be renewed: {e}");
+            }
+        }
     }
 }
 

@@ -74,7 +74,16 @@ pub async fn resume<A: Agent, R: Resolve, C: Clock>(
             }
         };
         let mut answers = stream::iter(&questions).map(ask).buffer_unordered(run.settings.parallel.max(1));
-        while let Some((host, questions, answer)) = answers.next().await {
+        let leased: Vec<_> = granted.hosts.keys().filter_map(|h| plan.hosts.get(h)).collect();
+        let (organization, token) = (plan.organization.as_str(), granted.token);
+        let mut kept = Box::pin(lease::keep(run.agent, run.clock, run.settings, organization, token, &leased));
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = answers.next() => next,
+                never = &mut kept => match never {},
+            };
+            let Some((host, questions, answer)) = next else { break };
             let records = match answer {
                 Ok(settled) => {
                     regained += settled.regained.len() as u32;

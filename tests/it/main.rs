@@ -6,6 +6,7 @@ mod execution;
 mod execution_crash;
 mod execution_races;
 mod execution_scheduler;
+mod execution_undo;
 mod execution_world;
 mod floors;
 mod journal;
