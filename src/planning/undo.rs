@@ -106,6 +106,10 @@ fn restore(input: &UndoInput, former: &Step, notes: &mut Vec<PlanNote>) -> Optio
     if let (Some(expect), Some(found)) = (&fingerprint, found(input, &former.address))
         && expect != found
     {
+        // Put back already, by an undo that came only part of the way.
+        if former.expect.as_ref() == Some(found) {
+            return None;
+        }
         note(format!("has changed since apply {}: what is there now would be lost", input.apply), true);
         return None;
     }
