@@ -343,7 +343,7 @@ async fn settings_firewalls_zones_accounts_and_commands_live() {
         line("3", "root"),
         line("4", "1"),
         line("6", "/srv/x"),
-        line("8", "userdb_quota_rule=*"),
+        line("9", "bytes=7"),
         "sed -i /^ann@/d /etc/dovecot/users".to_owned(),
     ];
     let names = ["password", "uid", "gid", "home", "quota", "home"];

@@ -83,6 +83,8 @@ restore_package() {
   case $(cat "$KD/fp") in
     'package '*)
       look_package "$s_key" || fail "$WHY"
+      # A removed package still has a version while its configuration files stay.
+      case $FP in 'package '*) ;; *) P_VERSION='' ;; esac
       [ "$P_VERSION" = "$version" ] || apt_install "$s_key=$version" || fail "$s_key $version is no longer to be had"
       case $want in
         hold) must apt-mark -q hold "$s_key" ;;

@@ -120,7 +120,10 @@ keep() {
   fi
   printf '%s\n' "$s_notify" >"$KT/notify" || return 1
   printf '%s\n' "$s_action" >"$KT/action" || return 1
+  # Keeping may look at other things beside (a user's own group); FP stays what this step found.
+  fp=$FP
   case $s_action in reload | restart) ;; *) "keep_$F" || return 1 ;; esac
+  FP=$fp
   # Short writes of a full disk show only here on some file systems.
   safe "$KT/fp"
   mv "$KT" "$KD" && safe "$R/former/$A"
