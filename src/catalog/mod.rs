@@ -2,6 +2,10 @@
 //!
 //! Twins in `providers/` observe and apply them. Lowering may only set attributes that stand here.
 
+mod compare;
+
+pub use compare::same;
+
 use crate::model::Kind;
 
 /// How a planner compares an attribute.

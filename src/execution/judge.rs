@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{self, Compare};
-use crate::model::attr::{Attr, Digest};
+use crate::model::attr::Attr;
 use crate::model::observed::{Observation, Record};
 use crate::model::step::{Action, Outcome, Step};
 
@@ -125,7 +125,8 @@ pub fn wanted(step: &Step, record: &Record) -> bool {
         Action::Delete => !record.present,
         Action::Create | Action::Update | Action::Replace => {
             record.present
-                && compared(step).all(|(name, compare, desired)| same(compare, desired, record.attrs.get(name)))
+                && compared(step)
+                    .all(|(name, compare, desired)| catalog::same(compare, desired, record.attrs.get(name)))
         }
         Action::Restore | Action::Run | Action::Reload | Action::Restart => false,
     }
@@ -149,7 +150,7 @@ fn half_done(step: &Step, record: &Record) -> bool {
             record.present
                 && compared(step).all(|(name, compare, desired)| {
                     let found = record.attrs.get(name);
-                    found.is_none() || same(compare, desired, found)
+                    found.is_none() || catalog::same(compare, desired, found)
                 })
         }
         // Between the two halves of a replacement there is nothing.
@@ -158,30 +159,12 @@ fn half_done(step: &Step, record: &Record) -> bool {
             record.present
                 && compared(step).all(|(name, compare, desired)| {
                     let found = record.attrs.get(name);
-                    same(compare, desired, found)
+                    catalog::same(compare, desired, found)
                         || before.get(name).is_some_and(|b| *b == found.map(Attr::to_string).as_deref())
                 })
         }
         Action::Delete | Action::Restore | Action::Run | Action::Reload | Action::Restart => false,
     }
-}
-
-/// Whether the host shows what is wanted of one attribute.
-fn same(compare: Compare, desired: &Attr, found: Option<&Attr>) -> bool {
-    let Some(found) = found else {
-        return matches!(desired, Attr::Text(t) if t.is_empty()) || matches!(desired, Attr::List(l) if l.is_empty());
-    };
-    match (desired, found) {
-        (Attr::Content(c), Attr::Digest(d)) => c.digest.as_ref() == Some(d),
-        (Attr::Content(_), _) => false,
-        (Attr::Text(t), Attr::Digest(d)) if compare == Compare::Content => Digest::of(t.as_bytes()) == *d,
-        (a, b) if compare == Compare::Set => words(a) == words(b),
-        (a, b) => a == b || a.to_string() == b.to_string(),
-    }
-}
-
-fn words(a: &Attr) -> std::collections::BTreeSet<String> {
-    a.to_string().split_whitespace().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

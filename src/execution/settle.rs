@@ -100,7 +100,7 @@ impl<A: Agent, C: Clock> Asker<'_, A, C> {
         steps: impl Iterator<Item = &'s Step>,
     ) -> Result<Observation, HostError> {
         // One resource may have several steps (a file and its restore): asked once.
-        let resources: BTreeMap<_, Resource> = steps.map(|s| (s.address.local(), resource(s))).collect();
+        let resources: BTreeMap<_, Resource> = steps.map(|s| (s.address.local(), s.resource())).collect();
         let resources: Vec<Resource> = resources.into_values().collect();
         let request = ObserveRequest {
             organization: &self.plan.organization,
@@ -125,20 +125,5 @@ fn nothing(host: &HostAccess) -> Observation {
         pending: BTreeMap::new(),
         lease: None,
         armed: None,
-    }
-}
-
-/// The resource that a step is about, so that it can be observed.
-fn resource(step: &Step) -> Resource {
-    Resource {
-        address: step.address.clone(),
-        attrs: step.attrs.clone(),
-        group: String::new(),
-        stage: 0,
-        after: Vec::new(),
-        notifies: step.notifies.clone(),
-        protect: step.protect,
-        owner: step.owner.clone(),
-        origin: step.origin.clone(),
     }
 }

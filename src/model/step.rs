@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::attr::Attrs;
-use super::resource::Notify;
+use super::resource::{Notify, Resource};
 use super::source::Origin;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -24,6 +24,18 @@ pub enum Action {
 }
 
 impl Action {
+    /// In the order that people are shown them.
+    pub const ALL: [Action; 8] = [
+        Action::Create,
+        Action::Update,
+        Action::Replace,
+        Action::Delete,
+        Action::Run,
+        Action::Reload,
+        Action::Restart,
+        Action::Restore,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Action::Create => "create",
@@ -92,6 +104,23 @@ pub struct Step {
     pub reason: String,
     /// For `Restore`: apply id and step whose former state is put back.
     pub restores: Option<(String, StepId)>,
+}
+
+impl Step {
+    /// The resource that the step is about, so that it can be observed without the topology. Its place in an order is not kept.
+    pub fn resource(&self) -> Resource {
+        Resource {
+            address: self.address.clone(),
+            attrs: self.attrs.clone(),
+            group: String::new(),
+            stage: 0,
+            after: Vec::new(),
+            notifies: self.notifies.clone(),
+            protect: self.protect,
+            owner: self.owner.clone(),
+            origin: self.origin.clone(),
+        }
+    }
 }
 
 /// What became of a step. Three outcomes matter: done, not done (everything else), unknown.

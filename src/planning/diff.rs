@@ -1,7 +1,7 @@
 //! One resource: what is wanted against what was found.
 
 use crate::catalog::{self, Compare, FieldSpec};
-use crate::model::attr::{Attr, Attrs, Digest};
+use crate::model::attr::{Attr, Attrs};
 use crate::model::observed::{Owned, Record};
 use crate::model::resource::Resource;
 use crate::model::step::{Action, FieldChange};
@@ -57,7 +57,7 @@ pub fn compare(r: &Resource, record: &Record, owned: Option<&Owned>) -> Result<O
             record.attrs.get(field.name)
         };
         let input = field.compare == Compare::Input;
-        if (record.present || input) && same(field.compare, desired, found) {
+        if (record.present || input) && catalog::same(field.compare, desired, found) {
             continue;
         }
         fields.push(FieldChange {
@@ -109,34 +109,6 @@ fn command(r: &Resource, record: &Record) -> Option<Change> {
 fn implied(kind: Kind, field: &str) -> Option<&'static Attr> {
     static TRUE: Attr = Attr::Bool(true);
     (kind == Kind::Firewall && field == "loaded").then_some(&TRUE)
-}
-
-/// Whether the host shows what is wanted.
-pub fn same(compare: Compare, desired: &Attr, found: Option<&Attr>) -> bool {
-    let Some(found) = found else { return empty(desired) };
-    match (desired, found) {
-        (Attr::Content(c), Attr::Digest(d)) => c.digest.as_ref() == Some(d),
-        (Attr::Content(_), _) => false,
-        (Attr::Digest(a), Attr::Digest(b)) => a == b,
-        (Attr::Text(t), Attr::Digest(d)) if compare == Compare::Content => Digest::of(t.as_bytes()) == *d,
-        (Attr::List(a), Attr::List(b)) if compare == Compare::Set => set(a) == set(b),
-        (Attr::List(a), Attr::List(b)) => a == b,
-        (Attr::List(a), b) | (b, Attr::List(a)) => {
-            let text = b.to_string();
-            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            if compare == Compare::Set { set(a) == set(&words) } else { *a == words }
-        }
-        // `1000` and `"1000"` are one value: a host answers in text.
-        (a, b) => a == b || a.to_string() == b.to_string(),
-    }
-}
-
-fn empty(a: &Attr) -> bool {
-    matches!(a, Attr::Text(t) if t.is_empty()) || matches!(a, Attr::List(l) if l.is_empty())
-}
-
-fn set(list: &[String]) -> std::collections::BTreeSet<&str> {
-    list.iter().map(String::as_str).collect()
 }
 
 /// A value as people may see it.

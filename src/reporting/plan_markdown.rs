@@ -20,17 +20,6 @@ const RESERVE: usize = 300;
 const ROWS: usize = 100;
 const LISTED: usize = 50;
 
-const COLUMNS: [Action; 8] = [
-    Action::Create,
-    Action::Update,
-    Action::Replace,
-    Action::Delete,
-    Action::Run,
-    Action::Reload,
-    Action::Restart,
-    Action::Restore,
-];
-
 /// The plan as Markdown of at most [`LIMIT`] characters.
 pub fn plan_markdown(plan: &Plan) -> String {
     let mut out = Bounded { text: String::new(), chars: 0, left: LIMIT - RESERVE };
@@ -146,7 +135,7 @@ fn write_table(out: &mut Bounded, plan: &Plan) {
         return;
     }
     let all = Counts::of(&plan.steps);
-    let columns: Vec<Action> = COLUMNS.into_iter().filter(|a| all.get(*a) > 0).collect();
+    let columns: Vec<Action> = Action::ALL.into_iter().filter(|a| all.get(*a) > 0).collect();
     let row = |name: &str, counts: &Counts| {
         let cells = columns.iter().map(|a| match counts.get(*a) {
             0 => String::new(),

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::args::Format;
 use super::super::context::Context;
@@ -99,24 +99,19 @@ async fn back(session: &Session, saved: &Saved) -> Result<Plan, Failure> {
 fn site_of(plan: &Plan) -> Site {
     let mut resources: BTreeMap<_, Resource> = BTreeMap::new();
     for step in plan.steps.iter().filter(|s| !matches!(s.action, Action::Reload | Action::Restart)) {
-        resources.entry(step.address.clone()).or_insert_with(|| Resource {
-            address: step.address.clone(),
-            attrs: step.attrs.clone(),
-            group: String::new(),
-            stage: 0,
-            after: Vec::new(),
-            notifies: step.notifies.clone(),
-            protect: step.protect,
-            owner: step.owner.clone(),
-            origin: step.origin.clone(),
-        });
+        resources.entry(step.address.clone()).or_insert_with(|| step.resource());
     }
-    let touched = |name: &crate::model::HostName| plan.steps.iter().any(|s| s.address.host == *name);
+    let touched: BTreeSet<_> = plan.steps.iter().map(|s| &s.address.host).collect();
     Site {
         organization: plan.organization.clone(),
         environment: plan.environment.clone(),
         anchor: plan.anchor.clone(),
-        hosts: plan.hosts.iter().filter(|(name, _)| touched(name)).map(|(n, h)| (n.clone(), h.clone())).collect(),
+        hosts: plan
+            .hosts
+            .iter()
+            .filter(|(name, _)| touched.contains(name))
+            .map(|(n, h)| (n.clone(), h.clone()))
+            .collect(),
         resources: resources.into_values().collect(),
         bodies: plan.bodies.clone(),
     }

@@ -23,16 +23,7 @@ pub fn mermaid(view: &GraphView) -> String {
         let line = if view.nodes[*b].joint { "---" } else { "-->" };
         let _ = writeln!(out, "  n{a} {line} n{b}");
     }
-    for action in [
-        Action::Create,
-        Action::Update,
-        Action::Replace,
-        Action::Delete,
-        Action::Run,
-        Action::Reload,
-        Action::Restart,
-        Action::Restore,
-    ] {
+    for action in Action::ALL {
         let of: Vec<String> =
             (0..view.nodes.len()).filter(|n| view.nodes[*n].action == Some(action)).map(|n| format!("n{n}")).collect();
         if !of.is_empty() {
