@@ -108,7 +108,7 @@ pub fn examine_all(context: &Context) -> Result<Vec<Examined>, Failure> {
     let mut examined = examine_each(context)?;
     for Examined { project, diagnostics } in &mut examined {
         if !diagnostics.has_errors() {
-            diagnostics.extend(rules::check(&project.topology));
+            diagnostics.extend(rules::check(&project.topology, jiff::Zoned::now().date()));
         }
     }
     Ok(examined)

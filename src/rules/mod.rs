@@ -1,183 +1,120 @@
-//! Lint rules over a checked topology: one file an area, one function a rule, each with its source. `allow RULE reason=".."`
-//! silences one, on the nodes that it names or everywhere.
+//! Lint rules over a checked topology: one file an area, one function a rule, each with its code, severity and source.
 //!
-//! Rules warn of what is legal and yet goes wrong. What cannot be right is an error of `language`.
+//! A rule speaks of what is legal in the language and yet goes wrong. What cannot be right is an error of `language`. Each rule
+//! has two small topologies in `tests/cases/rules/NAME/`: `pass.kdl`, of which it says nothing, and `fail.kdl`, of which it and no
+//! other rule speaks. `allow RULE reason=".."` silences one, on the nodes that it names or everywhere, until its date.
 
+mod area;
+mod findings;
 mod mailflow;
-mod topology;
+mod reach;
 
-use crate::model::topology::{NodeId, Topology};
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+
+pub use area::AREAS;
+pub use findings::Findings;
+
+use crate::model::diagnostic::Severity;
+use crate::model::topology::{Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Diagnostics};
 
-/// A finding of one rule: what to say, and the node that an `allow` can name.
-pub(crate) struct Finding {
-    pub on: NodeId,
-    pub diagnostic: Diagnostic,
+/// What a rule is called and where it comes from.
+pub struct Rule {
+    /// Name for `allow`: lower case, words joined by `-`, what is wrong.
+    pub name: &'static str,
+    /// Stable code, `L` and four digits, the first two of them the area's.
+    pub code: &'static str,
+    /// `Error`: the product or the protocol refuses it. `Warning`: it works until it does not. `Advice`: better otherwise.
+    pub severity: Severity,
+    /// One sentence: what must hold, and why.
+    pub about: &'static str,
+    /// RFC section, vendor page, or the decision of ours that it follows from.
+    pub source: &'static str,
+    pub check: fn(&Topology, &mut Findings),
 }
 
-/// A rule: its name for `allow`, its code, and the function.
-struct Rule {
-    name: &'static str,
-    check: fn(&Topology, &mut Vec<Finding>),
+/// Rules on one subject.
+pub struct Area {
+    pub title: &'static str,
+    pub rules: &'static [Rule],
 }
 
-const RULES: [Rule; 7] = [
-    Rule { name: "no-organization", check: topology::no_organization },
-    Rule { name: "no-anchor", check: topology::no_anchor },
-    Rule { name: "no-address", check: topology::no_address },
-    Rule { name: "no-connection", check: topology::no_connection },
-    Rule { name: "unpinned-host-key", check: topology::unpinned_host_key },
-    Rule { name: "single-point-of-failure", check: mailflow::single_point_of_failure },
-    Rule { name: "mx-outside-spf", check: mailflow::mx_outside_spf },
-];
-
-/// Names of all rules, for `allow` and the reference.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    RULES.iter().map(|r| r.name)
+/// All rules, in the order of the areas.
+pub fn all() -> impl Iterator<Item = &'static Rule> {
+    AREAS.iter().flat_map(|a| a.rules)
 }
 
-/// Runs every rule; what an `allow` silences is left out, and an `allow` of a rule that does not exist is a warning itself.
-pub fn check(topology: &Topology) -> Diagnostics {
+/// Runs every rule. What an `allow` silences is left out; an `allow` of a rule that does not exist, or that expired before
+/// `today`, is a finding itself.
+pub fn check(topology: &Topology, today: Date) -> Diagnostics {
+    run(topology, today, all())
+}
+
+/// As [`check`], by the rules given only.
+pub fn run<'r>(topology: &Topology, today: Date, rules: impl Iterator<Item = &'r Rule>) -> Diagnostics {
+    let allows = Allows::read(topology, today);
     let mut out = Diagnostics::default();
-    for rule in &RULES {
-        let mut found = Vec::new();
+    for rule in rules {
+        let mut found = Findings::of(rule);
         (rule.check)(topology, &mut found);
-        for f in found {
-            if !allowed(topology, rule.name, &f.on) {
-                let note = format!("silence it with: allow {} reason=\"..\" {{ on {}; }}", rule.name, f.on.name);
-                let help = f.diagnostic.help.clone().map_or(note.clone(), |h| format!("{h}; or {note}"));
-                out.push(f.diagnostic.help(help));
+        for (on, d) in found.take() {
+            if !allows.silence(rule.name, &on) {
+                let note = format!("allow it with: allow {} reason=\"..\" {{ on \"{on}\"; }}", rule.name);
+                let help = d.help.clone().map_or(note.clone(), |h| format!("{h}; or {note}"));
+                out.push(d.help(help));
             }
         }
     }
-    for a in topology.all("allow").filter(|a| !names().any(|n| n == a.name())) {
-        let mut d =
-            Diagnostic::warning("W0001", format!("no rule is called `{}`", a.name())).label(a.span, "silences nothing");
-        let near = names().map(|n| (strsim::damerau_levenshtein(n, a.name()), n)).min().filter(|(d, _)| *d <= 3);
-        if let Some((_, n)) = near {
-            d = d.help(format!("did you mean `{n}`?"));
-        }
-        out.push(d);
-    }
+    out.extend(allows.mistakes);
     out
 }
 
-fn allowed(topology: &Topology, rule: &str, on: &NodeId) -> bool {
-    topology.all("allow").filter(|a| a.name() == rule).any(|a| {
-        let mut values = a.values("on").peekable();
-        values.peek().is_none() || values.any(|v| v.value == crate::model::topology::Value::Ref(on.clone()))
-    })
+/// The `allow` nodes in force, by rule.
+#[derive(Default)]
+struct Allows<'t> {
+    by_rule: BTreeMap<&'t str, Vec<&'t Node>>,
+    mistakes: Diagnostics,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::topology::{Field, Node, Value};
-    use crate::model::{SourceId, Span, Spanned};
-
-    fn node(kind: &str, name: &str, fields: &[(&str, Vec<Value>)]) -> Node {
-        let span = Span { source: SourceId(0), offset: 0, len: 0 };
-        let field = |values: &Vec<Value>| Field {
-            values: values.iter().map(|v| Spanned::new(v.clone(), span)).collect(),
-            layers: Vec::new(),
-        };
-        let mut fields: std::collections::BTreeMap<String, Field> =
-            fields.iter().map(|(n, v)| ((*n).to_owned(), field(v))).collect();
-        fields.entry("name".into()).or_insert_with(|| field(&vec![Value::Text(name.into())]));
-        Node { id: NodeId::new(kind, name), span, fields, children: Vec::new() }
-    }
-
-    fn topology(nodes: Vec<Node>) -> Topology {
-        Topology { nodes: nodes.into_iter().map(|n| (n.id.clone(), n)).collect(), environment: None }
-    }
-
-    fn codes(t: &Topology) -> Vec<&'static str> {
-        check(t).iter().map(|d| d.code).collect()
-    }
-
-    fn text(t: &str) -> Vec<Value> {
-        vec![Value::Text(t.into())]
-    }
-
-    fn to(kind: &str, name: &str) -> Vec<Value> {
-        vec![Value::Ref(NodeId::new(kind, name))]
-    }
-
-    fn organization() -> Node {
-        node("organization", "o", &[("domain", text("o.example")), ("anchor", to("server", "a"))])
-    }
-
-    fn server(name: &str, roles: &[&str]) -> Node {
-        let roles = roles.iter().map(|r| Value::Text((*r).into())).collect();
-        node("server", name, &[("ip", text("192.0.2.1")), ("connection", to("connection", "c")), ("roles", roles)])
-    }
-
-    fn connection() -> Node {
-        node("connection", "c", &[("host-key", text("ssh-ed25519 AAAA"))])
-    }
-
-    #[test]
-    fn each_rule_speaks_and_can_be_silenced() {
-        let sound = || vec![organization(), server("a", &["imap"]), connection()];
-        assert_eq!(codes(&topology(sound())), Vec::<&str>::new());
-
-        let mut t = sound();
-        t.remove(0);
-        assert_eq!(codes(&topology(t)), ["W0101"]);
-
-        let mut t = sound();
-        t[0].fields.remove("anchor");
-        assert_eq!(codes(&topology(t)), ["W0102"]);
-
-        let mut t = sound();
-        t[1].fields.remove("ip");
-        assert_eq!(codes(&topology(t.clone())), ["W0103"]);
-        t.push(node("allow", "no-address", &[("on", to("server", "a"))]));
-        assert_eq!(codes(&topology(t.clone())), Vec::<&str>::new());
-        t.push(server("b", &["imap"]));
-        if let Some(b) = t.last_mut() {
-            b.fields.remove("ip");
+impl<'t> Allows<'t> {
+    fn read(topology: &'t Topology, today: Date) -> Self {
+        let mut out = Self::default();
+        for a in topology.all("allow") {
+            if !all().any(|r| r.name == a.name()) {
+                out.mistakes.push(unknown(a));
+                continue;
+            }
+            match a.text("until").map(str::parse::<Date>) {
+                Some(Ok(until)) if until < today => {
+                    let d = Diagnostic::warning("L0002", format!("`allow {}` ended on {until}", a.name()))
+                        .label(a.value("until").map_or(a.span, |v| v.span), "silences nothing any more")
+                        .help("mend what it silenced, or decide anew and write a later date");
+                    out.mistakes.push(d);
+                }
+                _ => out.by_rule.entry(a.name()).or_default().push(a),
+            }
         }
-        assert_eq!(codes(&topology(t)), ["W0103"], "only what `on` names is silenced");
-
-        let mut t = sound();
-        t[1].fields.remove("connection");
-        assert_eq!(codes(&topology(t)), ["W0104"]);
-
-        let mut t = sound();
-        t[2].fields.remove("host-key");
-        assert_eq!(codes(&topology(t)), ["W0105"]);
-
-        let mut t = sound();
-        t.push(server("gate", &["relay"]));
-        assert_eq!(codes(&topology(t.clone())), ["W0201"]);
-        t.push(server("gate-2", &["relay"]));
-        assert_eq!(codes(&topology(t)), Vec::<&str>::new());
-
-        let mut t = sound();
-        t.push(node("allow", "no-adress", &[]));
-        assert_eq!(codes(&topology(t)), ["W0001"]);
+        out
     }
 
-    #[test]
-    fn an_mx_host_outside_spf() {
-        let mut zone = node("zone", "o.example@both", &[("name", text("o.example"))]);
-        zone.children.push(node(
-            "record",
-            "o.example@both.@@MX",
-            &[("name", text("@")), ("type", text("MX")), ("to", to("server", "a"))],
-        ));
-        let auth = |allow: &str| {
-            let mut n = node("mail-auth", "o.example", &[]);
-            n.children.push(node("spf", "o.example.spf", &[("allow", to("server", allow))]));
-            n
-        };
-        let base = || vec![organization(), server("a", &["imap"]), server("b", &["imap"]), connection(), zone.clone()];
-        let mut t = base();
-        t.push(auth("b"));
-        assert_eq!(codes(&topology(t)), ["W0202"]);
-        let mut t = base();
-        t.push(auth("a"));
-        assert_eq!(codes(&topology(t)), Vec::<&str>::new());
+    fn silence(&self, rule: &str, on: &NodeId) -> bool {
+        self.by_rule.get(rule).is_some_and(|allows| {
+            allows.iter().any(|a| {
+                let mut values = a.values("on").peekable();
+                values.peek().is_none() || values.any(|v| matches!(&v.value, Value::Ref(id) if id == on))
+            })
+        })
+    }
+}
+
+fn unknown(allow: &Node) -> Diagnostic {
+    let d = Diagnostic::warning("L0001", format!("no rule is called `{}`", allow.name()))
+        .label(allow.span, "silences nothing");
+    let near = all().map(|r| (strsim::damerau_levenshtein(r.name, allow.name()), r.name)).min();
+    match near.filter(|(distance, _)| *distance <= 3) {
+        Some((_, n)) => d.help(format!("did you mean `{n}`?")),
+        None => d.help("cutover lint --list names all rules"),
     }
 }

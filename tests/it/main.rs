@@ -29,4 +29,5 @@ mod planning_world;
 mod providers;
 mod reporting_golden;
 mod reporting_schema;
+mod rules;
 mod support;

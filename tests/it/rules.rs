@@ -1,0 +1,116 @@
+//! Each lint rule against its two fixtures in `tests/cases/rules/NAME/`: of `pass.kdl` it says nothing, of `fail.kdl` exactly what
+//! `expected.txt` holds. A rule that is switched off, or says something else, fails here by its name.
+//! `CUTOVER_UPDATE=1 cargo nextest run rules` writes `expected.txt` anew; read the difference before you commit it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use cutover::language::{self, Options};
+use cutover::model::Sources;
+use cutover::model::topology::Topology;
+use cutover::reporting::diagnostics::{self, Style};
+use cutover::rules::{self, Rule};
+use jiff::civil::{Date, date};
+
+use crate::language::draw;
+
+/// Rules see no clock of their own; fixtures are written for this day.
+const TODAY: Date = date(2026, 11, 1);
+
+fn folder(rule: &Rule) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/rules").join(rule.name)
+}
+
+/// The topology of a fixture, in its environment `lab` or `production` when it has one of them. It must be free of errors.
+fn fixture(rule: &Rule, file: &str) -> (Sources, Topology) {
+    let path = folder(rule).join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let environment = ["production", "lab"].into_iter().find(|e| text.contains(&format!("environment {e} ")));
+    let options = Options { environment: environment.map(str::to_owned), ..Options::default() };
+    let c = language::compile(&path, &options);
+    assert!(!c.diagnostics.has_errors(), "{}\n{}", path.display(), draw(&c));
+    (c.sources, c.topology)
+}
+
+fn findings(rule: &Rule, file: &str) -> (usize, String) {
+    let (sources, topology) = fixture(rule, file);
+    let found = rules::run(&topology, TODAY, std::iter::once(rule));
+    assert!(found.iter().all(|d| d.code == rule.code && d.severity == rule.severity), "{}", rule.name);
+    (found.len(), diagnostics::text(&sources, &found, Style::default()))
+}
+
+#[test]
+fn each_rule_speaks_of_its_failing_fixture_and_not_of_its_passing_one() {
+    let mut wrong = Vec::new();
+    for rule in rules::all() {
+        let (said, text) = findings(rule, "pass.kdl");
+        if said > 0 {
+            wrong.push(format!("{}: speaks of pass.kdl\n{text}", rule.name));
+        }
+        let (said, text) = findings(rule, "fail.kdl");
+        if said == 0 {
+            wrong.push(format!("{}: says nothing of fail.kdl", rule.name));
+        }
+        let expected = folder(rule).join("expected.txt");
+        if std::env::var_os("CUTOVER_UPDATE").is_some() {
+            std::fs::write(&expected, &text).expect("written");
+        } else if std::fs::read_to_string(&expected).ok().as_deref() != Some(&text) {
+            wrong.push(format!("{}: expected.txt says otherwise than\n{text}", rule.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_and_codes_are_unique_and_in_order() {
+    let mut names = BTreeSet::new();
+    let mut codes = Vec::new();
+    for area in rules::AREAS {
+        let prefix = area.rules.first().map(|r| &r.code[..3]);
+        for r in area.rules {
+            assert!(names.insert(r.name), "{} twice", r.name);
+            assert!(r.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{}", r.name);
+            assert!(r.code.len() == 5 && Some(&r.code[..3]) == prefix, "{} in {}", r.code, area.title);
+            assert!(r.about.ends_with('.') && !r.source.is_empty(), "{}", r.name);
+            codes.push(r.code);
+        }
+    }
+    assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
+}
+
+#[test]
+fn a_folder_of_fixtures_has_its_rule() {
+    let known: BTreeSet<&str> = rules::all().map(|r| r.name).collect();
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/rules");
+    for entry in std::fs::read_dir(cases).expect("fixtures") {
+        let name = entry.expect("entry").file_name().to_string_lossy().into_owned();
+        assert!(known.contains(name.as_str()), "no rule is called {name}");
+    }
+}
+
+fn codes(text: &str) -> Vec<&'static str> {
+    let c = language::compile_files(&crate::language::files("t.kdl", text), "t.kdl", &Options::default());
+    assert!(!c.diagnostics.has_errors(), "{}", draw(&c));
+    rules::check(&c.topology, TODAY).iter().map(|d| d.code).collect()
+}
+
+/// A topology of which no rule speaks, two hosts without an address apart.
+const BARE: &str = "organization o domain=o.example anchor=a\nplatform open postfix=\"3.7\"\nsite s\n\
+    connection c user=root { host-key \"ssh-ed25519 AAAA\"; }\n\
+    server \"[a,b]\" platform=open site=s connection=c { roles monitor; }\n";
+
+#[test]
+fn allow_silences_where_it_says_and_until_it_says() {
+    let of = |allow: &str| {
+        codes(&format!("{BARE}{allow}\n"))
+            .into_iter()
+            .filter(|c| ["L0103", "L0002", "L0001"].contains(c))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(""), ["L0103", "L0103"]);
+    assert_eq!(of("allow no-address reason=\"lab\""), Vec::<&str>::new());
+    assert_eq!(of("allow no-address reason=\"lab\" { on a; }"), ["L0103"], "only what `on` names");
+    assert_eq!(of("allow no-address reason=\"lab\" until=\"2026-11-01\""), Vec::<&str>::new(), "the last day counts");
+    assert_eq!(of("allow no-address reason=\"lab\" until=\"2026-10-31\""), ["L0103", "L0103", "L0002"]);
+    assert_eq!(of("allow no-adress reason=\"lab\""), ["L0103", "L0103", "L0001"]);
+}
