@@ -51,7 +51,7 @@ impl Authority {
                     options.certificates.insert(request.name.clone(), issued);
                 }
                 Err(why) => diagnostics.push(
-                    Diagnostic::error("E0522", format!("certificate {}: {why}", request.name))
+                    Diagnostic::error("E1022", format!("certificate {}: {why}", request.name))
                         .label(request.span, "asked for here"),
                 ),
             }
@@ -62,7 +62,7 @@ impl Authority {
                 Ok(_) => {
                     options.secrets.insert(name.clone(), self.reference(&path));
                 }
-                Err(why) => diagnostics.push(Diagnostic::error("E0522", format!("secret {name}: {why}"))),
+                Err(why) => diagnostics.push(Diagnostic::error("E1022", format!("secret {name}: {why}"))),
             }
         }
         options
@@ -95,7 +95,7 @@ impl Authority {
         if left < request.renew_before.as_secs() {
             let days = left / DAY.as_secs();
             diagnostics.push(
-                Diagnostic::warning("W0503", format!("certificate {} is valid for {days} more days", request.name))
+                Diagnostic::warning("W1003", format!("certificate {} is valid for {days} more days", request.name))
                     .label(request.span, "imported here")
                     .help("import a newer one; it is exchanged by the next apply"),
             );
@@ -366,6 +366,6 @@ mod tests {
         import.chain = Some("chain.pem".into());
         let (options, said) = run(&import, now);
         assert_eq!((options.certificates["tls"].chain.as_str(), said.len()), (own.chain.as_str(), 0));
-        assert_eq!(run(&import, now + 350 * DAY).1, ["W0503 certificate tls is valid for 15 more days"]);
+        assert_eq!(run(&import, now + 350 * DAY).1, ["W1003 certificate tls is valid for 15 more days"]);
     }
 }

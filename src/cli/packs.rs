@@ -43,7 +43,7 @@ pub fn load(root: &Path, sources: &mut Sources, diagnostics: &mut Diagnostics) -
         match read(&dir) {
             Ok(files) => packs.extend(pack(&name, &format!("modules/{name}"), false, files, sources, diagnostics)),
             Err(why) => diagnostics.push(
-                Diagnostic::error("E0521", format!("modules/{name} cannot be read: {why}"))
+                Diagnostic::error("E1021", format!("modules/{name} cannot be read: {why}"))
                     .help("packs and modules are folders of UTF-8 text"),
             ),
         }
@@ -87,7 +87,7 @@ fn folders(folder: &Path, diagnostics: &mut Diagnostics) -> Vec<String> {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(e) => {
-            diagnostics.push(Diagnostic::error("E0521", format!("{} cannot be read: {e}", folder.display())));
+            diagnostics.push(Diagnostic::error("E1021", format!("{} cannot be read: {e}", folder.display())));
             return Vec::new();
         }
     };

@@ -46,14 +46,14 @@ fn access(topology: &Topology, server: &Server<'_>, diagnostics: &mut Diagnostic
 fn refuse(connection: &Node, diagnostics: &mut Diagnostics) {
     if let Some(password) = connection.value("password") {
         diagnostics.push(
-            Diagnostic::error("E0509", "logging in by password is not supported")
+            Diagnostic::error("E1009", "logging in by password is not supported")
                 .label(password.span, "OpenSSH is run in batch mode, which takes keys only")
                 .help("write key=(secret)\"file:keys/admin\" and put its public half on the host"),
         );
     }
     if let Some(how) = connection.value("become").filter(|_| connection.text("become") == Some("runas")) {
         diagnostics.push(
-            Diagnostic::error("E0509", "become=runas is for Windows hosts, which are not managed yet")
+            Diagnostic::error("E1009", "become=runas is for Windows hosts, which are not managed yet")
                 .label(how.span, "not supported")
                 .help("use sudo or doas"),
         );

@@ -106,7 +106,7 @@ impl<'a> Certificates<'a> {
         for node in survey.topology.all("certificate") {
             if !issued.contains_key(&node.id.name) {
                 diagnostics.push(
-                    Diagnostic::error("E0514", format!("certificate {} could not be issued or read", node.id.name))
+                    Diagnostic::error("E1014", format!("certificate {} could not be issued or read", node.id.name))
                         .label(node.span, "asked for here"),
                 );
             }

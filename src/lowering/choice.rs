@@ -28,7 +28,7 @@ impl<'p> Choice<'p> {
                     if let Some((other, span)) = seen.insert(key, (pack, role.name.span)) {
                         diagnostics.push(
                             Diagnostic::error(
-                                "E0510",
+                                "E1010",
                                 format!(
                                     "packs `{}` and `{}` both say what role `{}` is on platform `{}`",
                                     other.name, pack.name, key.0, key.1
@@ -48,7 +48,7 @@ impl<'p> Choice<'p> {
                 let known: Vec<&str> = choice.platforms.keys().copied().collect();
                 diagnostics.push(
                     Diagnostic::error(
-                        "E0511",
+                        "E1011",
                         format!("pack `{}`: no pack declares platform `{}`", pack.name, role.platform.value),
                     )
                     .label(role.platform.span, "unknown")
@@ -63,7 +63,7 @@ impl<'p> Choice<'p> {
             for need in role.needs.iter().filter(|n| !platform.products.iter().any(|p| p.name == **n)) {
                 diagnostics.push(
                     Diagnostic::error(
-                        "E0511",
+                        "E1011",
                         format!(
                             "role `{}` needs `{need}`, which platform `{}` does not name",
                             role.name.value, platform.name.value
@@ -123,7 +123,7 @@ impl<'p> Choice<'p> {
         match fitting.as_slice() {
             [] => {
                 let mut d = Diagnostic::warning(
-                    "W0501",
+                    "W1001",
                     format!(
                         "role {role} has no pack yet for platform {}: nothing is installed for it",
                         server.platform
@@ -143,7 +143,7 @@ impl<'p> Choice<'p> {
                     if !covers(product, version) {
                         diagnostics.push(
                             Diagnostic::error(
-                                "E0512",
+                                "E1012",
                                 format!(
                                     "role {role} of pack {} is written for {} {}, but platform {} says {version}",
                                     pack.name,
@@ -163,7 +163,7 @@ impl<'p> Choice<'p> {
                 let names: Vec<&str> = several.iter().map(|(p, _)| p.name.as_str()).collect();
                 diagnostics.push(
                     Diagnostic::error(
-                        "E0510",
+                        "E1010",
                         format!("role {role} of platform {} fits several packs: {}", server.platform, names.join(", ")),
                     )
                     .label(span, format!("asked for by server {}", server.name))

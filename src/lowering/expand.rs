@@ -85,7 +85,7 @@ impl Place<'_> {
             let rendered = engine.text(text, data)?;
             if has_secret(&rendered) {
                 return Err(Box::new(
-                    Diagnostic::error("E0506", "a secret can only stand in content")
+                    Diagnostic::error("E1006", "a secret can only stand in content")
                         .label(text.span, "would be seen in plans and process lists"),
                 ));
             }
@@ -166,7 +166,7 @@ impl Place<'_> {
             None => Ok(rendered),
             Some(product) if product.value == "postfix" => Ok(override_main_cf(&rendered, self.settings.of("postfix"))),
             Some(product) => Err(Box::new(
-                Diagnostic::error("E0503", format!("settings of `{}` cannot be merged into a file", product.value))
+                Diagnostic::error("E1003", format!("settings of `{}` cannot be merged into a file", product.value))
                     .label(product.span, "only postfix (main.cf) can")
                     .help(format!("loop over settings.{} in the template instead", product.value)),
             )),
@@ -270,7 +270,7 @@ fn items(each: Option<&Spanned<String>>, data: &Json, diagnostics: &mut Diagnost
         Some(Json::Null) => Vec::new(),
         Some(_) => {
             diagnostics.push(
-                Diagnostic::error("E0505", format!("`{}` is no list", each.value))
+                Diagnostic::error("E1005", format!("`{}` is no list", each.value))
                     .label(each.span, "each= takes a list"),
             );
             Vec::new()
@@ -283,7 +283,7 @@ fn items(each: Option<&Spanned<String>>, data: &Json, diagnostics: &mut Diagnost
 }
 
 fn unknown_path(path: &str, span: Span, data: &Json) -> Diagnostic {
-    let d = Diagnostic::error("E0505", format!("no variable `{path}`")).label(span, "unknown");
+    let d = Diagnostic::error("E1005", format!("no variable `{path}`")).label(span, "unknown");
     match help_for(data, path) {
         Some(help) => d.help(help),
         None => d,

@@ -33,7 +33,7 @@ impl Merged {
         };
         if let Some(difference) = difference(first, &resource, &bodies) {
             let d = Diagnostic::error(
-                "E0516",
+                "E1016",
                 format!("roles {} and {role} want {} differently: {difference}", first.role, resource.address),
             )
             .label(asked, format!("{role} is asked for here"))

@@ -188,7 +188,7 @@ impl Run<'_> {
         for other in role.conflicts.iter().filter(|c| server.has(c)) {
             let there = server.roles.iter().find(|(r, _)| r == other).map_or(span, |(_, s)| *s);
             diagnostics.push(
-                Diagnostic::error("E0518", format!("roles {} and {other} cannot be on one server", role.name.value))
+                Diagnostic::error("E1018", format!("roles {} and {other} cannot be on one server", role.name.value))
                     .label(span, format!("server {}", server.name))
                     .label(there, "the other one")
                     .help("give one of them to another server"),
@@ -198,7 +198,7 @@ impl Run<'_> {
         for service in role.certificates.iter().filter(|s| self.shared.certificates.of(server.name, s).is_none()) {
             diagnostics.push(
                 Diagnostic::error(
-                    "E0519",
+                    "E1019",
                     format!("role {} of server {} has no certificate for {service}", role.name.value, server.name),
                 )
                 .label(span, "without TLS nobody could log in safely")
@@ -224,7 +224,7 @@ impl Run<'_> {
             Some(version) if pair.text("method") == Some("dsync") && !choice::covers(&limit, version) => diagnostics
                 .push(
                     Diagnostic::error(
-                        "E0520",
+                        "E1020",
                         format!("pair {}: dsync replicates with Dovecot 2.2 and 2.3, not {version}", pair.id.name),
                     )
                     .label(method.span, "dsync")
@@ -235,7 +235,7 @@ impl Run<'_> {
         if matches!(pair.text("method"), Some("drbd" | "shared")) {
             diagnostics.push(
                 Diagnostic::warning(
-                    "W0502",
+                    "W1002",
                     format!(
                         "pair {}: the storage of method {} is not set up by a pack",
                         pair.id.name,

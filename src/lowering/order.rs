@@ -46,7 +46,7 @@ pub fn order(merged: &mut Merged, diagnostics: &mut Diagnostics) {
             };
             if !exists {
                 let all: Vec<String> = known.iter().map(Address::to_string).chain(groups.iter().cloned()).collect();
-                let d = Diagnostic::error("E0517", format!("{address} waits for {name}, which nothing asks for"));
+                let d = Diagnostic::error("E1017", format!("{address} waits for {name}, which nothing asks for"));
                 diagnostics.push(match did_you_mean(&name, all.iter().map(String::as_str)) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
                     None => d.help("an `after` of the pack names it"),
@@ -57,7 +57,7 @@ pub fn order(merged: &mut Merged, diagnostics: &mut Diagnostics) {
             if !known.contains(&Address::new(&address.host, Kind::Service, notify.service.clone())) {
                 diagnostics.push(
                     Diagnostic::error(
-                        "E0517",
+                        "E1017",
                         format!(
                             "{address} asks to reload service {}, which no role of the server declares",
                             notify.service

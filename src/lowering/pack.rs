@@ -184,7 +184,7 @@ fn role(
     only_props(node, &["platform", "doc"], diagnostics);
     let Some(platform) = text_prop(node, "platform", diagnostics) else {
         diagnostics.push(
-            Diagnostic::error("E0502", format!("role `{}` names no platform", name.value))
+            Diagnostic::error("E1002", format!("role `{}` names no platform", name.value))
                 .label(name.span, "platform=.. is missing")
                 .help(format!("write role {} platform=NAME, where a pack declares `platform NAME`", name.value)),
         );
@@ -257,13 +257,13 @@ fn listen(node: &Tree, diagnostics: &mut Diagnostics) -> Option<ListenDef> {
                     ports.push((name.to_owned(), *port as u16));
                 }
                 _ => diagnostics.push(
-                    Diagnostic::error("E0503", "`listen` wants names and ports in turn")
+                    Diagnostic::error("E1003", "`listen` wants names and ports in turn")
                         .label(port.span, "not a port from 1 to 65535")
                         .help("write listen imap 143 imaps 993"),
                 ),
             },
             [alone, ..] => diagnostics.push(
-                Diagnostic::error("E0503", "`listen` wants a port after each name")
+                Diagnostic::error("E1003", "`listen` wants a port after each name")
                     .label(alone.span, "no port follows"),
             ),
             [] => {}
@@ -303,13 +303,13 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
         match entry.value.value.as_text() {
             Some(key) => def.keys.push(Spanned::new(key.to_owned(), entry.value.span)),
             None => diagnostics.push(
-                Diagnostic::error("E0503", format!("the name of a {kind} is text")).label(entry.span, "not text"),
+                Diagnostic::error("E1003", format!("the name of a {kind} is text")).label(entry.span, "not text"),
             ),
         }
     }
     if def.keys.is_empty() {
         diagnostics.push(
-            Diagnostic::error("E0502", format!("`{kind}` names nothing"))
+            Diagnostic::error("E1002", format!("`{kind}` names nothing"))
                 .label(node.name.span, "a name is missing")
                 .help(format!("write {kind} NAME ..; {}", spec.doc)),
         );
@@ -321,7 +321,7 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
         let word = name.value.as_str();
         if seen.contains(&word) {
             diagnostics
-                .push(Diagnostic::error("E0504", format!("`{word}` is set twice")).label(entry.span, "again here"));
+                .push(Diagnostic::error("E1004", format!("`{word}` is set twice")).label(entry.span, "again here"));
             continue;
         }
         seen.push(word);
@@ -340,7 +340,7 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
             "stage" => match entry.value.value {
                 Scalar::Int(i) if (0..=9).contains(&i) => def.stage = Some(i as u8),
                 _ => diagnostics.push(
-                    Diagnostic::error("E0503", "`stage` is a number from 0 to 9").label(entry.span, "not a stage"),
+                    Diagnostic::error("E1003", "`stage` is a number from 0 to 9").label(entry.span, "not a stage"),
                 ),
             },
             "template" if has_content => {
@@ -364,7 +364,7 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
                         Scalar::Int(i) if i64::try_from(*i).is_ok() => Written::Int(*i as i64),
                         _ => {
                             diagnostics.push(
-                                Diagnostic::error("E0503", format!("`{word}` takes text, a whole number or a bool"))
+                                Diagnostic::error("E1003", format!("`{word}` takes text, a whole number or a bool"))
                                     .label(entry.value.span, "neither"),
                             );
                             continue;
@@ -397,7 +397,7 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
         matches!(kind, Kind::File | Kind::Unit | Kind::Binary | Kind::Firewall | Kind::DnsZone | Kind::Timer);
     if wants_content && def.content.is_none() {
         diagnostics.push(
-            Diagnostic::error("E0502", format!("`{kind}` has no content"))
+            Diagnostic::error("E1002", format!("`{kind}` has no content"))
                 .label(node.name.span, "template=, content= or source= is missing"),
         );
         return None;
@@ -416,7 +416,7 @@ fn one_name(node: &Tree, diagnostics: &mut Diagnostics) -> Option<Spanned<String
     let first = args.next();
     if let Some(more) = args.next() {
         diagnostics.push(
-            Diagnostic::error("E0503", format!("`{}` takes one name", node.name.value))
+            Diagnostic::error("E1003", format!("`{}` takes one name", node.name.value))
                 .label(more.span, "one too many"),
         );
     }
@@ -424,7 +424,7 @@ fn one_name(node: &Tree, diagnostics: &mut Diagnostics) -> Option<Spanned<String
         Some((e, name)) => Some(Spanned::new(name.to_owned(), e.value.span)),
         None => {
             diagnostics.push(
-                Diagnostic::error("E0502", format!("`{}` has no name", node.name.value))
+                Diagnostic::error("E1002", format!("`{}` has no name", node.name.value))
                     .label(node.name.span, "a name is missing"),
             );
             None
@@ -448,7 +448,7 @@ fn text_prop(node: &Tree, name: &str, diagnostics: &mut Diagnostics) -> Option<S
         Some(t) => Some(Spanned::new(t.to_owned(), entry.value.span)),
         None => {
             diagnostics
-                .push(Diagnostic::error("E0503", format!("`{name}` takes text")).label(entry.value.span, "not text"));
+                .push(Diagnostic::error("E1003", format!("`{name}` takes text")).label(entry.value.span, "not text"));
             None
         }
     }
@@ -465,7 +465,7 @@ fn only_props(node: &Tree, known: &[&str], diagnostics: &mut Diagnostics) {
 }
 
 fn unknown(what: &str, word: &str, span: Span, known: &[&str]) -> Diagnostic {
-    let d = Diagnostic::error("E0501", format!("no {what} `{word}`")).label(span, "unknown");
+    let d = Diagnostic::error("E1001", format!("no {what} `{word}`")).label(span, "unknown");
     match did_you_mean(word, known.iter().copied()) {
         Some(near) => d.help(format!("did you mean `{near}`?")),
         None if known.is_empty() => d.help("nothing stands here"),
@@ -474,7 +474,7 @@ fn unknown(what: &str, word: &str, span: Span, known: &[&str]) -> Diagnostic {
 }
 
 fn twice(what: &str, name: &Spanned<String>, first: Span) -> Diagnostic {
-    Diagnostic::error("E0504", format!("{what} `{}` is defined twice", name.value))
+    Diagnostic::error("E1004", format!("{what} `{}` is defined twice", name.value))
         .label(name.span, "again here")
         .label(first, "first definition")
 }

@@ -40,7 +40,7 @@ pub fn settings(
         let name = leaf(server.node, node);
         let Some((product, key)) = name.split_once(':') else {
             diagnostics.push(
-                Diagnostic::error("E0515", format!("setting `{name}` names no product"))
+                Diagnostic::error("E1015", format!("setting `{name}` names no product"))
                     .label(node.span, "PRODUCT: is missing")
                     .help(format!("write setting \"postfix:{name}\" ..")),
             );
@@ -51,10 +51,10 @@ pub fn settings(
             match (key, &value.value) {
                 ("enable", Value::Bool(on)) => out.firewall = on.then_some(node.span),
                 ("enable", _) => diagnostics.push(
-                    Diagnostic::error("E0515", "firewall:enable is #true or #false").label(value.span, "not a bool"),
+                    Diagnostic::error("E1015", "firewall:enable is #true or #false").label(value.span, "not a bool"),
                 ),
                 _ => diagnostics.push(
-                    Diagnostic::error("E0515", format!("no setting `{key}` of the firewall"))
+                    Diagnostic::error("E1015", format!("no setting `{key}` of the firewall"))
                         .label(node.span, "unknown")
                         .help("known: firewall:enable"),
                 ),
@@ -64,10 +64,10 @@ pub fn settings(
         if !used.contains(product) {
             let all = known.iter().copied().chain([FIREWALL]);
             let d = if known.contains(product) {
-                Diagnostic::error("E0515", format!("no role of server {} uses {product}", server.name))
+                Diagnostic::error("E1015", format!("no role of server {} uses {product}", server.name))
                     .label(node.span, "would have no effect")
             } else {
-                let d = Diagnostic::error("E0515", format!("no product `{product}`")).label(node.span, "unknown");
+                let d = Diagnostic::error("E1015", format!("no product `{product}`")).label(node.span, "unknown");
                 match did_you_mean(product, all.clone()) {
                     Some(near) => d.help(format!("did you mean `{near}:{key}`?")),
                     None => d.help(format!("known: {}", all.collect::<Vec<_>>().join(", "))),
@@ -78,7 +78,7 @@ pub fn settings(
         }
         let Some(value) = text(product, &value.value) else {
             diagnostics.push(
-                Diagnostic::error("E0515", format!("setting `{name}` takes text, a number or a bool"))
+                Diagnostic::error("E1015", format!("setting `{name}` takes text, a number or a bool"))
                     .label(value.span, "cannot stand in a configuration file")
                     .help("secrets belong in a pack's template, where they stay references"),
             );

@@ -91,7 +91,7 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
     let organization = topology.organization();
     if organization.is_none() {
         diagnostics.push(
-            Diagnostic::error("E0508", "the topology names no organisation")
+            Diagnostic::error("E1008", "the topology names no organisation")
                 .help("write organization NAME domain=example.org"),
         );
     }

@@ -251,22 +251,22 @@ fn missing(e: &RenderError) -> Option<&str> {
 fn render_error(e: &RenderError, span: Span, data: &Data) -> Diagnostic {
     match missing(e) {
         Some(path) => {
-            let d = Diagnostic::error("E0505", format!("no variable `{path}` in this template")).label(span, "unknown");
+            let d = Diagnostic::error("E1005", format!("no variable `{path}` in this template")).label(span, "unknown");
             match help_for(data.json(), path) {
                 Some(help) => d.help(help),
                 None => d,
             }
         }
-        None => Diagnostic::error("E0506", format!("the template fails: {}", e.reason())).label(span, "here"),
+        None => Diagnostic::error("E1006", format!("the template fails: {}", e.reason())).label(span, "here"),
     }
 }
 
 fn syntax_error(e: &TemplateError, span: Span) -> Diagnostic {
     match e.reason() {
         // The parser lists all that its grammar knows; people need the place.
-        TemplateErrorReason::InvalidSyntax(_) => Diagnostic::error("E0507", "not a handlebars template")
+        TemplateErrorReason::InvalidSyntax(_) => Diagnostic::error("E1007", "not a handlebars template")
             .label(span, "broken here, or a block before it is never closed"),
-        reason => Diagnostic::error("E0507", format!("not a handlebars template: {reason}")).label(span, "here"),
+        reason => Diagnostic::error("E1007", format!("not a handlebars template: {reason}")).label(span, "here"),
     }
 }
 
@@ -444,7 +444,7 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let mut engine = Engine::new(&sources);
         engine.add_file(id, &mut diagnostics);
-        assert_eq!(diagnostics.iter().next().map(|d| d.code), Some("E0507"));
+        assert_eq!(diagnostics.iter().next().map(|d| d.code), Some("E1007"));
         assert!(engine.file(id, &Data::new(Map::new())).is_none(), "reported once");
     }
 

@@ -31,11 +31,11 @@ impl PlanError {
     /// Stable code, without the `cutover::` prefix.
     pub fn code(&self) -> &'static str {
         match self {
-            PlanError::Cycles(_) => "E0801",
-            PlanError::UnknownDependency { .. } => "E0802",
-            PlanError::Duplicate { .. } => "E0803",
-            PlanError::UnknownTarget { .. } => "E0804",
-            PlanError::Unsealed(_) => "E0805",
+            PlanError::Cycles(_) => "E1101",
+            PlanError::UnknownDependency { .. } => "E1102",
+            PlanError::Duplicate { .. } => "E1103",
+            PlanError::UnknownTarget { .. } => "E1104",
+            PlanError::Unsealed(_) => "E1105",
         }
     }
 

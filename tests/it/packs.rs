@@ -290,7 +290,7 @@ certificate tls subject=m.acme.example issuer=internal { on "m-[1:2]"; }
     let packs = packs::load(Path::new("/nonexistent"), &mut sources, &mut diagnostics);
     let made = Options::unissued(&lowering::needs(&compiled.topology));
     let (_, found) = lowering::lower(&compiled.topology, &packs, &sources, &made);
-    assert!(found.iter().any(|d| d.code == "E0520"), "{found:?}");
+    assert!(found.iter().any(|d| d.code == "E1020"), "{found:?}");
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn an_unknown_variable_points_into_the_template() {
     let story = Story::new(&server("hub", "")).pack("own/module.kdl", module);
     let low = story.pack("own/templates/b.hbs", "one\n  two = {{#if server.fqdnn}}x{{/if}}\n").lower();
     insta::assert_snapshot!(low.said(), @r"
-    E0505 no variable `server.fqdnn` in this template
+    E1005 no variable `server.fqdnn` in this template
       modules/own/templates/b.hbs:2:15: `server.fqdnn` unknown
       help: did you mean `server.fqdn`?
     ");
@@ -448,7 +448,7 @@ role hub platform=postfix-dovecot {
     let topology =
         format!("{}mail-account ann@acme.example on=one password=(secret)\"env:ANN\"\n", server("hub imap", ""));
     let said = Story::new(&topology).pack("own/module.kdl", module).lower().said();
-    assert!(said.contains("E0506 a secret can only stand in content"), "{said}");
+    assert!(said.contains("E1006 a secret can only stand in content"), "{said}");
 }
 
 #[test]

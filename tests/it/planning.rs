@@ -328,13 +328,13 @@ fn mistakes_of_the_site_are_named() {
     let mut s = story();
     s.service("a/x", "one").after("server.a/file:/etc/none");
     let error = s.try_plan(&World::default()).expect_err("unknown");
-    assert_eq!(error.code(), "E0802");
+    assert_eq!(error.code(), "E1102");
     assert!(error.help().contains("file:/etc/none"));
 
     let mut s = story();
     s.service("a/x", "one");
     s.service("a/y", "one");
-    assert_eq!(s.try_plan(&World::default()).expect_err("twice").code(), "E0803");
+    assert_eq!(s.try_plan(&World::default()).expect_err("twice").code(), "E1103");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn values(
         if servers.is_empty() && target.kind != "namespace" {
             diagnostics.push(
                 Diagnostic::error(
-                    "E0513",
+                    "E1013",
                     format!("record {} of zone {zone_name}: {target} is no server", owner(zone, record)),
                 )
                 .label(record.span, "points there")
@@ -147,7 +147,7 @@ fn values(
                 Some(data) => out.push(data),
                 None => diagnostics.push(
                     Diagnostic::error(
-                        "E0513",
+                        "E1013",
                         format!(
                             "record {} {kind} of zone {zone_name}: server {} has no such address",
                             owner(zone, record),
