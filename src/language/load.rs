@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::scan::{Tok, scan};
 use super::schema::schema;
@@ -11,10 +12,12 @@ use super::syntax::{MAX_BYTES, parse, too_large};
 use crate::model::tree::{Scalar, Tree};
 use crate::model::{Diagnostic, SourceId, Sources, Span};
 
-/// Where files come from: a folder, or memory.
+/// Where files come from: a folder, memory, or a folder under what an editor holds open.
 pub(super) enum Files<'a> {
     Folder(PathBuf),
     Memory(&'a BTreeMap<String, Vec<u8>>),
+    /// Open texts by their path in the form of [`lexical`]; all others are read.
+    Edited(PathBuf, &'a BTreeMap<PathBuf, Arc<str>>),
 }
 
 enum ReadError {
@@ -28,6 +31,7 @@ impl Files<'_> {
         match self {
             Files::Memory(map) => map.contains_key(name),
             Files::Folder(root) => root.join(name).exists(),
+            Files::Edited(root, open) => open.contains_key(&lexical(&root.join(name))) || root.join(name).exists(),
         }
     }
 
@@ -37,6 +41,11 @@ impl Files<'_> {
                 Some(bytes) if bytes.len() > MAX_BYTES => Err(ReadError::Large(bytes.len() as u64)),
                 Some(bytes) => Ok(bytes.clone()),
                 None => Err(ReadError::Missing),
+            },
+            Files::Edited(root, open) => match open.get(&lexical(&root.join(name))) {
+                Some(text) if text.len() > MAX_BYTES => Err(ReadError::Large(text.len() as u64)),
+                Some(text) => Ok(text.as_bytes().to_vec()),
+                None => Files::Folder(root.clone()).read(name),
             },
             Files::Folder(root) => {
                 let path = root.join(name);
@@ -168,11 +177,49 @@ impl<'a> Loader<'a> {
         match parse(&self.sources, id) {
             Ok(trees) => Some(trees),
             Err(errors) => {
-                errors.into_iter().for_each(|d| sink.push(d));
+                errors.into_iter().for_each(|d| sink.push(guarded(&mut self.sources, d)));
                 None
             }
         }
     }
+
+    /// Every file that was asked for, found or not.
+    pub fn asked(&self) -> impl Iterator<Item = &str> {
+        self.loaded.iter().map(String::as_str)
+    }
+
+    /// The nodes of the module files that were read.
+    pub fn module_trees(&self) -> impl Iterator<Item = &Tree> {
+        self.modules.values().flatten().flatten()
+    }
+}
+
+/// A path without `.` and `..`, by its words alone: the file need not exist.
+pub fn lexical(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if out.file_name().is_some() => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+/// A mistake of syntax quotes what it found. Where a secret stands, neither its words nor its excerpt may.
+fn guarded(sources: &mut Sources, d: Diagnostic) -> Diagnostic {
+    let overlaps = |a: Span, b: Span| a.offset < b.offset + b.len.max(1) && b.offset < a.offset + a.len.max(1);
+    let Some(at) = d.labels.first().map(|l| l.span) else { return d };
+    if !sources.masks(at.source).any(|m| overlaps(m, at)) {
+        return d;
+    }
+    sources.mask(at);
+    Diagnostic::error(d.code, "a secret is written out here, and not as KDL reads values")
+        .masked(at, "literal value in a file that goes to git")
+        .help("write (secret)\"env:NAME\", \"file:..\", \"age:..\", \"vault:..\" or \"cmd:..\"; then remove the literal from git history and rotate it")
 }
 
 fn at(d: Diagnostic, place: Option<Span>, text: &str) -> Diagnostic {
@@ -249,6 +296,41 @@ mod tests {
         assert_eq!(normal("./a//b/../c.kdl"), "a/c.kdl");
         assert_eq!(normal("../x.kdl"), "../x.kdl");
         assert_eq!(normal("/a/../b"), "/b");
+    }
+
+    #[test]
+    fn no_syntax_error_quotes_a_secret() {
+        for secret in [
+            "hun[ter2",
+            "9hunter2",
+            "hun(ter2",
+            "\"hun\"ter2",
+            "hun\"ter2\"",
+            "\"hun\\qter2\"",
+            "#hunter2",
+            "\"hunter2",
+        ] {
+            let text = format!("legacy a admin={secret}\nlegacy b {{\n password {secret}\n}}\n");
+            let files = BTreeMap::from([("t.kdl".to_owned(), text.into_bytes())]);
+            let mut loader = Loader::new(Files::Memory(&files));
+            let mut sink = Sink::default();
+            loader.root("t.kdl", &mut sink);
+            let found = sink.finish();
+            assert!(found.has_errors(), "{secret}");
+            for d in found.iter() {
+                let said =
+                    format!("{} {:?} {:?}", d.message, d.help, d.labels.iter().map(|l| &l.text).collect::<Vec<_>>());
+                assert!(!said.contains("hun") && !said.contains("ter2"), "{secret}: {said}");
+            }
+            // Excerpts show the text without what is masked.
+            let (id, file) = loader.sources.iter().next().expect("a file");
+            let mut shown = file.text.as_bytes().to_vec();
+            for m in loader.sources.masks(id) {
+                shown[m.offset..m.offset + m.len].fill(b'*');
+            }
+            let shown = String::from_utf8_lossy(&shown);
+            assert!(!shown.contains("hun") && !shown.contains("ter2"), "{shown}");
+        }
     }
 
     #[test]

@@ -17,12 +17,13 @@ mod policy;
 mod range;
 mod remap;
 mod resolve;
-mod scan;
+pub mod scan;
 pub mod schema;
 mod scope;
 mod sink;
 pub mod slice;
 mod suggest;
+mod survey;
 pub mod syntax;
 mod text;
 pub mod types;
@@ -35,9 +36,11 @@ use std::path::Path;
 
 use load::Files;
 
-use crate::model::topology::Topology;
+use crate::model::topology::{Topology, Value};
 use crate::model::{Diagnostic, Diagnostics, SourceId, Sources};
 
+pub use load::lexical;
+pub use survey::{Expansion, Survey, expand, survey};
 pub use syntax::parse;
 
 /// What to compile for.
@@ -106,6 +109,11 @@ fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
         }
     }
     Compiled { sources: loader.sources, topology, diagnostics: sink.finish() }
+}
+
+/// A value as people write it. Secrets as their reference.
+pub fn shown(value: &Value) -> String {
+    explain::value(value)
 }
 
 /// A file in the one layout; comments, order and single blank lines stay.

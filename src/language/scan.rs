@@ -9,7 +9,7 @@
 use crate::model::{Diagnostic, SourceId, Span};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tok {
+pub enum Tok {
     /// Spaces, tabs and `\` line continuations.
     Space,
     Newline,
@@ -36,7 +36,7 @@ pub(super) enum Tok {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token {
+pub struct Token {
     pub tok: Tok,
     pub start: usize,
     pub end: usize,
@@ -55,7 +55,8 @@ impl Token {
 /// More syntax errors than this in one file tell nobody anything new.
 pub(super) const MAX_ERRORS: usize = 20;
 
-pub(super) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
+/// The tokens, and every lexical mistake. Mistakes leave a token where one was meant, so that an editor can go on.
+pub fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
     let mut s = Scanner { source, text, at: 0, tokens: Vec::with_capacity(text.len() / 5), errors: Vec::new() };
     if text.starts_with('\u{feff}') {
         s.at = 3;
