@@ -18,6 +18,7 @@ mod history;
 mod init;
 mod lab;
 mod lab_relay;
+mod lint;
 mod plan;
 mod resume;
 mod show;
@@ -31,6 +32,7 @@ pub type Answer = Result<Exit, Failure>;
 pub enum Command {
     Init(init::Args),
     Check(check::Args),
+    Lint(lint::Args),
     Fmt(fmt::Args),
     Explain(explain::Args),
     Plan(plan::Args),
@@ -54,6 +56,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
     match command {
         Command::Init(args) => init::run(&args, context),
         Command::Check(args) => check::run(&args, context),
+        Command::Lint(args) => lint::run(&args, context),
         Command::Fmt(args) => fmt::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
         Command::Plan(args) => plan::run(&args, context),

@@ -18,6 +18,7 @@ mod recorded;
 mod runtime;
 mod secrets;
 mod session;
+mod told;
 mod work;
 
 use std::process::ExitCode;

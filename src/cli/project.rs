@@ -114,6 +114,30 @@ pub fn examine_all(context: &Context) -> Result<Vec<Examined>, Failure> {
     Ok(examined)
 }
 
+/// Compiles every environment (or the chosen one) and runs the lint rules over each. A topology with mistakes gives its mistakes.
+pub fn lint_all(context: &Context) -> Result<Vec<Compiled>, Failure> {
+    let options = language::Options { allow_unset: true, ..options(context) };
+    let file = existing(context)?;
+    let whole = language::check(&file, &options);
+    if whole.diagnostics.has_errors() {
+        return Ok(vec![whole]);
+    }
+    let first = language::compile(&file, &options);
+    let environments: Vec<String> = match &options.environment {
+        Some(_) => Vec::new(),
+        None => first.topology.all("environment").map(|e| e.id.name.clone()).collect(),
+    };
+    let of = |e: String| language::compile(&file, &language::Options { environment: Some(e), ..options.clone() });
+    let mut all: Vec<Compiled> = environments.into_iter().map(of).collect();
+    if all.is_empty() {
+        all.push(first);
+    }
+    for c in &mut all {
+        c.diagnostics.extend(rules::check(&c.topology, jiff::Zoned::now().date()));
+    }
+    Ok(all)
+}
+
 fn examine_each(context: &Context) -> Result<Vec<Examined>, Failure> {
     let options = language::Options { allow_unset: true, ..options(context) };
     let whole = language::check(&existing(context)?, &options);

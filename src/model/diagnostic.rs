@@ -18,6 +18,16 @@ pub struct Label {
     pub mask: bool,
 }
 
+/// Which lint rule speaks, and of which node, so that an `allow` can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lint {
+    pub rule: &'static str,
+    /// The node as `on` of an `allow` takes it: `server:gate`, `zone:acme.example@public`.
+    pub on: String,
+    /// The environment that made the node: elsewhere an `allow` cannot name it.
+    pub environment: Option<String>,
+}
+
 /// One mistake: code (`E0102`, `W0301`), message, places, help.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
@@ -27,11 +37,13 @@ pub struct Diagnostic {
     pub message: String,
     pub labels: Vec<Label>,
     pub help: Option<String>,
+    /// `None` for what is no lint rule.
+    pub lint: Option<Lint>,
 }
 
 impl Diagnostic {
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Error, message: message.into(), labels: Vec::new(), help: None }
+        Self { code, severity: Severity::Error, message: message.into(), labels: Vec::new(), help: None, lint: None }
     }
 
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {

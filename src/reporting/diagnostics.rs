@@ -1,6 +1,7 @@
 //! Diagnostics for people (miette's graphical form) and for programs (JSON). Secrets are masked to a fixed width, because
 //! logs of a pipeline are kept and shared.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
@@ -57,8 +58,39 @@ pub fn lines(sources: &Sources, diagnostics: &Diagnostics) -> String {
     out
 }
 
-/// `{"diagnostics": [{code, severity, message, help, file, line, column, labels: [...]}]}`. Line and column count from 1,
-/// columns in characters, `length` in bytes. No excerpt of the file enters, so no secret can.
+/// More nodes than this are not named one by one.
+const NAMED: usize = 8;
+
+/// For each lint rule that spoke, the line that would silence it, to be given a reason and pasted: the nodes by name, or
+/// everywhere when they are many.
+pub fn allows<'d>(diagnostics: impl Iterator<Item = &'d Diagnostic>) -> Vec<String> {
+    let mut nodes: BTreeMap<(Option<&str>, &str), BTreeSet<&str>> = BTreeMap::new();
+    for lint in diagnostics.filter_map(|d| d.lint.as_ref()) {
+        nodes.entry((lint.environment.as_deref(), lint.rule)).or_default().insert(&lint.on);
+    }
+    nodes
+        .into_iter()
+        .map(|((environment, rule), on)| allow(environment, rule, &on.into_iter().collect::<Vec<_>>()))
+        .collect()
+}
+
+/// A node that an environment made has its `allow` there.
+fn allow(environment: Option<&str>, rule: &str, on: &[&str]) -> String {
+    let on = match on.len() {
+        0..=NAMED => {
+            format!(" {{ on {}; }}", on.iter().map(|o| format!("\"{o}\"")).collect::<Vec<_>>().join(" "))
+        }
+        _ => String::new(),
+    };
+    match environment {
+        Some(e) => format!("(add)allow {rule} reason=\"..\"{on} // in environment {e}"),
+        None => format!("allow {rule} reason=\"..\"{on}"),
+    }
+}
+
+/// `{"diagnostics": [{code, severity, message, help, file, line, column, labels: [...], rule, allow}]}`. Line and column count
+/// from 1, columns in characters, `length` in bytes. `allow` is the line that silences a lint rule's finding. No excerpt of the
+/// file enters, so no secret can.
 pub fn json(sources: &Sources, diagnostics: &Diagnostics) -> Value {
     let list: Vec<Value> = diagnostics
         .clone()
@@ -84,6 +116,8 @@ pub fn json(sources: &Sources, diagnostics: &Diagnostics) -> Value {
                 "line": first.as_ref().map(|o| o.line),
                 "column": first.as_ref().map(|o| o.column),
                 "labels": labels,
+                "rule": d.lint.as_ref().map(|l| l.rule),
+                "allow": d.lint.as_ref().map(|l| allow(l.environment.as_deref(), l.rule, &[&l.on])),
             })
         })
         .collect();
@@ -185,7 +219,10 @@ impl Shown {
         }
         labels.sort_by_key(LabeledSpan::offset);
         Self {
-            code: format!("cutover::{}", d.code),
+            code: match &d.lint {
+                Some(l) => format!("cutover::{} ({})", d.code, l.rule),
+                None => format!("cutover::{}", d.code),
+            },
             message: d.message.clone(),
             severity: match d.severity {
                 Severity::Error => miette::Severity::Error,

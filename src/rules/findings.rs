@@ -16,7 +16,7 @@ impl Findings {
         Self { code: rule.code, severity: rule.severity, list: Vec::new() }
     }
 
-    /// One finding; `on` is the node that an `allow` can name, `say` adds places and help to the message.
+    /// One finding; `on` is the top-level node that an `allow` can name, `say` adds places and help to the message.
     pub fn push(&mut self, on: &NodeId, message: impl Into<String>, say: impl FnOnce(Diagnostic) -> Diagnostic) {
         let bare = Diagnostic { severity: self.severity, ..Diagnostic::warning(self.code, message) };
         self.list.push((on.clone(), say(bare)));

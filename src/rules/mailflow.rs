@@ -1,8 +1,8 @@
 //! The way of the mail.
 
-use super::{Findings, Rule};
+use super::{Facts, Findings, Rule};
 use crate::model::diagnostic::Severity;
-use crate::model::topology::{Topology, Value};
+use crate::model::topology::Value;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -23,17 +23,16 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn single_point_of_failure(t: &Topology, out: &mut Findings) {
+fn single_point_of_failure(t: &Facts, out: &mut Findings) {
     for role in ["relay", "proxy", "edge", "dns"] {
-        let mut servers = t.all("server").filter(|s| s.texts("roles").contains(&role));
-        let (Some(one), None) = (servers.next(), servers.next()) else { continue };
+        let [one] = t.with_role(role) else { continue };
         out.push(&one.id, format!("server `{}` is the only one in role {role}", one.id.name), |d| {
             d.label(one.span, "while it is down, nothing passes").help("a range makes two: server \"NAME-[1:2]\"")
         });
     }
 }
 
-fn mx_outside_spf(t: &Topology, out: &mut Findings) {
+fn mx_outside_spf(t: &Facts, out: &mut Findings) {
     for zone in t.all("zone") {
         let Some(spf) = t.get("mail-auth", zone.name()).and_then(|m| m.children("spf").next()) else { continue };
         let records = zone.children("record").filter(|r| r.text("type") == Some("MX") && r.name() == "@");

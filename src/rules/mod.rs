@@ -5,6 +5,7 @@
 //! other rule speaks. `allow RULE reason=".."` silences one, on the nodes that it names or everywhere, until its date.
 
 mod area;
+mod facts;
 mod findings;
 mod mailflow;
 mod reach;
@@ -14,9 +15,10 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 
 pub use area::AREAS;
+pub use facts::{Facts, Referrer};
 pub use findings::Findings;
 
-use crate::model::diagnostic::Severity;
+use crate::model::diagnostic::{Lint, Severity};
 use crate::model::topology::{Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Diagnostics};
 
@@ -32,7 +34,7 @@ pub struct Rule {
     pub about: &'static str,
     /// RFC section, vendor page, or the decision of ours that it follows from.
     pub source: &'static str,
-    pub check: fn(&Topology, &mut Findings),
+    pub check: fn(&Facts, &mut Findings),
 }
 
 /// Rules on one subject.
@@ -55,20 +57,38 @@ pub fn check(topology: &Topology, today: Date) -> Diagnostics {
 /// As [`check`], by the rules given only.
 pub fn run<'r>(topology: &Topology, today: Date, rules: impl Iterator<Item = &'r Rule>) -> Diagnostics {
     let allows = Allows::read(topology, today);
+    let facts = Facts::new(topology, today);
     let mut out = Diagnostics::default();
     for rule in rules {
         let mut found = Findings::of(rule);
-        (rule.check)(topology, &mut found);
+        (rule.check)(&facts, &mut found);
         for (on, d) in found.take() {
             if !allows.silence(rule.name, &on) {
-                let note = format!("allow it with: allow {} reason=\"..\" {{ on \"{on}\"; }}", rule.name);
-                let help = d.help.clone().map_or(note.clone(), |h| format!("{h}; or {note}"));
-                out.push(d.help(help));
+                out.push(Diagnostic { lint: Some(lint(rule, topology, &on)), ..d });
             }
         }
     }
     out.extend(allows.mistakes);
     out
+}
+
+fn lint(rule: &Rule, topology: &Topology, on: &NodeId) -> Lint {
+    let layers = topology.nodes.get(on).into_iter().flat_map(|n| n.fields.values()).flat_map(|f| &f.layers);
+    let mut made = layers.filter(|l| l.by != "name" && l.by != "default").map(|l| l.by.strip_prefix("environment "));
+    // Made there: nothing of it was said elsewhere.
+    let environment = made.next().flatten().filter(|_| made.all(|by| by.is_some())).map(str::to_owned);
+    Lint { rule: rule.name, on: written(topology, on), environment }
+}
+
+/// The node as a file names it: a `domain-map` has renamed it since.
+fn written(topology: &Topology, id: &NodeId) -> String {
+    let before = topology.nodes.get(id).and_then(|n| n.fields.get("name")).and_then(|f| f.layers.first());
+    let name = before.filter(|l| l.by == "name").map_or(id.plain(), |l| l.shown.as_str());
+    match id.name.split_once('@') {
+        Some((_, key)) if id.kind == "zone" => format!("{}:{name}@{key}", id.kind),
+        _ if name.is_empty() => id.to_string(),
+        _ => format!("{}:{name}", id.kind),
+    }
 }
 
 /// The `allow` nodes in force, by rule.

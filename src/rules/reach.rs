@@ -1,8 +1,7 @@
 //! Hosts and how they are reached.
 
-use super::{Findings, Rule};
+use super::{Facts, Findings, Rule};
 use crate::model::diagnostic::Severity;
-use crate::model::topology::{Node, NodeId, Topology, Value};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -47,16 +46,16 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn no_organization(t: &Topology, out: &mut Findings) {
-    let Some(first) = t.nodes.values().next() else { return };
-    if t.organization().is_none() && t.all("server").next().is_some() {
+fn no_organization(t: &Facts, out: &mut Findings) {
+    let Some(first) = t.all("server").next() else { return };
+    if t.organization().is_none() {
         out.push(&first.id, "the topology names no organization", |d| {
-            d.label(first.span, "organization NAME domain=.. is missing").help("write `organization NAME domain=..`")
+            d.label(first.span, "a host of nobody").help("write `organization NAME domain=..`")
         });
     }
 }
 
-fn no_anchor(t: &Topology, out: &mut Findings) {
+fn no_anchor(t: &Facts, out: &mut Findings) {
     let Some(o) = t.organization() else { return };
     if o.value("anchor").is_none() && t.all("server").next().is_some() {
         out.push(&o.id, "the organization names no anchor", |d| {
@@ -65,13 +64,8 @@ fn no_anchor(t: &Topology, out: &mut Findings) {
     }
 }
 
-/// True in an environment whose hosts the lab makes.
-fn containers(t: &Topology) -> bool {
-    t.environment().is_some_and(|e| e.text("runtime") == Some("containers"))
-}
-
-fn no_address(t: &Topology, out: &mut Findings) {
-    if containers(t) {
+fn no_address(t: &Facts, out: &mut Findings) {
+    if t.containers() {
         return;
     }
     for s in t.all("server").filter(|s| !["ip", "ip6", "fqdn"].iter().any(|f| s.value(f).is_some())) {
@@ -82,7 +76,7 @@ fn no_address(t: &Topology, out: &mut Findings) {
     }
 }
 
-fn no_connection(t: &Topology, out: &mut Findings) {
+fn no_connection(t: &Facts, out: &mut Findings) {
     for s in t.all("server").filter(|s| s.value("connection").is_none()) {
         out.push(&s.id, format!("server `{}` has no connection", s.id.name), |d| {
             d.label(s.span, "nothing says how it is reached").help("write connection=NAME")
@@ -91,22 +85,21 @@ fn no_connection(t: &Topology, out: &mut Findings) {
 }
 
 /// Lab hosts get their keys pinned by the lab.
-fn unpinned_host_key(t: &Topology, out: &mut Findings) {
-    if containers(t) {
+fn unpinned_host_key(t: &Facts, out: &mut Findings) {
+    if t.containers() {
         return;
     }
-    let connections = t.all("connection").chain(t.all("server").flat_map(|s| s.children("connection")));
-    for c in connections.filter(|c| c.value("host-key").is_none() && c.text("transport") != Some("local")) {
+    let named = t.all("connection").map(|c| (c, &c.id));
+    let own = t.all("server").flat_map(|s| s.children("connection").map(move |c| (c, &s.id)));
+    for (c, on) in
+        named.chain(own).filter(|(c, _)| c.value("host-key").is_none() && c.text("transport") != Some("local"))
+    {
         // A connection of many hosts cannot hold one key: each host's known_hosts entry does.
-        if t.all("server").filter(|s| refers(s, "connection", &c.id)).count() != 1 {
+        if t.referrers(&c.id).iter().filter(|r| r.field == "connection").count() != 1 {
             continue;
         }
-        out.push(&c.id, format!("connection `{}` pins no host key", c.id.name), |d| {
+        out.push(on, format!("connection `{}` pins no host key", c.id.name), |d| {
             d.label(c.span, "trusted by known_hosts only").help("write host-key=\"ssh-ed25519 ..\"")
         });
     }
-}
-
-fn refers(node: &Node, field: &str, id: &NodeId) -> bool {
-    node.values(field).any(|v| v.value == Value::Ref(id.clone()))
 }

@@ -12,6 +12,7 @@ use cutover::reporting::diagnostics::{self, Style};
 use cutover::rules::{self, Rule};
 use jiff::civil::{Date, date};
 
+use crate::cli::Sandbox;
 use crate::language::draw;
 
 /// Rules see no clock of their own; fixtures are written for this day.
@@ -21,15 +22,22 @@ fn folder(rule: &Rule) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/rules").join(rule.name)
 }
 
-/// The topology of a fixture, in its environment `lab` or `production` when it has one of them. It must be free of errors.
-fn fixture(rule: &Rule, file: &str) -> (Sources, Topology) {
+fn written(rule: &Rule, file: &str) -> String {
     let path = folder(rule).join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The topology of a fixture, in its environment `production` or `lab` when it has one of them. It must be free of errors.
+fn compiled(rule: &Rule, file: &str, text: &str) -> (Sources, Topology) {
     let environment = ["production", "lab"].into_iter().find(|e| text.contains(&format!("environment {e} ")));
     let options = Options { environment: environment.map(str::to_owned), ..Options::default() };
-    let c = language::compile(&path, &options);
-    assert!(!c.diagnostics.has_errors(), "{}\n{}", path.display(), draw(&c));
+    let c = language::compile_files(&crate::language::files(file, text), file, &options);
+    assert!(!c.diagnostics.has_errors(), "{} {file}\n{}", rule.name, draw(&c));
     (c.sources, c.topology)
+}
+
+fn fixture(rule: &Rule, file: &str) -> (Sources, Topology) {
+    compiled(rule, file, &written(rule, file))
 }
 
 fn findings(rule: &Rule, file: &str) -> (usize, String) {
@@ -113,4 +121,93 @@ fn allow_silences_where_it_says_and_until_it_says() {
     assert_eq!(of("allow no-address reason=\"lab\" until=\"2026-11-01\""), Vec::<&str>::new(), "the last day counts");
     assert_eq!(of("allow no-address reason=\"lab\" until=\"2026-10-31\""), ["L0103", "L0103", "L0002"]);
     assert_eq!(of("allow no-adress reason=\"lab\""), ["L0103", "L0103", "L0001"]);
+}
+
+/// What a person is told to paste is taken, and silences what it was told for.
+#[test]
+fn the_allow_that_is_shown_silences_the_finding() {
+    let mut wrong = Vec::new();
+    for rule in rules::all() {
+        let text = written(rule, "fail.kdl");
+        let (_, topology) = fixture(rule, "fail.kdl");
+        let found = rules::run(&topology, TODAY, std::iter::once(rule));
+        for line in diagnostics::allows(found.iter()) {
+            let pasted = match line.strip_prefix("(add)") {
+                Some(_) => text.replacen('{', &format!("{{\n{line}\n"), text.matches('{').count()),
+                None => format!("{text}\n{line}\n"),
+            };
+            let (_, topology) = compiled(rule, "fail.kdl", &pasted);
+            if !rules::run(&topology, TODAY, std::iter::once(rule)).is_empty() {
+                wrong.push(format!("{}: {line} silences nothing", rule.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A node that an environment made is allowed in that environment; one that a `domain-map` renamed, by its written name.
+#[test]
+fn the_allow_that_is_shown_knows_overlays() {
+    let base = "organization o domain=o.example anchor=a\nplatform open postfix=\"3.7\"\nsite s\n\
+        server a platform=open site=s ip=\"192.0.2.1\" { roles imap; }\n";
+    let run = |base: &str, more: &str| {
+        let text = format!("{base}environment lab purpose=lab {{\n    {more}\n}}\n");
+        let options = Options { environment: Some("lab".into()), ..Options::default() };
+        let c = language::compile_files(&crate::language::files("t.kdl", text), "t.kdl", &options);
+        assert!(!c.diagnostics.has_errors(), "{}", draw(&c));
+        let rule = rules::all().find(|r| r.name == "no-address");
+        diagnostics::allows(rules::run(&c.topology, TODAY, rule.into_iter()).iter())
+    };
+    let add = "(add)server b platform=open site=s { roles imap; }";
+    let told = run(base, add);
+    assert_eq!(told, ["(add)allow no-address reason=\"..\" { on \"server:b\"; } // in environment lab"]);
+    assert_eq!(run(base, &format!("{add}\n{}", told[0])), Vec::<String>::new());
+}
+
+/// The page is generated; `CUTOVER_UPDATE=1` writes it anew.
+#[test]
+fn the_page_of_rules_is_what_the_program_prints() {
+    let run = Sandbox::new().run(&["lint", "--list", "--format", "markdown"]).ends(0);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules.md");
+    if std::env::var_os("CUTOVER_UPDATE").is_some() {
+        std::fs::write(&page, &run.out).expect("written");
+    }
+    let kept = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(kept == run.out, "docs/rules.md differs: CUTOVER_UPDATE=1 cargo nextest run rules");
+    for rule in rules::all() {
+        assert!(kept.contains(&format!("| {} | `{}` |", rule.code, rule.name)), "{}", rule.name);
+    }
+}
+
+#[test]
+fn lint_runs_the_rules_alone_and_check_runs_them_too() {
+    let sandbox = Sandbox::new();
+    sandbox.write("topology.kdl", &format!("{BARE}environment x purpose=test\n"));
+    sandbox.run(&["lint"]).ends(0).says("server `a` has no address").says("(no-address)").says("0 errors, 2 warnings");
+    sandbox.run(&["lint"]).says("\n    allow no-address reason=\"..\" { on \"server:a\" \"server:b\"; }\n");
+    sandbox.run(&["lint", "--deny-warnings"]).ends(1);
+    sandbox.run(&["check"]).says("server `a` has no address").says("allow no-address reason");
+    let json: serde_json::Value =
+        serde_json::from_str(&sandbox.run(&["lint", "--format", "json"]).ends(0).out).expect("JSON");
+    let first = &json["diagnostics"][0];
+    assert_eq!((first["code"].as_str(), first["rule"].as_str()), (Some("cutover::L0103"), Some("no-address")));
+    assert_eq!(first["allow"], "allow no-address reason=\"..\" { on \"server:a\"; }");
+    sandbox.write("topology.kdl", "server a\n");
+    sandbox.run(&["lint"]).ends(1).says("E0107");
+    sandbox.write("topology.kdl", &format!("{BARE}allow no-address reason=\"a test\"\n"));
+    sandbox.run(&["lint"]).ends(0).says("base: ").says("rules have nothing to say of");
+}
+
+#[test]
+fn lint_lists_every_rule() {
+    let sandbox = Sandbox::new();
+    let count = rules::all().count();
+    sandbox.run(&["lint", "--list"]).ends(0).says(&format!("{count} rules"));
+    let json = sandbox.run(&["lint", "--list", "--format", "json"]).ends(0).out;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["rules"].as_array().map(Vec::len), Some(count));
+    for field in ["code", "name", "severity", "area", "about", "source"] {
+        assert!(json["rules"][0][field].as_str().is_some_and(|t| !t.is_empty()), "{field}");
+    }
+    sandbox.run(&["lint", "--list", "--format", "svg"]).ends(1);
 }

@@ -1,0 +1,92 @@
+//! What rules ask again and again, gathered once. With 20,000 servers a rule must not look for its neighbours by going through
+//! all nodes: it asks here.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
+
+use jiff::civil::Date;
+
+use crate::model::Span;
+use crate::model::topology::{Node, NodeId, Topology, Value};
+
+/// A topology with its indexes; stands for the topology in every rule.
+pub struct Facts<'t> {
+    topology: &'t Topology,
+    /// The day of the run; rules have no clock.
+    pub today: Date,
+    roles: BTreeMap<&'t str, Vec<&'t Node>>,
+    referrers: OnceCell<HashMap<&'t NodeId, Vec<Referrer<'t>>>>,
+}
+
+/// A field that refers to a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Referrer<'t> {
+    /// The top-level node that the field stands in.
+    pub top: &'t Node,
+    /// The node itself: `top` or a child of it.
+    pub node: &'t Node,
+    pub field: &'t str,
+    pub span: Span,
+}
+
+impl Deref for Facts<'_> {
+    type Target = Topology;
+
+    fn deref(&self) -> &Topology {
+        self.topology
+    }
+}
+
+impl<'t> Facts<'t> {
+    pub fn new(topology: &'t Topology, today: Date) -> Self {
+        let mut roles: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
+        for server in topology.all("server") {
+            for role in server.texts("roles") {
+                roles.entry(role).or_default().push(server);
+            }
+        }
+        Self { topology, today, roles, referrers: OnceCell::new() }
+    }
+
+    /// The topology itself, for values that outlive a borrow of these facts.
+    pub fn topology(&self) -> &'t Topology {
+        self.topology
+    }
+
+    /// The servers of a role, by name.
+    pub fn with_role(&self, role: &str) -> &[&'t Node] {
+        self.roles.get(role).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every field that refers to this node, children's fields included, `name` fields too.
+    pub fn referrers(&self, id: &NodeId) -> &[Referrer<'t>] {
+        self.referrers.get_or_init(|| referrers(self.topology)).get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Purpose of the environment in force; `None` for the base alone.
+    pub fn purpose(&self) -> Option<&'t str> {
+        self.topology.environment().and_then(|e| e.text("purpose"))
+    }
+
+    /// True in an environment whose hosts the lab makes as containers.
+    pub fn containers(&self) -> bool {
+        self.topology.environment().is_some_and(|e| e.text("runtime") == Some("containers"))
+    }
+}
+
+fn referrers(topology: &Topology) -> HashMap<&NodeId, Vec<Referrer<'_>>> {
+    fn gather<'t>(top: &'t Node, node: &'t Node, all: &mut HashMap<&'t NodeId, Vec<Referrer<'t>>>) {
+        for (field, f) in &node.fields {
+            for v in &f.values {
+                if let Value::Ref(id) = &v.value {
+                    all.entry(id).or_default().push(Referrer { top, node, field, span: v.span });
+                }
+            }
+        }
+        node.children.iter().for_each(|c| gather(top, c, all));
+    }
+    let mut all = HashMap::new();
+    topology.nodes.values().for_each(|n| gather(n, n, &mut all));
+    all
+}
