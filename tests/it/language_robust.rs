@@ -7,7 +7,7 @@ use cutover::language::{self, Compiled, Options};
 use cutover::model::Sources;
 use proptest::prelude::*;
 
-use crate::language::{cases, check, draw, files};
+use crate::language::{cases, check, draw, files, roots, stories};
 
 fn codes(c: &Compiled) -> Vec<&'static str> {
     c.diagnostics.iter().map(|d| d.code).collect()
@@ -181,6 +181,19 @@ fn every_example_is_laid_out_once_and_for_all() {
     }
 }
 
+#[test]
+fn every_story_is_formatted() {
+    for (story, files) in stories() {
+        for (name, text) in files.iter().filter(|(n, _)| n.ends_with(".kdl")) {
+            let text = std::str::from_utf8(text).expect("UTF-8");
+            let mut sources = Sources::default();
+            let id = sources.add(name, text);
+            let once = language::format(&sources, id).expect("valid");
+            assert!(once == text, "examples/{story}/{name} is not formatted: cutover fmt --root examples/{story}");
+        }
+    }
+}
+
 /// Two neighbouring letters of each longer word are swapped, one word at a time. What is still accepted is a new name, a
 /// text, a path or an outside name; the share that is refused says how strict the language is.
 #[test]
@@ -215,11 +228,14 @@ proptest! {
 
     /// Bytes of an example are changed, doubled or taken out: never a panic, and every message can be drawn.
     #[test]
-    fn mutated_examples_never_panic(which in 0usize..3, edits in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4, any::<u8>()), 1..12)) {
-        let (name, text) = cases("good").swap_remove(which);
-        let mut bytes = text.into_bytes();
+    fn mutated_examples_never_panic(which in any::<prop::sample::Index>(), file in any::<prop::sample::Index>(), edits in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4, any::<u8>()), 1..12)) {
+        let mut all = roots();
+        let (_, main, mut files) = all.swap_remove(which.index(all.len()));
+        let names: Vec<String> = files.keys().filter(|n| n.ends_with(".kdl")).cloned().collect();
+        let bytes = files.get_mut(&names[file.index(names.len())]).expect("file");
         for (at, how, byte) in edits {
-            let i = at.index(bytes.len());
+            let i = at.index(bytes.len().max(1));
+            if bytes.is_empty() { break }
             match how {
                 0 => bytes[i] = byte,
                 1 => { bytes.remove(i); }
@@ -230,7 +246,7 @@ proptest! {
                 }
             }
         }
-        let c = language::check_files(&files(&name, bytes), &name, &Options { allow_unset: true, ..Options::default() });
+        let c = language::check_files(&files, &main, &Options { allow_unset: true, ..Options::default() });
         let shown = draw(&c);
         prop_assert_eq!(shown.is_empty(), c.diagnostics.is_empty());
     }

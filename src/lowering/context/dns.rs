@@ -124,6 +124,17 @@ fn values(
         });
     }
     for target in refs(record, "to") {
+        // A shared address stands for all members of a load balancer or a pair.
+        let shared = match kind {
+            "A" => Some("vip"),
+            "AAAA" => Some("vip6"),
+            _ => None,
+        };
+        let node = survey.topology.get(&target.kind, &target.name);
+        if let Some(ip) = shared.and_then(|field| node?.text(field)) {
+            out.push(ip.to_owned());
+            continue;
+        }
         let servers = targets(survey, target);
         if servers.is_empty() && target.kind != "namespace" {
             diagnostics.push(
@@ -132,7 +143,7 @@ fn values(
                     format!("record {} of zone {zone_name}: {target} is no server", owner(zone, record)),
                 )
                 .label(record.span, "points there")
-                .help("point the record at a server or a pair, or write its value"),
+                .help("point the record at a server, a pair or a load balancer with a vip, or write its value"),
             );
         }
         for server in servers {
