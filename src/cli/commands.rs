@@ -12,6 +12,7 @@ mod completions;
 mod destroy;
 mod drift;
 mod explain;
+mod export;
 mod fmt;
 mod graph;
 mod history;
@@ -35,6 +36,7 @@ pub enum Command {
     Lint(lint::Args),
     Fmt(fmt::Args),
     Explain(explain::Args),
+    Export(export::Args),
     Plan(plan::Args),
     Apply(apply::Args),
     Resume(resume::Args),
@@ -59,6 +61,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Lint(args) => lint::run(&args, context),
         Command::Fmt(args) => fmt::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
+        Command::Export(args) => export::run(&args, context),
         Command::Plan(args) => plan::run(&args, context),
         Command::Apply(args) => apply::run(&args, context),
         Command::Resume(args) => resume::run(&args, context),

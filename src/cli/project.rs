@@ -55,6 +55,13 @@ impl Project {
         Ok(project)
     }
 
+    /// The language alone, without packs and hosts: for what only reads the topology.
+    pub fn topology(context: &Context) -> Result<(Sources, Topology), Failure> {
+        let Compiled { sources, topology, diagnostics } = language::compile(&existing(context)?, &options(context));
+        accept(context, &sources, &diagnostics)?;
+        Ok((sources, topology))
+    }
+
     /// Where journal and lock of this organisation and environment live.
     pub fn state(&self, context: &Context) -> StateDir {
         state(context, &self.topology)

@@ -15,6 +15,7 @@ mod progress;
 mod reporter;
 mod schemas;
 mod style;
+mod topology_json;
 
 pub use changes::{Counts, per_host};
 pub use closing::{ApplyReport, FailedStep, ReportLine, Tally, closing_text, show_text};
@@ -28,3 +29,6 @@ pub use progress::Progress;
 pub use reporter::{JsonLines, Reporter};
 pub use schemas::schemas;
 pub use style::{Paint, visible};
+pub use topology_json::{
+    FieldDocument, NodeDocument, TopologyDocument, UnitDocument, ValueDocument, topology_document,
+};

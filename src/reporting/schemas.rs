@@ -5,6 +5,7 @@ use crate::model::plan::Plan;
 
 use super::closing::ApplyReport;
 use super::drift::DriftReport;
+use super::topology_json::TopologyDocument;
 
 /// File name in `schemas/` and the schema, pretty, with a line end.
 pub fn schemas() -> serde_json::Result<Vec<(&'static str, String)>> {
@@ -17,6 +18,8 @@ pub fn schemas() -> serde_json::Result<Vec<(&'static str, String)>> {
         ("drift.schema.json", schemars::schema_for!(DriftReport)),
         // The closing report of an apply.
         ("apply-report.schema.json", schemars::schema_for!(ApplyReport)),
+        // What `export` prints.
+        ("topology.schema.json", schemars::schema_for!(TopologyDocument)),
     ];
     all.into_iter().map(|(name, schema)| Ok((name, serde_json::to_string_pretty(&schema)? + "\n"))).collect()
 }

@@ -8,6 +8,7 @@ mod execution_races;
 mod execution_scheduler;
 mod execution_undo;
 mod execution_world;
+mod export;
 mod floors;
 mod journal;
 mod lab_faults;
