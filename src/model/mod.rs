@@ -4,6 +4,7 @@ pub mod address;
 pub mod attr;
 pub mod diagnostic;
 pub mod event;
+pub mod glyph;
 pub mod host;
 pub mod observed;
 pub mod pack;

@@ -1,12 +1,16 @@
 //! Diagnostics for people (miette's graphical form) and for programs (JSON). Secrets are masked to a fixed width, because
 //! logs of a pipeline are kept and shared.
 
+use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use serde_json::{Value, json};
 
+use crate::model::glyph::{sign, steers, tame};
 use crate::model::{Diagnostic, Diagnostics, Severity, SourceId, Sources, Span};
 
 /// What stands for a secret of any length.
@@ -41,7 +45,7 @@ pub fn text(sources: &Sources, diagnostics: &Diagnostics, style: Style) -> Strin
         if handler.render_report(&mut one, &shown).is_err() {
             // The picture failed, so say it without: a diagnostic is never lost.
             let at = d.labels.first().map(|l| format!(" ({})", sources.origin(l.span))).unwrap_or_default();
-            one = format!("cutover::{}: {}{at}\n", d.code, d.message);
+            one = format!("cutover::{}: {}{}\n", d.code, tame(&d.message), tame(&at));
         }
         out.push_str(&one);
     }
@@ -53,7 +57,7 @@ pub fn lines(sources: &Sources, diagnostics: &Diagnostics) -> String {
     let mut out = String::new();
     for d in diagnostics.clone().sorted() {
         let at = d.labels.first().map(|l| format!("{}: ", sources.origin(l.span))).unwrap_or_default();
-        let _ = writeln!(out, "{at}{}[{}]: {}", severity(d.severity), d.code, d.message);
+        let _ = writeln!(out, "{}{}[{}]: {}", tame(&at), severity(d.severity), d.code, tame(&d.message));
     }
     out
 }
@@ -103,15 +107,15 @@ pub fn json(sources: &Sources, diagnostics: &Diagnostics) -> Value {
                 .filter(|l| !l.text.is_empty())
                 .map(|l| {
                     let o = sources.origin(l.span);
-                    json!({"file": o.file, "line": o.line, "column": o.column, "length": l.span.len, "text": l.text})
+                    json!({"file": o.file, "line": o.line, "column": o.column, "length": l.span.len, "text": tame(&l.text)})
                 })
                 .collect();
             let first = d.labels.first().map(|l| sources.origin(l.span));
             json!({
                 "code": format!("cutover::{}", d.code),
                 "severity": severity(d.severity),
-                "message": d.message,
-                "help": d.help,
+                "message": tame(&d.message),
+                "help": d.help.as_deref().map(tame),
                 "file": first.as_ref().map(|o| o.file.clone()),
                 "line": first.as_ref().map(|o| o.line),
                 "column": first.as_ref().map(|o| o.column),
@@ -132,49 +136,66 @@ fn severity(s: Severity) -> &'static str {
     }
 }
 
-/// Places that no excerpt shows, over all diagnostics: the neighbour of a mistake may hold another one's secret.
-struct Masks(Vec<Span>);
+/// What an excerpt shows in the place of what stands in the file: secrets are masked, over all diagnostics, because the neighbour
+/// of a mistake may hold another one's secret; what would steer the terminal is named.
+struct Masks {
+    /// By place, none inside another.
+    list: BTreeMap<SourceId, Vec<(Span, String)>>,
+    /// The shown text of a file, made once.
+    texts: RefCell<BTreeMap<SourceId, Arc<String>>>,
+}
 
 impl Masks {
     fn new(sources: &Sources, diagnostics: &Diagnostics) -> Self {
-        let mut list: Vec<Span> = sources.iter().flat_map(|(id, _)| sources.masks(id)).collect();
-        list.extend(diagnostics.iter().flat_map(|d| d.labels.iter().filter(|l| l.mask).map(|l| l.span)));
-        list.sort();
-        list.dedup();
-        Self(list)
-    }
-
-    fn of(&self, id: SourceId) -> impl Iterator<Item = &Span> {
-        self.0.iter().filter(move |s| s.source == id)
-    }
-
-    /// The file's text with every masked place replaced.
-    fn text(&self, id: SourceId, text: &str) -> String {
-        let (mut out, mut at) = (String::with_capacity(text.len()), 0);
-        for s in self.of(id) {
-            let end = (s.offset + s.len).min(text.len());
-            if s.offset < at {
-                continue;
-            }
-            out.push_str(text.get(at..s.offset).unwrap_or_default());
-            out.push_str(MASK);
-            at = end;
+        let shown = diagnostics.iter().filter_map(|d| d.labels.first()).map(|l| l.span.source);
+        let shown: BTreeSet<SourceId> = shown.collect();
+        let mut list = BTreeMap::new();
+        for id in shown {
+            let text = &sources.get(id).text;
+            let mut spans: Vec<(Span, String)> = sources.masks(id).map(|s| (s, MASK.to_owned())).collect();
+            let labels = diagnostics.iter().flat_map(|d| &d.labels).filter(|l| l.mask && l.span.source == id);
+            spans.extend(labels.map(|l| (l.span, MASK.to_owned())));
+            let signs = text.char_indices().filter(|(i, c)| steers(*c) && !text[*i..].starts_with("\r\n"));
+            spans.extend(signs.map(|(i, c)| (Span { source: id, offset: i, len: c.len_utf8() }, sign(c))));
+            // The longer of two that begin together holds.
+            spans.sort_by_key(|(s, _)| (s.offset, Reverse(s.len)));
+            let mut end = 0;
+            spans.retain(|(s, _)| {
+                let apart = s.offset >= end;
+                end = end.max(s.offset + s.len);
+                apart
+            });
+            list.insert(id, spans);
         }
-        out.push_str(text.get(at..).unwrap_or_default());
-        out
+        Self { list, texts: RefCell::default() }
     }
 
-    /// Where a byte of the file stands in the masked text.
-    fn shift(&self, id: SourceId, offset: usize) -> usize {
-        let (mut shifted, mut at) = (offset as isize, 0);
-        for s in self.of(id) {
-            if s.offset < at || s.offset >= offset {
-                continue;
+    fn of(&self, id: SourceId) -> &[(Span, String)] {
+        self.list.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The file's text with every such place replaced.
+    fn text(&self, id: SourceId, text: &str) -> Arc<String> {
+        let made = || {
+            let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+            for (s, shown) in self.of(id) {
+                out.push_str(text.get(at..s.offset).unwrap_or_default());
+                out.push_str(shown);
+                at = (s.offset + s.len).min(text.len());
             }
+            out.push_str(text.get(at..).unwrap_or_default());
+            Arc::new(out)
+        };
+        Arc::clone(self.texts.borrow_mut().entry(id).or_insert_with(made))
+    }
+
+    /// Where a byte of the file stands in the shown text.
+    fn shift(&self, id: SourceId, offset: usize) -> usize {
+        let mut shifted = offset as isize;
+        for (s, shown) in self.of(id).iter().take_while(|(s, _)| s.offset < offset) {
             let end = s.offset + s.len;
-            at = end;
             if offset >= end {
-                shifted += MASK.len() as isize - s.len as isize;
+                shifted += shown.len() as isize - s.len as isize;
             } else {
                 shifted -= (offset - s.offset) as isize;
             }
@@ -189,7 +210,7 @@ struct Shown {
     message: String,
     severity: miette::Severity,
     help: Option<String>,
-    source: Option<NamedSource<String>>,
+    source: Option<NamedSource<Arc<String>>>,
     labels: Vec<LabeledSpan>,
 }
 
@@ -198,9 +219,9 @@ impl Shown {
         let home = d.labels.first().map(|l| l.span.source);
         let source = home.map(|id| {
             let file = sources.get(id);
-            NamedSource::new(&file.name, masks.text(id, &file.text))
+            NamedSource::new(tame(&file.name), masks.text(id, &file.text))
         });
-        let mut help = d.help.clone();
+        let mut help = d.help.as_deref().map(|h| tame(h).into_owned());
         let mut labels = Vec::new();
         for l in d.labels.iter().filter(|l| !l.text.is_empty()) {
             if Some(l.span.source) == home {
@@ -210,10 +231,10 @@ impl Shown {
                 // The drawing slices by bytes: an end inside a character would stop the program.
                 let edge = |at: usize| source.as_ref().map_or(at, |s| s.inner().floor_char_boundary(at));
                 let (from, to) = (edge(from), edge(to));
-                labels.push(LabeledSpan::new(Some(l.text.clone()), from, to.saturating_sub(from)));
+                labels.push(LabeledSpan::new(Some(tame(&l.text).into_owned()), from, to.saturating_sub(from)));
             } else {
                 // One picture shows one file; a place in another file is named.
-                let line = format!("{}: {}", sources.origin(l.span), l.text);
+                let line = tame(&format!("{}: {}", sources.origin(l.span), l.text)).into_owned();
                 help = Some(help.map_or(line.clone(), |h| format!("{h}\n{line}")));
             }
         }
@@ -223,7 +244,7 @@ impl Shown {
                 Some(l) => format!("cutover::{} ({})", d.code, l.rule),
                 None => format!("cutover::{}", d.code),
             },
-            message: d.message.clone(),
+            message: tame(&d.message).into_owned(),
             severity: match d.severity {
                 Severity::Error => miette::Severity::Error,
                 Severity::Warning => miette::Severity::Warning,
