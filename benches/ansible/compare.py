@@ -6,9 +6,7 @@ are timed in turn. `run.sh` is the command for people; see README.md beside this
 
 import argparse
 import os
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import peers
@@ -62,7 +60,7 @@ def compare(args, wanted, access, lab):
     ssh = Hosts(access.ssh(), access.targets())
     try:
         print("What Ansible needs on a host (python3, python3-apt), untimed")
-        prepare(ssh, access)
+        peers.prepare(access)
         # Also warms each: byte code, caches, Ansible's kept connections.
         for tool in [] if args.steady else ([lab.apply()] if "cutover" in wanted else []) + peers_of(access, wanted, check=False):
             print(f"applying once: {tool.name}", flush=True)
@@ -79,17 +77,6 @@ def compare(args, wanted, access, lab):
     print(f"\nno-change plan, {len(access.hosts)} host(s) with 60 resources, median of {args.rounds}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(table(tools, "cutover"), flush=True)
     verdict(tools)
-
-
-def prepare(ssh, access):
-    script = (
-        "dpkg -s python3-apt >/dev/null 2>&1 || { apt-get -qq update && "
-        "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends python3 python3-apt; } >/dev/null 2>&1"
-    )
-    ask = lambda target: subprocess.run([*ssh.ssh, *target, script], stdin=subprocess.DEVNULL).returncode
-    with ThreadPoolExecutor(8) as pool:
-        if any(pool.map(ask, access.targets())):
-            sys.exit("python3-apt could not be installed on a host")
 
 
 def verdict(tools):

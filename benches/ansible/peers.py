@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from measure import Tool, ansible_steady, pyinfra_steady
@@ -53,6 +54,18 @@ class Access:
         if len(found.splitlines()) < len(self.hosts):
             sys.exit(f"not every host shows a key:\n{found}")
         self.known.write_text(found)
+
+
+def prepare(access):
+    """What Ansible needs on a host beside sshd, untimed. cutover and pyinfra need nothing."""
+    script = (
+        "dpkg -s python3-apt >/dev/null 2>&1 || { apt-get -qq update && "
+        "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends python3 python3-apt; } >/dev/null 2>&1"
+    )
+    ask = lambda target: subprocess.run([*access.ssh(), *target, script], stdin=subprocess.DEVNULL).returncode
+    with ThreadPoolExecutor(8) as pool:
+        if any(pool.map(ask, access.targets())):
+            sys.exit("python3-apt could not be installed on a host")
 
 
 def ansible(work, access, check=True, tags=None, name="ansible"):

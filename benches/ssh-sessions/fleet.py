@@ -38,6 +38,7 @@ d=${3##*.} c=${3%.*}; c=${c##*.}
 name=$(printf 'host-%03d' $(((c - 1) * 250 + d)))
 exec sed -e "s/^@MARKER@/$marker/" -e "s/server:host-1\([^0-9]\)/server:$name\1/g" FOLDER/answer
 """
+# HOME: else every session's shell reads the start files of whoever runs this, which can cost more than the session.
 SSHD = """HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/authorized_keys
 StrictModes no
@@ -45,6 +46,7 @@ UsePAM no
 PidFile none
 LogLevel QUIET
 ForceCommand {folder}/replay.sh
+SetEnv HOME={folder}
 {more}
 """
 

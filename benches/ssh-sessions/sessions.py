@@ -165,6 +165,8 @@ def of_cutover(args, lab, access):
 def of_peers(args, wanted, access):
     """Their sessions for thirty files: the part `files` of the playbook and the deploy that ../ansible/run.sh compares."""
     access.learn()
+    if "ansible" in wanted:
+        peers.prepare(access)
     log = Log(access)
     try:
         for name in wanted:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # make.sh FOLDER COUNT: a Terraform configuration of COUNT terraform_data resources in the shape of benches/plan.rs (roles of 50:
-# packages, a user, folders, files, services, each waiting for the ones before), and a state in which all of them stand already.
+# packages, a user, folders, files, services, each waiting for the ones before; no role waits for another, which spares Terraform
+# the walk over long chains that its graph reduction makes: 2.5 times at 1,000, 4.3 times at 2,000), and a state in which all of them stand already.
 # terraform_data is built in, so no provider is downloaded.
 set -eu
 folder=$1 count=$2
@@ -17,7 +18,6 @@ function needs(role, n,   list, i) {
   else if (n > 5 && n < 10) list = " r" role * 50 + 5
   else if (n >= 10 && n < 48) list = " r" role * 50 + 6 + n % 4
   else if (n >= 48) for (i = 10; i < 48; i++) list = list " r" role * 50 + i
-  else if (n == 0 && role > 0) list = " r" (role - 1) * 50 + 49
   return substr(list, 2)
 }
 BEGIN {
