@@ -9,6 +9,7 @@
 //! of it runs: a connection that breaks while the script is on its way runs nothing.
 
 pub mod boot;
+mod folder;
 pub mod local;
 pub mod network;
 pub mod quote;

@@ -57,6 +57,7 @@ pub struct Network {
 
 impl Network {
     pub fn new(settings: Settings, hosts: BTreeMap<HostName, HostAccess>, secrets: Arc<dyn SecretReader>) -> Self {
+        super::folder::sweep();
         let connecting = Semaphore::new(settings.connecting.max(1));
         Self { settings, secrets, hosts, slots: Mutex::new(HashMap::new()), connecting }
     }

@@ -4,9 +4,7 @@
 //! reached with its own key, port and known host key, which `-J` alone cannot say.
 
 use std::fmt::Write as _;
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio as Std;
 use std::time::Duration;
@@ -21,7 +19,7 @@ use crate::model::host::{HostAccess, HostError, HostErrorKind};
 use super::quote::sh;
 use super::refusal::{error, of_connect};
 use super::session::{Pipes, converse};
-use super::{Exit, Script, SecretReader, boot};
+use super::{Exit, Script, SecretReader, boot, folder};
 
 /// Everything ssh needs for one host, in a folder that only we can read.
 pub struct Profile {
@@ -49,7 +47,7 @@ pub async fn profile(
     };
     let broken =
         |e: io::Error| error(host, HostErrorKind::Protocol, format!("no folder for the SSH session: {e}"), None);
-    let dir = short_dir().map_err(broken)?;
+    let dir = folder::make().map_err(broken)?;
     let config = dir.path().join("config");
     let log = |hop: usize| dir.path().join(format!("jump{hop}"));
     let mut text = String::new();
@@ -82,13 +80,6 @@ fn alias(host: &HostAccess) -> String {
     format!("cutover-{}", host.name)
 }
 
-/// A socket's path may have 107 bytes, and ssh appends 17 while it makes it, so a deep TMPDIR will not do.
-fn short_dir() -> io::Result<TempDir> {
-    let base = std::env::temp_dir();
-    let base = if base.as_os_str().len() > 50 { PathBuf::from("/tmp") } else { base };
-    tempfile::Builder::new().prefix("cut-").permissions(Permissions::from_mode(0o700)).tempdir_in(base)
-}
-
 async fn key_file(
     host: &HostAccess,
     key: &SecretRef,
@@ -104,7 +95,7 @@ async fn key_file(
         return Ok(path);
     }
     let value = secrets.read(key).await.map_err(refuse)?;
-    let path = dir.join(format!("key{hop}"));
+    let path = folder::key(dir, hop);
     let write = || -> io::Result<()> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -219,6 +210,7 @@ pub async fn connect(host: &HostAccess, profile: Profile, hops: usize) -> Result
         let read = |p: &Path| std::fs::read_to_string(p).unwrap_or_default();
         return Err(refused(host, &profile.jumps, &format!("{}{}", read(&errors), read(&log))));
     }
+    folder::forget_keys(profile.dir.path());
     Ok(Session::new_native_mux(profile.dir))
 }
 

@@ -74,7 +74,6 @@ fn an_unchanged_site_costs_in_proportion() {
     let seen = [1_500, 3_000, 6_000].map(instructions);
     for pair in seen.windows(2) {
         let growth = pair[1] as f64 / pair[0] as f64;
-        eprintln!("instructions(2N)/instructions(N) = {growth:.3} of {seen:?}");
         assert!((1.5..2.3).contains(&growth), "instructions(2N)/instructions(N) = {growth:.2} of {seen:?}");
     }
 }
