@@ -14,6 +14,7 @@ use super::scope;
 use super::sink::Sink;
 use super::suggest::nearest;
 use super::text::Scope;
+use super::timescale::Scale;
 use super::written::misplaced_verb;
 use crate::model::Diagnostic;
 use crate::model::topology::Topology;
@@ -52,8 +53,10 @@ pub(super) fn run(loader: &mut Loader, trees: &[Tree], options: &Options, sink: 
     build.use_patches();
     build.overlays(&chain, &scope);
     let maps = Maps::read(&mut build.dec, &chain, &scope);
+    build.stand_ins(&chain, &scope);
+    let scale = Scale::read(&mut build.dec, &chain, &scope);
     let Build { dec, store, given, .. } = build;
-    Finish::new(dec.sink, store, maps, options.environment.clone()).run(&given)
+    Finish::new(dec.sink, store, maps, scale, options.environment.clone()).run(&given)
 }
 
 impl Build<'_, '_> {

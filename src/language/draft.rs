@@ -73,6 +73,8 @@ pub(super) struct Store {
     by_kind: BTreeMap<&'static str, Vec<usize>>,
     /// Nodes that an overlay took away, and where it says so.
     pub dropped: HashMap<(&'static str, String), Span>,
+    /// Servers by a role that a stand-in took from them: `role:cas` still means them.
+    pub former_roles: BTreeMap<String, Vec<String>>,
     /// Names of nodes that could not be made; a reference to one is no second mistake.
     pub ghosts: HashSet<String>,
 }

@@ -10,6 +10,7 @@ use super::resolve::{Asked, Index, Resolver, child_ids};
 use super::schema::{FieldDef, KindDef, schema};
 use super::sink::Sink;
 use super::suggest::counted;
+use super::timescale::Scale;
 use super::types::{Draft, Type};
 use super::{policy, versions};
 use crate::model::topology::{Field, Layer, Node, NodeId, Topology, Value};
@@ -22,6 +23,7 @@ pub(super) struct Finish<'a> {
     sink: &'a mut Sink,
     store: Store,
     maps: Maps,
+    scale: Option<Scale>,
     environment: Option<String>,
     refs: usize,
     /// Span of the kind of each node, for messages about the kind.
@@ -30,8 +32,14 @@ pub(super) struct Finish<'a> {
 }
 
 impl<'a> Finish<'a> {
-    pub fn new(sink: &'a mut Sink, store: Store, maps: Maps, environment: Option<String>) -> Self {
-        Self { sink, store, maps, environment, refs: 0, kinds: HashMap::new(), defaults: HashMap::new() }
+    pub fn new(
+        sink: &'a mut Sink,
+        store: Store,
+        maps: Maps,
+        scale: Option<Scale>,
+        environment: Option<String>,
+    ) -> Self {
+        Self { sink, store, maps, scale, environment, refs: 0, kinds: HashMap::new(), defaults: HashMap::new() }
     }
 
     pub fn run(mut self, given: &[GivenRef]) -> Topology {
@@ -39,16 +47,17 @@ impl<'a> Finish<'a> {
         let mut store = std::mem::take(&mut self.store);
         let unknown = self.check_given(given, &store, &index);
         store.ghosts.extend(unknown);
-        let mut topology = Topology { nodes: BTreeMap::new(), environment: self.environment.clone() };
+        let mut topology = Topology { environment: self.environment.clone(), ..Topology::default() };
         for (id, at) in store.living() {
             if let Some(draft) = store.get(at) {
                 let node = self.node(draft, id.clone(), &store, &index);
                 topology.nodes.insert(node.id.clone(), node);
             }
         }
+        inherit(&mut topology);
         versions::check(&topology, &self.kinds, self.sink);
         policy::check(&topology, self.sink);
-        self.maps.rename(&mut topology);
+        self.maps.rename(&mut topology, self.sink);
         topology
     }
 
@@ -81,7 +90,9 @@ impl<'a> Finish<'a> {
             let asked = Asked { field: &kind.name, ty, many: false, rest: false, kind: None, later: false };
             if let Some(values) = self.value(&asked, kind, v, store, index) {
                 let layers = vec![Layer { by: "name".into(), span: Some(v.span), shown: d.name.clone() }];
-                node.fields.insert("name".into(), Field { values, layers });
+                let mut field = Field { values, layers };
+                self.mapped_layer(ty, kind, std::slice::from_ref(v), &mut field);
+                node.fields.insert("name".into(), field);
             }
         }
         for def in &kind.fields {
@@ -101,7 +112,8 @@ impl<'a> Finish<'a> {
                             }
                         }
                     }
-                    self.mapped_layer(def, kind, f.values.as_slice(), &mut field);
+                    self.mapped_layer(&def.ty, kind, f.values.as_slice(), &mut field);
+                    self.scaled(def, &mut field);
                     tainted |= !whole;
                     if whole && !tainted {
                         self.count(def, kind, &node.id, &field, f.span, shrinks(f.values.as_slice()));
@@ -109,7 +121,8 @@ impl<'a> Finish<'a> {
                     node.fields.insert(def.name.clone(), field);
                 }
                 None => {
-                    if let Some(field) = self.default(kind, def, d.span) {
+                    if let Some(mut field) = self.default(kind, def, d.span) {
+                        self.scaled(def, &mut field);
                         node.fields.insert(def.name.clone(), field);
                     }
                 }
@@ -175,18 +188,29 @@ impl<'a> Finish<'a> {
         }
     }
 
-    /// Shows in the layers that a map has rewritten values.
-    fn mapped_layer(&mut self, def: &FieldDef, kind: &KindDef, values: &[DraftValue], field: &mut Field) {
+    /// Shows in the layers which maps have rewritten values.
+    fn mapped_layer(&mut self, ty: &Type, kind: &KindDef, values: &[DraftValue], field: &mut Field) {
         if self.maps.is_empty() || Maps::skips(kind) {
             return;
         }
-        let hit = values.iter().filter(|v| !v.raw).find_map(|v| match &v.draft {
-            Draft::Value(Value::Text(t)) => self.maps.value(&def.ty, t),
-            _ => None,
-        });
-        if let Some(m) = hit {
+        let mut by: Vec<(&'static str, Span)> = Vec::new();
+        for v in values.iter().filter(|v| !v.raw) {
+            let Draft::Value(Value::Text(t)) = &v.draft else { continue };
+            for (b, span) in self.maps.value(ty, t).map(|m| m.by).unwrap_or_default() {
+                if by.iter().all(|(known, _)| *known != b) {
+                    by.push((b, span));
+                }
+            }
+        }
+        for (by, span) in by {
             let shown: Vec<String> = field.values.iter().take(8).map(|v| show(&v.value)).collect();
-            field.layers.push(Layer { by: m.by.into(), span: Some(m.span), shown: shown.join(" ") });
+            field.layers.push(Layer { by: by.into(), span: Some(span), shown: shown.join(" ") });
+        }
+    }
+
+    fn scaled(&self, def: &FieldDef, field: &mut Field) {
+        if let Some(scale) = &self.scale {
+            scale.apply(def, field);
         }
     }
 
@@ -231,6 +255,38 @@ impl<'a> Finish<'a> {
             } else {
                 d
             });
+        }
+    }
+}
+
+/// What an environment does not say it takes from the one that it extends.
+fn inherit(topology: &mut Topology) {
+    let ids: Vec<NodeId> = topology.all("environment").map(|e| e.id.clone()).collect();
+    let written =
+        |n: &Node, field: &str| n.fields.get(field).is_some_and(|f| f.layers.iter().any(|l| l.span.is_some()));
+    let parent = |n: &Node| topology.get("environment", n.text("extends")?);
+    let mut found: Vec<(NodeId, String, Field)> = Vec::new();
+    for node in ids.iter().filter_map(|id| topology.nodes.get(id)) {
+        for def in node.fields.keys().filter(|f| *f != "name" && *f != "extends" && !written(node, f)) {
+            let mut up = parent(node);
+            // A circle is reported elsewhere.
+            for _ in 0..ids.len() {
+                let Some(p) = up else { break };
+                if let Some(f) = p.fields.get(def).filter(|_| written(p, def)) {
+                    let shown = f.layers.last().map_or(String::new(), |l| l.shown.clone());
+                    let span = f.layers.last().and_then(|l| l.span);
+                    let by = format!("environment {}", p.id.name);
+                    let field = Field { layers: vec![Layer { by, span, shown }], ..f.clone() };
+                    found.push((node.id.clone(), def.clone(), field));
+                    break;
+                }
+                up = parent(p);
+            }
+        }
+    }
+    for (id, name, field) in found {
+        if let Some(n) = topology.nodes.get_mut(&id) {
+            n.fields.insert(name, field);
         }
     }
 }

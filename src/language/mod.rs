@@ -4,6 +4,7 @@
 //! [`format`](format()) (the layout of `cutover fmt`), [`explain`](explain()) (where a value comes from) and [`slice::deployed`] (what a
 //! phase deploys).
 
+mod claim;
 mod compile;
 mod decode;
 mod draft;
@@ -13,6 +14,7 @@ mod format;
 mod load;
 mod module;
 mod overlay;
+mod patch;
 mod policy;
 mod range;
 mod remap;
@@ -22,10 +24,12 @@ pub mod schema;
 mod scope;
 mod sink;
 pub mod slice;
+mod standin;
 mod suggest;
 mod survey;
 pub mod syntax;
 mod text;
+mod timescale;
 pub mod types;
 mod value;
 mod versions;

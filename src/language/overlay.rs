@@ -5,27 +5,25 @@
 
 use std::collections::HashMap;
 
+use super::claim::{Claim, Touched, two_verbs};
 use super::compile::Build;
-use super::decode::{Names, Place, Zip, layer};
-use super::draft::{DraftField, DraftNode};
+use super::decode::{Names, Place, Zip};
+use super::draft::DraftNode;
 use super::schema::KindDef;
 use super::suggest::{counted, nearest};
 use super::text::Scope;
 use super::written::{Written, split};
-use crate::model::tree::{Scalar, Tree};
+use crate::model::tree::{Entry, Scalar, Tree};
 use crate::model::{Diagnostic, Span};
 
-const VERBS: [&str; 5] = ["add", "replace", "patch", "remove", "take"];
-
-/// Which field was touched where, within one layer.
-type Touched = HashMap<(usize, String), Span>;
+pub(super) const VERBS: [&str; 5] = ["add", "replace", "patch", "remove", "take"];
 
 /// One node of an overlay with what its texts can see.
-struct Step<'t> {
-    tree: &'t Tree,
-    scope: &'t Scope,
-    captures: &'t [String],
-    layer: &'t str,
+pub(super) struct Step<'t> {
+    pub tree: &'t Tree,
+    pub scope: &'t Scope,
+    pub captures: &'t [String],
+    pub layer: &'t str,
     environment: bool,
 }
 
@@ -52,7 +50,7 @@ impl Build<'_, '_> {
         for env in chain {
             let name = env.args().next().and_then(|e| e.value.value.as_text()).unwrap_or_default();
             let layer = format!("environment {name}");
-            let mut touched = Touched::new();
+            let mut touched = Touched::default();
             for verb in VERBS {
                 for tree in env.children.iter().filter(|c| c.annotation.is_some()) {
                     self.step(
@@ -100,18 +98,49 @@ impl Build<'_, '_> {
             return;
         };
         match verb {
-            "add" => self.add(s, kind),
-            "replace" => self.replace(s, kind),
+            "add" => self.add(s, kind, "add", touched),
+            "replace" => self.replace(s, kind, touched),
             "patch" => self.patch(s, kind, touched),
-            "remove" => self.remove(s, kind),
-            _ => self.take(s, kind),
+            "remove" => self.remove(s, kind, touched),
+            _ => self.take(s, kind, touched),
         }
     }
 
-    fn add(&mut self, s: &Step, kind: &'static KindDef) {
+    /// Notes that a verb touches a node; false when an earlier one of this layer stands against it.
+    pub(super) fn claim(&mut self, touched: &mut Touched, at: usize, claim: Claim) -> bool {
+        let Some(node) = self.store.get(at) else { return false };
+        let (kind, id) = (node.kind.name.as_str(), node.id());
+        match touched.nodes.get(&(kind, id.clone())) {
+            Some(first) if first.clashes(&claim) => {
+                self.dec.sink.push(two_verbs(kind, &id, *first, claim));
+                false
+            }
+            _ => {
+                touched.nodes.insert((kind, id), claim);
+                true
+            }
+        }
+    }
+
+    fn add(&mut self, s: &Step, kind: &'static KindDef, verb: &'static str, touched: &mut Touched) {
         let place = Place { scope: s.scope, captures: s.captures, zip: None, layer: s.layer };
         for node in self.dec.nodes(&Tree { annotation: None, ..s.tree.clone() }, kind, place) {
             let (id, span) = (node.id(), node.span);
+            let claim = Claim { verb, span, named: true };
+            // Written anew twice: the second time it is there again.
+            if verb == "replace"
+                && let Some(first) = touched.nodes.insert((kind.name.as_str(), id.clone()), claim)
+            {
+                self.dec.sink.push(two_verbs(&kind.name, &id, first, claim));
+                continue;
+            }
+            match touched.nodes.get(&(kind.name.as_str(), id.clone())) {
+                Some(first) if verb == "add" && first.verb == "add" => {
+                    self.dec.sink.push(two_verbs(&kind.name, &id, *first, claim));
+                    continue;
+                }
+                _ => touched.nodes.insert((kind.name.as_str(), id.clone()), claim),
+            };
             if let Err(first) = self.store.insert(node) {
                 self.dec.sink.push(
                     Diagnostic::error("E0404", format!("{} `{id}` exists already", kind.name))
@@ -126,18 +155,28 @@ impl Build<'_, '_> {
         }
     }
 
-    fn replace(&mut self, s: &Step, kind: &'static KindDef) {
+    fn replace(&mut self, s: &Step, kind: &'static KindDef, touched: &mut Touched) {
         let Some(w) = split(s.tree, kind, self.dec.schema, self.dec.sink, true) else { return };
-        let Some(targets) = self.targets(s, &w, kind) else { return };
+        let Some(targets) = self.targets(s, &w, kind, touched, "replace") else { return };
         for (at, _, _) in targets {
-            if self.open_to_overlays(at, s) {
-                self.store.remove(at, s.tree.name.span);
+            if !self.open_to_overlays(at, s) {
+                return;
             }
+            // An (add) of this layer made it.
+            let key = self.store.get(at).map(|n| (n.kind.name.as_str(), n.id()));
+            if let Some(first) = key.as_ref().and_then(|k| touched.nodes.get(k)).filter(|c| c.verb == "add")
+                && let Some((kind, id)) = &key
+            {
+                let claim = Claim { verb: "replace", span: s.tree.name.span, named: true };
+                self.dec.sink.push(two_verbs(kind, id, *first, claim));
+                return;
+            }
+            self.store.remove(at, s.tree.name.span);
         }
-        self.add(s, kind);
+        self.add(s, kind, "replace", touched);
     }
 
-    fn remove(&mut self, s: &Step, kind: &'static KindDef) {
+    fn remove(&mut self, s: &Step, kind: &'static KindDef, touched: &mut Touched) {
         let Some(w) = split(s.tree, kind, self.dec.schema, self.dec.sink, true) else { return };
         let extra = w
             .fields
@@ -152,16 +191,18 @@ impl Build<'_, '_> {
                     .help("to change one field write (patch)"),
             );
         }
-        let Some(targets) = self.targets(s, &w, kind) else { return };
+        let Some(targets) = self.targets(s, &w, kind, touched, "remove") else { return };
+        let span = w.name.map_or(s.tree.name.span, |e| e.span);
         for (at, _, _) in targets {
-            if self.open_to_overlays(at, s) {
-                self.store.remove(at, w.name.map_or(s.tree.name.span, |e| e.span));
+            let claim = Claim { verb: "remove", span, named: !pattern(w.name) };
+            if self.open_to_overlays(at, s) && self.claim(touched, at, claim) {
+                self.store.remove(at, span);
             }
         }
     }
 
     /// `(take)server "cas-[01:12]" 2` keeps the first two.
-    fn take(&mut self, s: &Step, kind: &'static KindDef) {
+    fn take(&mut self, s: &Step, kind: &'static KindDef, touched: &mut Touched) {
         let mut args = s.tree.args();
         let (name, count) = (args.next(), args.next());
         let keep = match count.map(|e| &e.value.value) {
@@ -178,7 +219,19 @@ impl Build<'_, '_> {
             );
         };
         let w = Written { name: Some(name), fields: Vec::new(), children: Vec::new(), tainted: false };
-        let Some(targets) = self.targets(s, &w, kind) else { return };
+        // What a pattern no longer finds, because another line removed it, would change which are the first.
+        if pattern(Some(name))
+            && let Some(text) = name.value.value.as_text()
+            && let Some(((_, id), first)) = touched
+                .nodes
+                .iter()
+                .filter(|((k, id), c)| *k == kind.name && c.verb == "remove" && glob(text, id))
+                .min_by_key(|(_, c)| c.span)
+        {
+            let claim = Claim { verb: "take", span: name.span, named: false };
+            return self.dec.sink.push(two_verbs(&kind.name, id, *first, claim));
+        }
+        let Some(targets) = self.targets(s, &w, kind, touched, "take") else { return };
         if keep > targets.len() {
             return self.dec.sink.push(
                 Diagnostic::error("E0409", format!("`(take)` keeps {keep} of {}", counted(targets.len(), &kind.name)))
@@ -186,35 +239,40 @@ impl Build<'_, '_> {
                     .help("take fewer, or leave the line out"),
             );
         }
-        for (at, _, _) in targets.into_iter().skip(keep) {
-            if self.open_to_overlays(at, s) {
+        for (i, (at, _, _)) in targets.into_iter().enumerate() {
+            let claim = Claim { verb: "take", span: name.span, named: !pattern(Some(name)) };
+            if !self.claim(touched, at, claim) {
+                return;
+            }
+            if i >= keep && self.open_to_overlays(at, s) {
                 self.store.remove(at, name.span);
             }
         }
     }
 
     /// `(final)` nodes are closed to overlays.
-    fn open_to_overlays(&mut self, at: usize, s: &Step) -> bool {
+    pub(super) fn open_to_overlays(&mut self, at: usize, s: &Step) -> bool {
         let Some(node) = self.store.get(at) else { return false };
         let Some(mark) = node.is_final else { return true };
-        self.dec.sink.push(
-            Diagnostic::error("E0406", format!("{} `{}` is final", node.kind.name, node.id()))
-                .label(s.tree.name.span, "overlaid here")
-                .label(mark, "forbids overlays")
-                .help("change the base, or remove (final) there with the consent of who set it"),
-        );
+        self.dec.sink.push(final_node(node, s.tree.name.span, mark));
         false
     }
 
     /// The nodes that an overlay means, each with its captures and its place in the range. `None`: reported.
-    fn targets(&mut self, s: &Step, w: &Written, kind: &'static KindDef) -> Option<Vec<(usize, Vec<String>, Zip)>> {
+    pub(super) fn targets(
+        &mut self,
+        s: &Step,
+        w: &Written,
+        kind: &'static KindDef,
+        touched: &Touched,
+        verb: &'static str,
+    ) -> Option<Vec<(usize, Vec<String>, Zip)>> {
         let place = Place { scope: s.scope, captures: s.captures, zip: None, layer: s.layer };
         let (names, span) = self.dec.names(w, s.tree, kind, place)?;
         let Some(names) = names else { return Some(Vec::new()) };
         let mut out = Vec::new();
         let (first, _) = names.nth(0);
-        let matching = first.contains('*') || first.starts_with("role:") || first.starts_with("label:");
-        if matching && matches!(names, Names::One(_)) {
+        if pattern(w.name) && matches!(names, Names::One(_)) {
             let hits: Vec<usize> =
                 self.store.of_kind(&kind.name).filter(|(_, n)| matches_text(n, &first)).map(|(i, _)| i).collect();
             if hits.is_empty() {
@@ -239,6 +297,11 @@ impl Build<'_, '_> {
             let wanted = key.map_or(name.clone(), |k| format!("{name}@{k}"));
             let hits = self.store.find(&kind.name, &wanted);
             if hits.is_empty() {
+                // Another line of this layer took it away.
+                if let Some(first) = touched.nodes.get(&(kind.name.as_str(), wanted.clone())) {
+                    self.dec.sink.push(two_verbs(&kind.name, &wanted, *first, Claim { verb, span, named: true }));
+                    return None;
+                }
                 // A node that could not be made, or whose key is what the patch changes.
                 if !self.store.ghosts.contains(&name) {
                     self.no_target(s, kind, &wanted, span);
@@ -268,195 +331,19 @@ impl Build<'_, '_> {
         };
         self.dec.sink.push(Diagnostic::error("E0403", message).label(span, "matches nothing").help(help));
     }
+}
 
-    fn patch(&mut self, s: &Step, kind: &'static KindDef, touched: &mut Touched) {
-        let Some(w) = split(s.tree, kind, self.dec.schema, self.dec.sink, true) else { return };
-        let Some(targets) = self.targets(s, &w, kind) else { return };
-        for (at, captures, zip) in targets {
-            if !self.open_to_overlays(at, s) {
-                return;
-            }
-            let place = Place { scope: s.scope, captures: &captures, zip: Some(zip), layer: s.layer };
-            let Some(mut node) = self.store.get(at).cloned() else { continue };
-            let before = node.id();
-            self.apply(&mut node, &w, place, touched, at, "");
-            if node.id() != before {
-                let key = kind.key.as_deref().unwrap_or_default();
-                self.dec.sink.push(
-                    Diagnostic::error(
-                        "E0402",
-                        format!("`{key}` belongs to the identity of {} and cannot be patched", kind.name),
-                    )
-                    .label(s.tree.name.span, "here")
-                    .help("remove the node and add the other one"),
-                );
-                continue;
-            }
-            if let Some(n) = self.store.get_mut(at) {
-                *n = node;
-            }
-        }
-    }
+pub(super) fn final_node(node: &DraftNode, overlaid: Span, mark: Span) -> Diagnostic {
+    Diagnostic::error("E0406", format!("{} `{}` is final", node.kind.name, node.id()))
+        .label(overlaid, "overlaid here")
+        .label(mark, "forbids overlays")
+        .help("change the base, or remove (final) there with the consent of who set it")
+}
 
-    /// Writes the fields and children of a patch into a node. `path` names the node among what was touched.
-    fn apply(&mut self, node: &mut DraftNode, w: &Written, place: Place, touched: &mut Touched, at: usize, path: &str) {
-        node.tainted |= w.tainted;
-        for f in &w.fields {
-            if Some(f.def.name.as_str()) == node.kind.key.as_deref() && node.fields.contains_key(f.def.name.as_str()) {
-                // It chose the target.
-                continue;
-            }
-            if let Some(first) = touched.insert((at, format!("{path}{}", f.def.name)), f.span) {
-                self.dec.sink.push(
-                    Diagnostic::error(
-                        "E0405",
-                        format!("two overlays of one layer set `{}` of {} `{}`", f.def.name, node.kind.name, node.id()),
-                    )
-                    .label(f.span, "again here")
-                    .label(first, "set here")
-                    .help("keep one of them; the order of overlays has no meaning"),
-                );
-                continue;
-            }
-            let Some(mut values) = self.dec.values(f, node.kind, place) else {
-                node.tainted = true;
-                continue;
-            };
-            let old = node.fields.remove(f.def.name.as_str());
-            let (old_values, mut layers) = old.map_or((Vec::new(), Vec::new()), |o| (o.values, o.layers));
-            match f.verb.map(|v| v.value.as_str()) {
-                Some("add") => {
-                    let mut all = old_values;
-                    values.retain(|v| all.iter().all(|o| o.draft != v.draft));
-                    all.append(&mut values);
-                    values = all;
-                }
-                Some("remove") => {
-                    if let Some(v) = values.iter().find(|v| old_values.iter().all(|o| o.draft != v.draft)) {
-                        let text = super::decode::show(&v.draft);
-                        self.dec.sink.push(
-                            Diagnostic::error(
-                                "E0403",
-                                format!(
-                                    "`{}` of {} `{}` does not hold `{text}`",
-                                    f.def.name,
-                                    node.kind.name,
-                                    node.id()
-                                ),
-                            )
-                            .label(v.span, "nothing to remove")
-                            .help("(remove) takes out values that the list has"),
-                        );
-                    }
-                    let gone = values;
-                    values = old_values.into_iter().filter(|o| gone.iter().all(|g| g.draft != o.draft)).collect();
-                }
-                _ => {}
-            }
-            layers.push(layer(place.layer, f.span, &values));
-            node.fields.insert(&f.def.name, DraftField { values, layers, span: f.span });
-        }
-        for (tree, kind) in &w.children {
-            self.apply_child(node, tree, kind, place, touched, at, path);
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn apply_child(
-        &mut self,
-        node: &mut DraftNode,
-        tree: &Tree,
-        kind: &'static KindDef,
-        place: Place,
-        touched: &mut Touched,
-        at: usize,
-        path: &str,
-    ) {
-        let verb = tree.annotation.as_ref().map_or("patch", |v| v.value.as_str());
-        if verb == "add" || verb == "replace" {
-            let plain = Tree { annotation: None, ..tree.clone() };
-            for child in self.dec.nodes(&plain, kind, place) {
-                let same = node.children.iter().position(|c| c.kind.name == kind.name && c.id() == child.id());
-                match (verb, same) {
-                    ("add", None) => node.children.push(child),
-                    ("add", Some(_)) if kind.repeat => node.children.push(child),
-                    ("replace", Some(i)) => node.children[i] = child,
-                    ("add", Some(i)) => self.dec.sink.push(
-                        Diagnostic::error("E0404", format!("{} `{}` exists already", kind.name, child.id()))
-                            .label(child.span, "added here")
-                            .label(node.children[i].span, "defined here")
-                            .help("change it with (patch)"),
-                    ),
-                    _ => self.no_child(node, kind, &child.id(), child.span),
-                }
-            }
-            return;
-        }
-        let Some(w) = split(tree, kind, self.dec.schema, self.dec.sink, true) else { return };
-        let Some((names, span)) = self.dec.names(&w, tree, kind, place) else { return };
-        let count = names.as_ref().map_or(1, Names::len);
-        let key = kind
-            .key
-            .as_deref()
-            .and_then(|k| w.fields.iter().find(|f| f.def.name == k))
-            .and_then(|f| f.entries.first()?.value.value.as_text());
-        for i in 0..count {
-            let (name, captures) = names.as_ref().map_or((String::new(), None), |n| n.nth(i));
-            let wanted = match key {
-                Some(k) => format!("{name}@{k}"),
-                None => name.clone(),
-            };
-            let fits =
-                |c: &DraftNode| c.kind.name == kind.name && (c.name == name && key.is_none() || c.id() == wanted);
-            let hits: Vec<usize> = node.children.iter().enumerate().filter(|(_, c)| fits(c)).map(|(i, _)| i).collect();
-            let [hit] = hits.as_slice() else {
-                if hits.is_empty() {
-                    self.no_child(node, kind, &wanted, span);
-                } else {
-                    self.dec.sink.push(
-                        Diagnostic::error("E0403", format!("{} `{wanted}` is there {} times", kind.name, hits.len()))
-                            .label(span, "which one?")
-                            .help("name its key, or write the parent anew with (replace)"),
-                    );
-                }
-                return;
-            };
-            match verb {
-                "patch" => {
-                    let zip = if count > 1 { Some(Zip { index: i, count, names: span }) } else { place.zip };
-                    let here = Place { captures: captures.as_deref().unwrap_or(place.captures), zip, ..place };
-                    let path = format!("{path}{} {wanted}/", kind.name);
-                    let mut child = node.children[*hit].clone();
-                    self.apply(&mut child, &w, here, touched, at, &path);
-                    node.children[*hit] = child;
-                }
-                "remove" => {
-                    node.children.remove(*hit);
-                }
-                other => self.dec.sink.push(
-                    Diagnostic::error("E0402", format!("`({other})` cannot stand before a child"))
-                        .label(tree.name.span, "here")
-                        .help("children take (patch), (add), (remove) and (replace)"),
-                ),
-            }
-        }
-    }
-
-    fn no_child(&mut self, node: &DraftNode, kind: &KindDef, name: &str, span: Span) {
-        let names: Vec<String> = node.children.iter().filter(|c| c.kind.name == kind.name).map(DraftNode::id).collect();
-        let create = format!("To create it only here, write (add){}", kind.name);
-        let of = format!("{} `{}`", node.kind.name, node.id());
-        let message = if name.is_empty() {
-            format!("{of} has no `{}` to patch", kind.name)
-        } else {
-            format!("{of} has no {} `{name}` to patch", kind.name)
-        };
-        let help = match nearest(name, names.iter().map(String::as_str)) {
-            Some(n) => format!("did you mean `{n}`? {create}"),
-            None => create.replacen("To", "to", 1),
-        };
-        self.dec.sink.push(Diagnostic::error("E0403", message).label(span, "matches nothing").help(help));
-    }
+/// True for targets that are found by a glob, a role or a label.
+pub(super) fn pattern(name: Option<&Entry>) -> bool {
+    let text = name.and_then(|e| e.value.value.as_text()).unwrap_or_default();
+    text.contains('*') || text.starts_with("role:") || text.starts_with("label:")
 }
 
 /// A glob, `role:x` or `label:x` on a draft node.

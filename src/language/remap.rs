@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::decode::{Decoder, Place};
 use super::schema::{KindDef, schema};
+use super::sink::Sink;
 use super::text::Scope;
 use super::types::Type;
 use crate::model::topology::{Node, NodeId, Topology, Value};
@@ -25,8 +26,8 @@ pub(super) struct Maps {
 /// A value that a map has rewritten.
 pub(super) struct Mapped {
     pub text: String,
-    pub by: &'static str,
-    pub span: Span,
+    /// Which maps, and where they stand.
+    pub by: Vec<(&'static str, Span)>,
 }
 
 impl Maps {
@@ -87,60 +88,77 @@ impl Maps {
     pub fn value(&self, ty: &Type, text: &str) -> Option<Mapped> {
         let domain = matches!(ty, Type::String | Type::Fqdn | Type::Hostname | Type::Email | Type::Url | Type::Any);
         let address = matches!(ty, Type::String | Type::Ip | Type::Cidr | Type::Url | Type::Any);
-        if domain && let Some(m) = self.domain(text) {
-            return Some(m);
+        let named = if domain { self.domain(text) } else { None };
+        let placed = if address { self.address(named.as_ref().map_or(text, |m| &m.text)) } else { None };
+        match (named, placed) {
+            (Some(mut a), Some(b)) => {
+                a.by.extend(b.by);
+                Some(Mapped { text: b.text, by: a.by })
+            }
+            (a, b) => a.or(b),
         }
-        if address { self.address(text) } else { None }
     }
 
-    /// Replaces every mapped domain in a text, at label boundaries.
+    /// Replaces every mapped domain in a text, at label boundaries. All at once: what one map wrote no other one touches.
     pub fn domain(&self, text: &str) -> Option<Mapped> {
         let lower = text.to_ascii_lowercase();
-        for (from, to, span) in &self.domains {
-            let (mut out, mut at, mut hit) = (String::new(), 0, false);
-            for (i, _) in lower.match_indices(from.as_str()) {
-                if i < at {
-                    continue;
-                }
-                let before = lower[..i].chars().next_back();
-                let after = lower[i + from.len()..].chars().next();
-                let label = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-                // `.acme.example` is below the domain; `acme.example.com` is another one.
-                let next = lower[i + from.len()..].chars().nth(1);
-                let ends = match after {
-                    None => true,
-                    Some('.') => !next.is_some_and(label),
-                    Some(c) => !label(c),
-                };
-                if before.is_some_and(label) || !ends {
-                    continue;
-                }
-                out.push_str(&text[at..i]);
-                out.push_str(to);
-                at = i + from.len();
-                hit = true;
-            }
-            if hit {
-                out.push_str(&text[at..]);
-                return Some(Mapped { text: out, by: "domain-map", span: *span });
-            }
-        }
-        None
-    }
-
-    fn address(&self, text: &str) -> Option<Mapped> {
-        if self.networks.is_empty() {
+        if !self.domains.iter().any(|(from, _, _)| lower.contains(from.as_str())) {
             return None;
         }
-        if let Ok(ip) = text.parse::<IpAddr>() {
+        let (mut out, mut at, mut span) = (String::new(), 0, None);
+        let mut i = 0;
+        while i < lower.len() {
+            match self.domains.iter().find(|(from, _, _)| stands_at(&lower, i, from)) {
+                Some((from, to, by)) => {
+                    out.push_str(&text[at..i]);
+                    out.push_str(to);
+                    i += from.len();
+                    at = i;
+                    span.get_or_insert(*by);
+                }
+                None => i += lower[i..].chars().next().map_or(1, char::len_utf8),
+            }
+        }
+        out.push_str(&text[at..]);
+        span.map(|span| Mapped { text: out, by: vec![("domain-map", span)] })
+    }
+
+    /// An address, a network, the host of a URL, or any of these among other words: `v=spf1 ip4:192.0.2.1 -all`.
+    fn address(&self, text: &str) -> Option<Mapped> {
+        if self.networks.is_empty() || !text.contains(['.', ':']) {
+            return None;
+        }
+        let mut span = None;
+        let words: Vec<String> = text
+            .split(' ')
+            .map(|word| match self.address_word(word) {
+                Some((new, by)) => {
+                    span.get_or_insert(by);
+                    new
+                }
+                None => word.to_owned(),
+            })
+            .collect();
+        span.map(|span| Mapped { text: words.join(" "), by: vec![("address-map", span)] })
+    }
+
+    fn address_word(&self, word: &str) -> Option<(String, Span)> {
+        // Mechanisms of RFC 7208 5.6; lists end their items with a comma.
+        let body = word.trim_end_matches([',', ';']);
+        let tail = &word[body.len()..];
+        let start =
+            ["ip4:", "ip6:"].iter().find_map(|m| body.find(m).map(|i| i + m.len())).filter(|i| *i <= 5).unwrap_or(0);
+        let (head, core) = body.split_at(start);
+        let done = |text: String, span| Some((format!("{head}{text}{tail}"), span));
+        if let Ok(ip) = core.parse::<IpAddr>() {
             let (ip, span) = self.ip(ip)?;
-            return Some(Mapped { text: ip.to_string(), by: "address-map", span });
+            return done(ip.to_string(), span);
         }
-        if let Ok(net) = text.parse::<IpNet>() {
-            let (ip, span) = self.network(net)?;
-            return Some(Mapped { text: ip.to_string(), by: "address-map", span });
+        if let Ok(net) = core.parse::<IpNet>() {
+            let (net, span) = self.network(net)?;
+            return done(net.to_string(), span);
         }
-        let (scheme, rest) = text.split_once("://")?;
+        let (scheme, rest) = core.split_once("://")?;
         let end = rest.find('/').unwrap_or(rest.len());
         let host = &rest[..end];
         let (host, port) = match host.strip_prefix('[').and_then(|h| h.split_once(']')) {
@@ -149,7 +167,7 @@ impl Maps {
         };
         let (ip, span) = self.ip(host.parse().ok()?)?;
         let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-        Some(Mapped { text: format!("{scheme}://{host}{port}{}", &rest[end..]), by: "address-map", span })
+        done(format!("{scheme}://{host}{port}{}", &rest[end..]), span)
     }
 
     fn ip(&self, ip: IpAddr) -> Option<(IpAddr, Span)> {
@@ -164,8 +182,8 @@ impl Maps {
         Some((mapped, *span))
     }
 
-    /// Renames nodes whose name holds a mapped domain, and every reference to them.
-    pub fn rename(&self, topology: &mut Topology) {
+    /// Renames nodes whose name holds a mapped domain, and every reference to them. Two that would get one name are a mistake.
+    pub fn rename(&self, topology: &mut Topology, sink: &mut Sink) {
         if self.domains.is_empty() {
             return;
         }
@@ -176,10 +194,31 @@ impl Maps {
         if names.is_empty() {
             return;
         }
+        self.collisions(topology, &names, sink);
+        for (from, to) in std::mem::take(&mut topology.moved) {
+            let from = NodeId { name: self.domain(&from.name).map_or(from.name, |m| m.text), ..from };
+            topology.moved.insert(from, names.get(&to).cloned().unwrap_or(to));
+        }
         let nodes = std::mem::take(&mut topology.nodes);
         for (_, mut node) in nodes {
             apply(&mut node, &names);
             topology.nodes.insert(node.id.clone(), node);
+        }
+    }
+
+    fn collisions(&self, topology: &Topology, names: &BTreeMap<NodeId, NodeId>, sink: &mut Sink) {
+        let mut taken: BTreeMap<&NodeId, &Node> =
+            topology.nodes.values().filter(|n| !names.contains_key(&n.id)).map(|n| (&n.id, n)).collect();
+        for node in topology.nodes.values() {
+            let Some(new) = names.get(&node.id) else { continue };
+            if let Some(first) = taken.insert(new, node) {
+                let d = Diagnostic::error("E0412", format!("two of {} would be called `{}`", node.id.kind, new.name))
+                    .label(node.span, format!("`{}`", node.id.plain()))
+                    .label(first.span, format!("`{}`", first.id.plain()));
+                let map = self.domains.iter().find(|(from, _, _)| node.id.name.contains(from.as_str()));
+                let d = map.map_or(d.clone(), |(_, _, span)| d.label(*span, "mapped here"));
+                sink.push(d.help("map each domain to one of its own, or (remove) one of the two in this environment"));
+            }
         }
     }
 
@@ -222,6 +261,21 @@ fn apply(node: &mut Node, names: &BTreeMap<NodeId, NodeId>) {
     node.children.iter_mut().for_each(|c| apply(c, names));
 }
 
+/// `.acme.example` is below the domain; `acme.example.com` is another one.
+fn stands_at(lower: &str, at: usize, domain: &str) -> bool {
+    if !lower[at..].starts_with(domain) {
+        return false;
+    }
+    let label = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let mut after = lower[at + domain.len()..].chars();
+    let ends = match after.next() {
+        None => true,
+        Some('.') => !after.next().is_some_and(label),
+        Some(c) => !label(c),
+    };
+    ends && !lower[..at].chars().next_back().is_some_and(label)
+}
+
 fn moved(ip: IpAddr, from: &IpNet, to: &IpNet) -> IpAddr {
     match (ip, to.network()) {
         (IpAddr::V4(ip), IpAddr::V4(base)) => {
@@ -245,7 +299,10 @@ mod tests {
         let span = Span { source: SourceId(0), offset: 0, len: 0 };
         let net = |t: &str| t.parse().expect(t);
         Maps {
-            domains: vec![("acme.example".into(), "acme.test".into(), span)],
+            domains: vec![
+                ("acme.example".into(), "acme.test".into(), span),
+                ("old.example".into(), "acme.example".into(), span),
+            ],
             networks: vec![
                 (net("192.0.2.0/24"), net("10.89.7.0/24"), span),
                 (net("2001:db8:7::/64"), net("fd00:89:7::/64"), span),
@@ -268,6 +325,7 @@ mod tests {
             m.value(&Type::Url, "https://mail.acme.example/owa").map(|m| m.text).as_deref(),
             Some("https://mail.acme.test/owa")
         );
+        assert_eq!(text("a:old.example include:acme.example").as_deref(), Some("a:acme.example include:acme.test"));
         assert_eq!(text("notacme.example"), None);
         assert_eq!(text("acme.example.com"), None);
         assert_eq!(m.value(&Type::Text, "acme.example").map(|m| m.text), None);
@@ -282,6 +340,10 @@ mod tests {
         assert_eq!(text(&Type::Cidr, "192.0.2.128/25").as_deref(), Some("10.89.7.128/25"));
         assert_eq!(text(&Type::Url, "dns://192.0.2.53:5353/x").as_deref(), Some("dns://10.89.7.53:5353/x"));
         assert_eq!(text(&Type::Url, "dns://[2001:db8:7::53]:53").as_deref(), Some("dns://[fd00:89:7::53]:53"));
+        assert_eq!(
+            text(&Type::String, "v=spf1 ip4:192.0.2.0/25 ip6:2001:db8:7::1 a -all").as_deref(),
+            Some("v=spf1 ip4:10.89.7.0/25 ip6:fd00:89:7::1 a -all")
+        );
         assert_eq!(text(&Type::Ip, "198.51.100.1"), None);
     }
 }

@@ -61,6 +61,13 @@ impl Index {
                 index.add(&node.kind.name, id, node);
             }
         }
+        for (role, servers) in &store.former_roles {
+            let alive = servers.iter().filter(|s| index.ids.get("server").is_some_and(|m| m.contains_key(*s)));
+            let list = index.roles.entry(role.clone()).or_default();
+            list.extend(alive.cloned());
+            list.sort();
+            list.dedup();
+        }
         index
     }
 

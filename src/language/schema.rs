@@ -30,6 +30,8 @@ pub struct FieldDef {
     pub positional: bool,
     /// `"*"` is kept as a text: all that nobody else names.
     pub rest: bool,
+    /// A timer of the process: `time-scale` of an environment shrinks it.
+    pub scaled: bool,
     pub default: Option<Scalar>,
     /// Limits of the number, or of the count when `many`.
     pub min: Option<i64>,
@@ -217,6 +219,7 @@ impl Schema {
                     required: flag(t, "required"),
                     positional: flag(t, "positional"),
                     rest: flag(t, "rest"),
+                    scaled: flag(t, "scaled"),
                     default: t.prop("default").map(|e| e.value.value.clone()),
                     min: int(t, "min"),
                     max: int(t, "max"),

@@ -158,6 +158,8 @@ pub struct Topology {
     pub nodes: BTreeMap<NodeId, Node>,
     /// The environment whose overlay was applied.
     pub environment: Option<String>,
+    /// Former identities (`moved`) with the node that each is now.
+    pub moved: BTreeMap<NodeId, NodeId>,
 }
 
 impl Topology {

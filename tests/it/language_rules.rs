@@ -5,10 +5,10 @@ use cutover::model::topology::{NodeId, Topology};
 
 use crate::language::{draw, files};
 
-const BASE: &str = "platform ex exchange=\"2010\"\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite dublin\n\
+pub const BASE: &str = "platform ex exchange=\"2010\"\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite dublin\n\
     server \"mbx-[1:3]\" platform=ex site=dublin memory=\"8GiB\" { roles mailbox; }\nserver hub platform=open site=dublin { roles hub um; }\n";
 
-fn codes(c: &Compiled) -> Vec<&'static str> {
+pub fn codes(c: &Compiled) -> Vec<&'static str> {
     c.diagnostics.iter().map(|d| d.code).collect()
 }
 
@@ -19,13 +19,13 @@ fn mistakes(text: &str) -> (Vec<&'static str>, String) {
     (codes(&c), draw(&c))
 }
 
-fn expect(text: &str, wanted: &[&str]) {
+pub fn expect(text: &str, wanted: &[&str]) {
     let (found, shown) = mistakes(text);
     assert_eq!(found, wanted, "{text}\n{shown}");
 }
 
 /// A topology without mistakes, in an environment.
-fn good(text: &str, environment: Option<&str>) -> Topology {
+pub fn good(text: &str, environment: Option<&str>) -> Topology {
     let text = format!("{BASE}{text}");
     let options = Options { environment: environment.map(str::to_owned), ..Options::default() };
     let c = language::compile_files(&files("t.kdl", text.clone()), "t.kdl", &options);
@@ -33,11 +33,11 @@ fn good(text: &str, environment: Option<&str>) -> Topology {
     c.topology
 }
 
-fn names<'t>(t: &'t Topology, kind: &'t str) -> Vec<&'t str> {
+pub fn names<'t>(t: &'t Topology, kind: &'t str) -> Vec<&'t str> {
     t.all(kind).map(|n| n.id.name.as_str()).collect()
 }
 
-fn lab(body: &str) -> String {
+pub fn lab(body: &str) -> String {
     format!("environment lab purpose=lab {{\n{body}\n}}\n")
 }
 
