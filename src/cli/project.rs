@@ -106,6 +106,7 @@ fn examine(context: &Context, options: &language::Options, issue: Issue) -> Resu
         diagnostics.extend(more);
         site
     };
+    let diagnostics = language::guard(&mut sources, diagnostics);
     Ok(Examined { project: Project { root, sources, topology, site }, diagnostics })
 }
 

@@ -5,12 +5,11 @@ use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::scan::{Tok, scan};
-use super::schema::schema;
+use super::secrecy;
 use super::sink::Sink;
 use super::syntax::{MAX_BYTES, parse, too_large};
 use crate::model::tree::{Scalar, Tree};
-use crate::model::{Diagnostic, SourceId, Sources, Span};
+use crate::model::{Diagnostic, Sources, Span};
 
 /// Where files come from: a folder, memory, or a folder under what an editor holds open.
 pub(super) enum Files<'a> {
@@ -173,10 +172,10 @@ impl<'a> Loader<'a> {
             }
         };
         let id = self.sources.add(name, text);
-        mask_secrets(&mut self.sources, id);
         match parse(&self.sources, id) {
             Ok(trees) => Some(trees),
             Err(errors) => {
+                secrecy::mask(&mut self.sources, id, &BTreeSet::new());
                 errors.into_iter().for_each(|d| sink.push(guarded(&mut self.sources, d)));
                 None
             }
@@ -255,38 +254,6 @@ pub(super) fn split(root: &Path) -> (PathBuf, String) {
     (folder, name)
 }
 
-/// Marks every literal where a secret belongs, by the names of secret fields. By tokens, so that it works on a file that
-/// does not parse: its excerpt must not show a password either. Marks rather too much than too little.
-fn mask_secrets(sources: &mut Sources, id: SourceId) {
-    let text = sources.get(id).text.clone();
-    let (tokens, _) = scan(id, &text);
-    let names = &schema().secret_fields;
-    let mut line_start = true;
-    let mut found = Vec::new();
-    for (i, t) in tokens.iter().enumerate() {
-        let starts = line_start;
-        line_start = match t.tok {
-            Tok::Newline | Tok::Semicolon | Tok::Open | Tok::Close => true,
-            Tok::Space | Tok::BlockComment | Tok::LineComment => line_start,
-            _ => false,
-        };
-        if t.tok != Tok::Word || !names.contains(&text[t.start..t.end]) {
-            continue;
-        }
-        let mut rest = tokens[i + 1..].iter().filter(|t| !matches!(t.tok, Tok::Space | Tok::BlockComment));
-        let mut value = rest.next();
-        let property = value.is_some_and(|t| t.tok == Tok::Equals);
-        if property {
-            value = rest.next();
-        }
-        // A kind such as `key` at the start of a line is followed by its value; elsewhere the word is itself a value.
-        if let Some(v) = value.filter(|v| (property || starts) && v.is_value()) {
-            found.push(Span { source: id, offset: v.start, len: v.end - v.start });
-        }
-    }
-    found.into_iter().for_each(|s| sources.mask(s));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,15 +298,5 @@ mod tests {
             let shown = String::from_utf8_lossy(&shown);
             assert!(!shown.contains("hun") && !shown.contains("ter2"), "{shown}");
         }
-    }
-
-    #[test]
-    fn literals_are_masked_by_token() {
-        let mut sources = Sources::default();
-        let text = "legacy a admin=\"s1\" {\n password \"s2\"\n key (secret)\"env:X\"\n}\nbroken token=s3 {";
-        let id = sources.add("t", text);
-        mask_secrets(&mut sources, id);
-        let found: Vec<&str> = sources.masks(id).map(|s| &text[s.offset..s.offset + s.len]).collect();
-        assert_eq!(found, ["\"s1\"", "\"s2\"", "s3"]);
     }
 }

@@ -22,8 +22,10 @@ mod resolve;
 pub mod scan;
 pub mod schema;
 mod scope;
+mod secrecy;
 mod sink;
 pub mod slice;
+mod spelling;
 mod standin;
 mod suggest;
 mod survey;
@@ -44,6 +46,7 @@ use crate::model::topology::{Topology, Value};
 use crate::model::{Diagnostic, Diagnostics, SourceId, Sources};
 
 pub use load::lexical;
+pub use secrecy::guard;
 pub use survey::{Expansion, Survey, expand, survey};
 pub use syntax::parse;
 
@@ -112,7 +115,9 @@ fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
             compile::run(&mut loader, &trees, &options, &mut sink);
         }
     }
-    Compiled { sources: loader.sources, topology, diagnostics: sink.finish() }
+    let mut sources = loader.sources;
+    let diagnostics = guard(&mut sources, sink.finish());
+    Compiled { sources, topology, diagnostics }
 }
 
 /// A value as people write it. Secrets as their reference.

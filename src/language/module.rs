@@ -174,7 +174,7 @@ impl Build<'_, '_> {
             None => Names::One(text),
         };
         let (first, _) = names.nth(0);
-        if !super::types::is_name(&first) {
+        if !super::spelling::is_name(&first) {
             self.dec
                 .sink
                 .push(Diagnostic::error("E0201", "the name of an instance is a name").label(e.span, "not a name"));

@@ -6,6 +6,8 @@
 //! stands. Values (escapes, multi-line strings) are still decoded by the crate, see `syntax`. Grammar: KDL 2.0.0,
 //! <https://kdl.dev/spec/>.
 
+use super::spelling::unseen;
+use crate::model::glyph::{is_direction, is_hidden};
 use crate::model::{Diagnostic, SourceId, Span};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,19 @@ pub fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
     (s.tokens, s.errors)
 }
 
+/// The tokens of the whole text, however many mistakes there are.
+pub(super) fn scan_all(source: SourceId, text: &str) -> Vec<Token> {
+    let mut s = Scanner { source, text, at: 0, tokens: Vec::with_capacity(text.len() / 5), errors: Vec::new() };
+    if text.starts_with('\u{feff}') {
+        s.at = 3;
+    }
+    while s.at < text.len() {
+        s.token();
+        s.errors.clear();
+    }
+    s.tokens
+}
+
 pub(super) fn is_newline(c: char) -> bool {
     matches!(c, '\r' | '\n' | '\u{85}' | '\u{b}' | '\u{c}' | '\u{2028}' | '\u{2029}')
 }
@@ -75,9 +90,10 @@ pub(super) fn is_space(c: char) -> bool {
     matches!(c, '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
-/// Code points that KDL forbids anywhere: controls and direction marks, which can hide what a line says.
+/// Code points that KDL forbids anywhere: controls and direction marks, which can hide what a line says. U+061C is our own: it is
+/// a direction mark too, younger than the list.
 fn is_forbidden(c: char) -> bool {
-    matches!(c, '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{feff}') || is_direction(c)
 }
 
 /// Ends a word: whitespace and the signs that have a meaning of their own.
@@ -125,6 +141,7 @@ impl<'a> Scanner<'a> {
             '\\' => self.continuation(),
             '/' if self.rest().starts_with("//") => {
                 let len = self.rest().find(is_newline).unwrap_or(self.rest().len());
+                self.comment(len);
                 self.push(Tok::LineComment, len);
             }
             '/' if self.rest().starts_with("/*") => self.block_comment(),
@@ -159,6 +176,15 @@ impl<'a> Scanner<'a> {
         self.push(Tok::Space, len);
     }
 
+    /// What hides in a comment can make code of it, to the eye of who reads.
+    fn comment(&mut self, len: usize) {
+        let bad = self.rest()[..len].char_indices().find(|(_, c)| is_forbidden(*c));
+        if let Some((i, c)) = bad {
+            let d = forbidden(c, self.span(self.at + i, self.at + i + c.len_utf8()));
+            self.errors.push(d);
+        }
+    }
+
     fn block_comment(&mut self) {
         let bytes = self.rest().as_bytes();
         let (mut depth, mut i) = (0usize, 0usize);
@@ -172,6 +198,7 @@ impl<'a> Scanner<'a> {
                     depth -= 1;
                     i += 2;
                     if depth == 0 {
+                        self.comment(i);
                         return self.push(Tok::BlockComment, i);
                     }
                 }
@@ -331,8 +358,9 @@ impl<'a> Scanner<'a> {
         let bad =
             word.char_indices().find(|(_, c)| matches!(c, '[' | ']' | '/' | '\\' | '(' | '#') || is_forbidden(*c));
         let digit = starts_like_number(word);
+        let bad = unseen(word).or(bad);
         if let Some((i, c)) = bad {
-            let d = if is_forbidden(c) {
+            let d = if is_forbidden(c) || is_hidden(c) {
                 forbidden(c, self.span(start + i, start + i + c.len_utf8()))
             } else if c == '(' && i > 0 && word[..i].chars().all(|c| c.is_alphanumeric() || c == '-') && !digit {
                 Diagnostic::error("E0006", format!("`{}` runs into a `(`", &word[..i]))
@@ -428,9 +456,22 @@ fn word_len(rest: &str) -> usize {
 }
 
 fn forbidden(c: char, span: Span) -> Diagnostic {
-    Diagnostic::error("E0006", format!("the character U+{:04X} may not stand in a topology", c as u32))
-        .label(span, "invisible character")
-        .help("controls and direction marks can hide what a line says; remove it")
+    let (label, help) = if is_direction(c) {
+        (
+            "turns the order of what is shown",
+            format!(
+                "direction marks let a line say another thing to a person than to a program; remove it. Letters of Persian, Arabic or Hebrew need none; to keep one in a text, write \\u{{{:x}}}",
+                c as u32
+            ),
+        )
+    } else if is_hidden(c) {
+        ("nothing is drawn here", "two names that look alike would be two names; remove it".to_owned())
+    } else {
+        ("control character", "it can hide what a line says; remove it".to_owned())
+    };
+    Diagnostic::error("E0015", format!("the character U+{:04X} may not stand here", c as u32))
+        .label(span, label)
+        .help(help)
 }
 
 /// Length of the escape at the start of `text`, backslash included. A backslash before whitespace swallows all of it.

@@ -7,6 +7,17 @@ use crate::model::{Diagnostic, Diagnostics, Span};
 /// Messages after this many are not collected any more; the last one says so.
 const MAX: usize = 1000;
 
+/// Bytes of a message and of a help: a name may be of any length, and lists of names too.
+const LONGEST_MESSAGE: usize = 600;
+const LONGEST_HELP: usize = 2000;
+
+fn clip(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push_str(" ..");
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     list: Diagnostics,
@@ -19,7 +30,9 @@ impl Sink {
         self.list.len() >= MAX || self.seen.contains(&(code, Some(span)))
     }
 
-    pub fn push(&mut self, d: Diagnostic) {
+    pub fn push(&mut self, mut d: Diagnostic) {
+        clip(&mut d.message, LONGEST_MESSAGE);
+        d.help.iter_mut().for_each(|h| clip(h, LONGEST_HELP));
         let place = d.labels.first().map(|l| l.span);
         // Without a place, the text tells two mistakes apart.
         if place.is_none() || self.seen.insert((d.code, place)) {

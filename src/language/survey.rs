@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::load::{Files, Loader, lexical, split};
 use super::sink::Sink;
-use super::{Options, compile, range};
+use super::{Options, compile, guard, range};
 use crate::model::topology::Topology;
 use crate::model::tree::Tree;
 use crate::model::{Diagnostics, Sources};
@@ -60,13 +60,10 @@ pub fn survey(root: &Path, open: &BTreeMap<PathBuf, Arc<str>>, options: &Options
         }
         trees.extend(loader.module_trees().cloned());
     }
-    Survey {
-        asked: loader.asked().map(str::to_owned).collect(),
-        sources: loader.sources,
-        trees: readable.then_some(trees),
-        topologies,
-        diagnostics: sink.finish(),
-    }
+    let asked = loader.asked().map(str::to_owned).collect();
+    let mut sources = loader.sources;
+    let diagnostics = guard(&mut sources, sink.finish());
+    Survey { asked, sources, trees: readable.then_some(trees), topologies, diagnostics }
 }
 
 /// The texts that a range stands for, computed when they are asked for.

@@ -6,6 +6,7 @@
 use kdl::{KdlEntry, KdlValue};
 
 use super::scan::{MAX_ERRORS, Tok, Token, parse_int, scan};
+use super::spelling::composed;
 use crate::model::tree::{Entry, Scalar, Tree};
 use crate::model::{Diagnostic, SourceId, Sources, Span, Spanned};
 
@@ -379,7 +380,8 @@ impl<'a> Parser<'a> {
     fn scalar(&mut self, t: Token) -> Scalar {
         let text = self.slice(t);
         match t.tok {
-            Tok::Word => Scalar::Text(text.to_owned()),
+            // Two spellings of one name are one; a raw text stays as it is.
+            Tok::Word => Scalar::Text(composed(text).into_owned()),
             Tok::Keyword => match text {
                 "#true" => Scalar::Bool(true),
                 "#false" => Scalar::Bool(false),
@@ -393,9 +395,9 @@ impl<'a> Parser<'a> {
                 None => Scalar::Float(text.replace('_', "").parse().unwrap_or(f64::NAN)),
             },
             Tok::Quoted if !text.contains('\\') && !text.starts_with("\"\"\"") => {
-                Scalar::Text(text[1..text.len().max(2) - 1].to_owned())
+                Scalar::Text(composed(&text[1..text.len().max(2) - 1]).into_owned())
             }
-            Tok::Quoted => Scalar::Text(self.decoded(t)),
+            Tok::Quoted => Scalar::Text(composed(&self.decoded(t)).into_owned()),
             _ => Scalar::Raw(self.decoded(t)),
         }
     }

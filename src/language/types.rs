@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::spelling::{is_name, unseen};
 use super::suggest::{either, nearest};
 use crate::model::SecretRef;
 use crate::model::topology::Value;
@@ -233,6 +234,17 @@ impl Type {
         })
     }
 
+    /// An escape can put into a value what may not stand in the file: `\\u{202e}`. Prose may hold marks, nothing may hold controls.
+    fn hidden(&self, t: &str) -> Option<Wrong> {
+        let control = t.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
+        let prose = matches!(self, Type::Text | Type::Secret);
+        let c = control.or_else(|| if prose { None } else { unseen(t).map(|(_, c)| c) })?;
+        Some(Wrong {
+            code: "E0015",
+            help: Some(format!("it holds the character U+{:04X}, which is not seen; remove it", c as u32)),
+        })
+    }
+
     fn read_text(&self, t: &str) -> Result<Draft, Wrong> {
         let ok = |b: bool, help: &str| {
             if b {
@@ -241,6 +253,9 @@ impl Type {
                 Err(wrong((!help.is_empty()).then(|| help.to_owned())))
             }
         };
+        if let Some(wrong) = self.hidden(t) {
+            return Err(wrong);
+        }
         match self {
             Type::Name => ok(is_name(t), "a name holds letters, digits, `-` and `_`, in any script"),
             Type::Ident => ok(is_ident(t), "it holds a to z, 0 to 9 and `_`, and starts with a letter"),
@@ -359,10 +374,6 @@ fn decimal_size(t: &str) -> Option<u64> {
 /// `"40MiB/s"` in bits per second.
 fn byte_rate(t: &str) -> Option<u64> {
     unit::parse_size(t.strip_suffix("/s")?)?.checked_mul(8)
-}
-
-pub(super) fn is_name(t: &str) -> bool {
-    !t.is_empty() && t.len() <= 255 && t.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
 }
 
 pub(super) fn is_ident(t: &str) -> bool {

@@ -67,6 +67,21 @@ impl Diagnostic {
     }
 }
 
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<T: IntoIterator<Item = Diagnostic>>(list: T) -> Self {
+        Self { list: list.into_iter().collect() }
+    }
+}
+
 /// All diagnostics of a run, collected; one run shows every mistake.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {

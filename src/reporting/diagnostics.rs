@@ -16,6 +16,15 @@ use crate::model::{Diagnostic, Diagnostics, Severity, SourceId, Sources, Span};
 /// What stands for a secret of any length.
 const MASK: &str = "*********";
 
+/// Bytes of the longest line that is drawn.
+const LONGEST_LINE: usize = 1000;
+
+fn line_len(text: &str, at: usize) -> usize {
+    let at = text.floor_char_boundary(at);
+    let start = text[..at].rfind('\n').map_or(0, |i| i + 1);
+    text[at..].find('\n').map_or(text.len(), |i| at + i) - start
+}
+
 /// How to draw.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
@@ -216,7 +225,9 @@ struct Shown {
 
 impl Shown {
     fn new(sources: &Sources, masks: &Masks, d: &Diagnostic) -> Self {
-        let home = d.labels.first().map(|l| l.span.source);
+        // A line of a whole file is no picture: only its place is said.
+        let long = d.labels.iter().any(|l| line_len(&sources.get(l.span.source).text, l.span.offset) > LONGEST_LINE);
+        let home = d.labels.first().map(|l| l.span.source).filter(|_| !long);
         let source = home.map(|id| {
             let file = sources.get(id);
             NamedSource::new(tame(&file.name), masks.text(id, &file.text))
@@ -233,7 +244,7 @@ impl Shown {
                 let (from, to) = (edge(from), edge(to));
                 labels.push(LabeledSpan::new(Some(tame(&l.text).into_owned()), from, to.saturating_sub(from)));
             } else {
-                // One picture shows one file; a place in another file is named.
+                // One picture shows one file; a place in another file, or without a picture, is named.
                 let line = tame(&format!("{}: {}", sources.origin(l.span), l.text)).into_owned();
                 help = Some(help.map_or(line.clone(), |h| format!("{h}\n{line}")));
             }

@@ -53,6 +53,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         }
     }
     if mistakes.has_errors() {
+        let mistakes = language::guard(&mut sources, mistakes);
         let style = diagnostics::Style { color: context.out.err_color(), ..diagnostics::Style::default() };
         context.out.note(diagnostics::text(&sources, &mistakes, style));
         return Err(Failure::shown());

@@ -50,7 +50,7 @@ fn mistakes_have_codes() {
     assert_eq!(codes("a { b; } c"), ["E0006"]);
     assert_eq!(codes("a b="), ["E0006"]);
     assert_eq!(codes("a \"b\"\"c\""), ["E0006"]);
-    assert_eq!(codes("a b\u{202e}c"), ["E0006"]);
+    assert_eq!(codes("a b\u{202e}c"), ["E0015"]);
     assert_eq!(codes(&"a {".repeat(100_000)), ["E0009"]);
 }
 

@@ -165,8 +165,10 @@ fn hold(c: &Compiled, text: &str, json: &str, broken: &mut Vec<String>) {
     }
     // Nothing of a file may steer the terminal, or turn the order of what is shown.
     for (what, shown) in [("text", text), ("json", json)] {
-        let steers =
-            |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let steers = |c: char| {
+            c.is_control() && !matches!(c, '\n' | '\t')
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
         if let Some(bad) = shown.chars().find(|c| steers(*c)) {
             broken.push(format!("{what} holds U+{:04X}", bad as u32));
         }
