@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::schema::{Limit, schema};
 use super::sink::Sink;
 use crate::model::topology::{Node, NodeId, Topology, Value};
+use crate::model::version::{compare, of_platform};
 use crate::model::{Diagnostic, Span};
 
 /// Checks every limit against the platforms of the servers concerned.
@@ -54,8 +55,8 @@ fn broken(limit: &Limit, what: &str, server: &Node, platform: &Node, at: Span, i
     let since = limit.since.as_ref().map(|l| (l, "starts", Ordering::Less));
     let until = limit.until.as_ref().map(|l| (l, "ends", Ordering::Greater));
     for ((product, version), verb, bad) in [since, until].into_iter().flatten() {
-        let Some(has) = version_of(platform, product) else { continue };
-        if compare(&has, version) != bad || sink.knows("E0601", at) {
+        let Some(has) = of_platform(platform, product) else { continue };
+        if compare(has, version) != bad || sink.knows("E0601", at) {
             continue;
         }
         let d = Diagnostic::error(
@@ -69,14 +70,6 @@ fn broken(limit: &Limit, what: &str, server: &Node, platform: &Node, at: Span, i
             None => d.help(format!("name servers of another platform, or leave it out on {product} {has}")),
         });
     }
-}
-
-/// Version of a product on a platform: its own field, or a `product` child.
-fn version_of(platform: &Node, product: &str) -> Option<String> {
-    if let Some(v) = platform.text(product) {
-        return Some(v.to_owned());
-    }
-    platform.children("product").find(|c| c.name() == product)?.text("version").map(str::to_owned)
 }
 
 /// The servers that a node is about: itself, those that it names, and the members of what it names.
@@ -93,41 +86,11 @@ fn servers<'t>(topology: &'t Topology, node: &'t Node) -> Vec<&'t Node> {
             let Some(target) = topology.nodes.get(id).filter(|_| seen.insert(id)) else { continue };
             match id.kind.as_str() {
                 "server" => out.push(target),
-                "dag" | "ccr" | "pair" => open.push(target),
+                "dag" | "ccr" | "pair" | "load-balancer" => open.push(target),
                 _ => {}
             }
         }
     }
     out.sort_by(|a, b| a.id.cmp(&b.id));
     out
-}
-
-/// Compares as far as the limit is written: 2.3.19 is 2.3. Exchange SE comes after every year.
-fn compare(has: &str, limit: &str) -> Ordering {
-    let part = |p: &str| -> u64 {
-        let digits: String = p.chars().take_while(char::is_ascii_digit).collect();
-        if p.eq_ignore_ascii_case("se") { u64::MAX } else { digits.parse().unwrap_or(0) }
-    };
-    let mut has = has.split('.');
-    for l in limit.split('.') {
-        let order = part(has.next().unwrap_or("0")).cmp(&part(l));
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-    Ordering::Equal
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_as_far_as_the_limit() {
-        assert_eq!(compare("2.3.19", "2.3"), Ordering::Equal);
-        assert_eq!(compare("2.4", "2.3"), Ordering::Greater);
-        assert_eq!(compare("2007", "2010"), Ordering::Less);
-        assert_eq!(compare("SE", "2019"), Ordering::Greater);
-        assert_eq!(compare("2.10", "2.9"), Ordering::Greater);
-    }
 }

@@ -16,6 +16,7 @@ pub mod step;
 pub mod topology;
 pub mod tree;
 pub mod unit;
+pub mod version;
 
 pub use address::{Address, HostName, Kind};
 pub use attr::{Attr, Attrs, Body, Content, Digest, SecretRef, Segment};

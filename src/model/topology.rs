@@ -135,6 +135,47 @@ impl Node {
         }
     }
 
+    /// Bytes of a size field.
+    pub fn size(&self, field: &str) -> Option<u64> {
+        match self.value(field)?.value {
+            Value::Size(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// Bits per second of a rate field.
+    pub fn rate(&self, field: &str) -> Option<u64> {
+        match self.value(field)?.value {
+            Value::Rate(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    pub fn percent(&self, field: &str) -> Option<Percent> {
+        match self.value(field)?.value {
+            Value::Percent(p) => Some(p),
+            _ => None,
+        }
+    }
+
+    /// The nodes that a field refers to, each with the place where it does.
+    pub fn refs(&self, field: &str) -> impl Iterator<Item = (&NodeId, Span)> {
+        self.values(field).filter_map(|v| match &v.value {
+            Value::Ref(id) => Some((id, v.span)),
+            _ => None,
+        })
+    }
+
+    /// The node that a field refers to first.
+    pub fn reference(&self, field: &str) -> Option<&NodeId> {
+        self.refs(field).next().map(|(id, _)| id)
+    }
+
+    /// Where a field was written, or the node where it was not.
+    pub fn at(&self, field: &str) -> Span {
+        self.value(field).map_or(self.span, |v| v.span)
+    }
+
     pub fn secret(&self, field: &str) -> Option<&SecretRef> {
         match &self.value(field)?.value {
             Value::Secret(s) => Some(s),
@@ -165,6 +206,16 @@ pub struct Topology {
 impl Topology {
     pub fn get(&self, kind: &str, name: &str) -> Option<&Node> {
         self.nodes.get(&NodeId::new(kind, name))
+    }
+
+    /// The top-level node that a field of `node` refers to.
+    pub fn target(&self, node: &Node, field: &str) -> Option<&Node> {
+        self.nodes.get(node.reference(field)?)
+    }
+
+    /// The top-level nodes that a field of `node` refers to.
+    pub fn targets<'a>(&'a self, node: &'a Node, field: &str) -> impl Iterator<Item = &'a Node> {
+        node.refs(field).filter_map(|(id, _)| self.nodes.get(id))
     }
 
     /// All nodes of a kind, by name.

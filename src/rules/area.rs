@@ -1,9 +1,20 @@
 //! The areas, and with them the order of rules in every list.
 
-use super::{Area, mailflow, reach};
+use super::{Area, exchange, mailflow, reach};
 
 /// Area numbers are the first two digits of the codes.
 pub const AREAS: &[Area] = &[
     Area { title: "Hosts and how they are reached", rules: reach::RULES },
     Area { title: "The way of the mail", rules: mailflow::RULES },
+    Area { title: "Exchange: roles and hosts", rules: exchange::roles::RULES },
+    Area { title: "Exchange: versions beside one another", rules: exchange::coexistence::RULES },
+    Area { title: "Exchange: cluster continuous replication", rules: exchange::ccr::RULES },
+    Area { title: "Exchange: database availability groups", rules: exchange::dag::RULES },
+    Area { title: "Exchange: witnesses", rules: exchange::witness::RULES },
+    Area { title: "Exchange: copies of databases", rules: exchange::copies::RULES },
+    Area { title: "Exchange: databases", rules: exchange::database::RULES },
+    Area { title: "Exchange: mail flow", rules: exchange::mailflow::RULES },
+    Area { title: "Exchange: clients", rules: exchange::client::RULES },
+    Area { title: "Exchange: unified messaging", rules: exchange::um::RULES },
+    Area { title: "Exchange: moves", rules: exchange::moves::RULES },
 ];

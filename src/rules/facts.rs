@@ -7,6 +7,7 @@ use std::ops::Deref;
 
 use jiff::civil::Date;
 
+use super::exchange::{self, Installed};
 use crate::model::Span;
 use crate::model::topology::{Node, NodeId, Topology, Value};
 
@@ -17,6 +18,7 @@ pub struct Facts<'t> {
     pub today: Date,
     roles: BTreeMap<&'t str, Vec<&'t Node>>,
     referrers: OnceCell<HashMap<&'t NodeId, Vec<Referrer<'t>>>>,
+    exchange: OnceCell<Vec<Installed<'t>>>,
 }
 
 /// A field that refers to a node.
@@ -46,7 +48,7 @@ impl<'t> Facts<'t> {
                 roles.entry(role).or_default().push(server);
             }
         }
-        Self { topology, today, roles, referrers: OnceCell::new() }
+        Self { topology, today, roles, referrers: OnceCell::new(), exchange: OnceCell::new() }
     }
 
     /// The topology itself, for values that outlive a borrow of these facts.
@@ -62,6 +64,11 @@ impl<'t> Facts<'t> {
     /// Every field that refers to this node, children's fields included, `name` fields too.
     pub fn referrers(&self, id: &NodeId) -> &[Referrer<'t>] {
         self.referrers.get_or_init(|| referrers(self.topology)).get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The servers with Exchange, by name.
+    pub(super) fn exchange(&self) -> &[Installed<'t>] {
+        self.exchange.get_or_init(|| exchange::all(self.topology))
     }
 
     /// Purpose of the environment in force; `None` for the base alone.

@@ -5,6 +5,7 @@
 //! other rule speaks. `allow RULE reason=".."` silences one, on the nodes that it names or everywhere, until its date.
 
 mod area;
+mod exchange;
 mod facts;
 mod findings;
 mod mailflow;

@@ -70,6 +70,22 @@ fn each_rule_speaks_of_its_failing_fixture_and_not_of_its_passing_one() {
 }
 
 #[test]
+fn a_failing_fixture_is_caught_by_its_rule_alone() {
+    let mut wrong = Vec::new();
+    for rule in rules::all() {
+        let (_, topology) = fixture(rule, "fail.kdl");
+        let place =
+            |d: &cutover::model::Diagnostic| (d.lint.as_ref().map(|l| l.on.clone()), d.labels.first().map(|l| l.span));
+        let own: BTreeSet<_> = rules::run(&topology, TODAY, std::iter::once(rule)).iter().map(place).collect();
+        let others = rules::all().filter(|r| r.name != rule.name);
+        for d in rules::run(&topology, TODAY, others).iter().filter(|d| own.contains(&place(d))) {
+            wrong.push(format!("{}: {} says {} at the same place", rule.name, d.code, d.message));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn names_and_codes_are_unique_and_in_order() {
     let mut names = BTreeSet::new();
     let mut codes = Vec::new();

@@ -1,0 +1,230 @@
+//! Mailbox databases: how many, how large, with which quotas.
+
+use std::collections::BTreeMap;
+
+use super::copies::{disk, holders};
+use super::{has_role, installed};
+use crate::model::diagnostic::Severity;
+use crate::model::topology::{Node, NodeId};
+use crate::model::version::{Update, year_name};
+use crate::rules::{Facts, Findings, Rule};
+
+pub(in crate::rules) const RULES: &[Rule] = &[
+    Rule {
+        name: "database-on-other-role",
+        code: "L3601",
+        severity: Severity::Error,
+        about: "A database stands on a server with the mailbox role.",
+        source: "Microsoft Learn: Manage mailbox databases in Exchange Server",
+        check: on_other_role,
+    },
+    Rule {
+        name: "too-many-databases",
+        code: "L3602",
+        severity: Severity::Error,
+        about: "A server mounts no more databases, passive copies included, than its edition and version allow.",
+        source: "Microsoft Learn: Exchange Server editions and versions; TechNet bb232170 for 2007",
+        check: too_many,
+    },
+    Rule {
+        name: "database-too-large",
+        code: "L3603",
+        severity: Severity::Warning,
+        about: "A database with copies stays below 2 TiB, one without below 200 GiB: it must be restored or reseeded in time.",
+        source: "Microsoft Learn: Exchange Server storage configuration options",
+        check: too_large,
+    },
+    Rule {
+        name: "database-beyond-limit",
+        code: "L3604",
+        severity: Severity::Error,
+        about: "A database grows to 16 TiB at most.",
+        source: "Microsoft Learn: Exchange Server storage configuration options",
+        check: beyond_limit,
+    },
+    Rule {
+        name: "quota-order",
+        code: "L3605",
+        severity: Severity::Error,
+        about: "The size at which a user is warned is not above the one at which mail stops.",
+        source: "Microsoft PowerShell reference: Set-MailboxDatabase",
+        check: quota_order,
+    },
+    Rule {
+        name: "quota-beyond-limit",
+        code: "L3606",
+        severity: Severity::Error,
+        about: "A mailbox quota is 1.999 TB at most.",
+        source: "Microsoft PowerShell reference: Set-MailboxDatabase, ProhibitSendReceiveQuota",
+        check: quota_beyond_limit,
+    },
+    Rule {
+        name: "volume-without-room",
+        code: "L3607",
+        severity: Severity::Warning,
+        about: "A volume has room for 120% of the databases on it: indexes and maintenance need the rest.",
+        source: "Microsoft Learn: Exchange Server storage configuration options",
+        check: volume_without_room,
+    },
+];
+
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// As people read it: `1.9 TiB`, `200 GiB`.
+fn shown(bytes: u64) -> String {
+    let (unit, name) = if bytes >= TIB { (TIB, "TiB") } else { (GIB, "GiB") };
+    let tenths = u128::from(bytes) * 10 / u128::from(unit);
+    if tenths.is_multiple_of(10) {
+        format!("{} {name}", tenths / 10)
+    } else {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    }
+}
+
+/// Databases on Exchange.
+fn databases<'t>(t: &'t Facts) -> impl Iterator<Item = &'t Node> {
+    t.all("database")
+        .filter(|db| holders(t, db).iter().filter_map(|id| t.nodes.get(*id)).any(|s| installed(t, s).is_some()))
+}
+
+fn on_other_role(t: &Facts, out: &mut Findings) {
+    for db in t.all("database") {
+        let Some(server) = t.target(db, "on").filter(|s| s.id.kind == "server") else { continue };
+        if installed(t, server).is_some() && !has_role(server, "mailbox") {
+            out.push(
+                &db.id,
+                format!("`{}` stands on `{}`, which has no mailbox role", db.id.name, server.id.name),
+                |d| {
+                    d.label(db.at("on"), "cannot mount it")
+                        .label(server.at("roles"), "its roles")
+                        .help("name a mailbox server, or give this one the role")
+                },
+            );
+        }
+    }
+}
+
+/// Most databases on a server of this platform, active and passive.
+fn most(t: &Facts, server: &Node) -> Option<(usize, &'static str)> {
+    let i = installed(t, server)?;
+    if i.platform.text("edition") == Some("standard") {
+        return Some((5, "Standard edition"));
+    }
+    match i.version.year {
+        2007 => Some((50, "any edition")),
+        2013 if i.version.at_least(Update::cu(2)) == Some(false) => Some((50, "before CU2")),
+        2010.. => Some((100, "any edition")),
+        _ => None,
+    }
+}
+
+fn too_many(t: &Facts, out: &mut Findings) {
+    let mut on: BTreeMap<&NodeId, (usize, &Node)> = BTreeMap::new();
+    for db in t.all("database") {
+        for server in holders(t, db) {
+            on.entry(server).or_insert((0, db)).0 += 1;
+            on.entry(server).and_modify(|e| e.1 = db);
+        }
+    }
+    for (id, (count, last)) in on {
+        let Some(server) = t.nodes.get(id) else { continue };
+        let (Some((most, why)), Some(i)) = (most(t, server), installed(t, server)) else { continue };
+        if count > most {
+            let year = year_name(i.version.year);
+            let message = format!("`{}` holds {count} databases, Exchange {year} mounts {most} ({why})", id.name);
+            out.push(&server.id, message, |d| {
+                let d = d
+                    .label(server.span, "too many")
+                    .label(last.span, format!("`{}` is the last of them", last.id.name));
+                d.help("spread them over more servers, or license Enterprise where the edition is the limit")
+            });
+        }
+    }
+}
+
+fn too_large(t: &Facts, out: &mut Findings) {
+    for db in databases(t) {
+        let replicated = holders(t, db).len() > 1;
+        let (most, how) = if replicated { (2 * TIB, "with copies") } else { (200 * GIB, "without a second copy") };
+        let Some(size) = db.size("max-size").filter(|s| (most + 1..=16 * TIB).contains(s)) else { continue };
+        let message = format!("`{}` may grow to {}, {} is advised {how}", db.id.name, shown(size), shown(most));
+        out.push(&db.id, message, |d| {
+            let d = d.label(db.at("max-size"), "too large to restore in time");
+            let d = if db.value("copies").is_some() { d.label(db.at("copies"), "its copies") } else { d };
+            d.help("use more and smaller databases")
+        });
+    }
+}
+
+fn beyond_limit(t: &Facts, out: &mut Findings) {
+    for db in databases(t) {
+        let Some(size) = db.size("max-size").filter(|s| *s > 16 * TIB) else { continue };
+        out.push(&db.id, format!("`{}` may grow to {}, 16 TiB is the most", db.id.name, shown(size)), |d| {
+            d.label(db.at("max-size"), "beyond what the store can hold").help("write max-size=\"2TiB\" or less")
+        });
+    }
+}
+
+fn quota_order(t: &Facts, out: &mut Findings) {
+    for db in t.all("database") {
+        let (Some(warn), Some(stop)) = (db.size("quota-warn"), db.size("quota-stop")) else { continue };
+        if warn > stop {
+            out.push(&db.id, format!("`{}` warns at {} and stops at {}", db.id.name, shown(warn), shown(stop)), |d| {
+                d.label(db.at("quota-warn"), "nobody is warned")
+                    .label(db.at("quota-stop"), "mail stops before")
+                    .help("write quota-warn below quota-stop")
+            });
+        }
+    }
+}
+
+fn quota_beyond_limit(t: &Facts, out: &mut Findings) {
+    // 1.999 TB in the binary units of the cmdlets.
+    let most = TIB * 2 / 1000 * 1999 / 2;
+    for db in databases(t) {
+        let Some((field, size)) =
+            ["quota-stop", "quota-warn"].into_iter().find_map(|f| Some((f, db.size(f).filter(|s| *s > most)?)))
+        else {
+            continue;
+        };
+        out.push(&db.id, format!("{field} of `{}` is {}, 1.999 TB is the most", db.id.name, shown(size)), |d| {
+            d.label(db.at(field), "refused").help("write less, or leave the field out for no quota of the database")
+        });
+    }
+}
+
+fn volume_without_room(t: &Facts, out: &mut Findings) {
+    // A profile's disk stands for one disk on each server that uses it.
+    let mut on: BTreeMap<(&NodeId, &NodeId), (u64, &Node, &Node)> = BTreeMap::new();
+    for db in databases(t) {
+        let Some(size) = db.size("max-size") else { continue };
+        for server in holders(t, db).into_iter().filter_map(|id| t.nodes.get(id)) {
+            if let Some(disk) = disk(t, server, db.text("path")) {
+                let entry = on.entry((&server.id, &disk.id)).or_insert((0, disk, db));
+                entry.0 = entry.0.saturating_add(size);
+                entry.2 = db;
+            }
+        }
+    }
+    let mut told = std::collections::BTreeSet::new();
+    for ((server, disk_id), (bytes, disk, db)) in on {
+        let Some(room) = disk.size("size") else { continue };
+        let needs = bytes / 100 * 120;
+        if room < needs && told.insert((disk_id, needs)) {
+            let message = format!(
+                "databases of {} in all lie on `{}` of `{}`, which has {}: 120% is {}",
+                shown(bytes),
+                disk.name(),
+                server.name,
+                shown(room),
+                shown(needs)
+            );
+            out.push(&db.id, message, |d| {
+                d.label(disk.at("size"), "too small")
+                    .label(db.at("max-size"), "the last database on it")
+                    .help(format!("give the volume {}, or move a database", shown(needs)))
+            });
+        }
+    }
+}
