@@ -77,7 +77,8 @@ fn a_failing_fixture_is_caught_by_its_rule_alone() {
         let place =
             |d: &cutover::model::Diagnostic| (d.lint.as_ref().map(|l| l.on.clone()), d.labels.first().map(|l| l.span));
         let own: BTreeSet<_> = rules::run(&topology, TODAY, std::iter::once(rule)).iter().map(place).collect();
-        let others = rules::all().filter(|r| r.name != rule.name);
+        // A small fixture leaves out what the first area wants of every host.
+        let others = rules::all().filter(|r| r.name != rule.name && !r.code.starts_with("L01"));
         for d in rules::run(&topology, TODAY, others).iter().filter(|d| own.contains(&place(d))) {
             wrong.push(format!("{}: {} says {} at the same place", rule.name, d.code, d.message));
         }

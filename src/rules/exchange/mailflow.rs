@@ -261,9 +261,8 @@ fn no_way_out(t: &Facts, out: &mut Findings) {
     if send.iter().any(out_of) || t.all("edge-subscription").next().is_some() {
         return;
     }
-    let on = t.organization().unwrap_or(i.server);
-    out.push(&on.id, "no send connector takes mail for the internet", |d| {
-        let d = d.label(i.server.span, "mail to other domains stays in its queue");
+    out.push(&i.platform.id, "no send connector takes mail for the internet", |d| {
+        let d = d.label(i.platform.span, "Exchange has no such connector of its own");
         let d = match send.first() {
             Some(c) => d.label(c.span, "takes mail for some domains only"),
             None => d,
