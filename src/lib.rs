@@ -7,6 +7,7 @@
 //! | [`model`] | nothing of ours |
 //! | [`catalog`], [`journal`], [`secret`] | model |
 //! | [`language`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
+//! | [`protocol`] | model |
 //! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport |
 //! | [`execution`] | ground, journal, transport, providers |
@@ -22,6 +23,7 @@ pub mod language;
 pub mod lowering;
 pub mod model;
 pub mod planning;
+pub mod protocol;
 pub mod providers;
 pub mod reporting;
 pub mod rules;

@@ -162,6 +162,7 @@ fn guarded_crates_are_named_on_their_floor_only() {
     let guarded = [
         ("kdl", &["language"][..]),
         ("handlebars", &["lowering"]),
+        ("hickory_proto", &["protocol"]),
         ("petgraph", &["planning", "reporting"]),
         ("rusqlite", &["journal"]),
         ("openssh", &["transport"]),

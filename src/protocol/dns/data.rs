@@ -1,0 +1,136 @@
+//! One spelling for names and data (RFC 1035, section 5.1), so that what is wanted and what is served can be compared as text.
+
+use std::collections::BTreeMap;
+use std::str::FromStr as _;
+
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use super::DnsError;
+use crate::model::dns::{RecordSet, SetKey};
+
+/// Octets of one string of a TXT record (RFC 1035, section 3.3).
+const STRING: usize = 255;
+
+/// A name as the wire has it: absolute, A-labels, lower case.
+pub(super) fn name(text: &str) -> Result<Name, DnsError> {
+    let mut name = Name::from_utf8(text)
+        .or_else(|_| Name::from_ascii(text))
+        .map_err(|e| DnsError::Input(format!("`{text}` is no domain name: {e}")))?;
+    name.set_fqdn(true);
+    Ok(name.to_lowercase())
+}
+
+/// A name in its one spelling: `mail.acme.example.`.
+pub fn canonical_name(text: &str) -> Result<String, DnsError> {
+    Ok(name(text)?.to_ascii())
+}
+
+pub(super) fn kind(text: &str) -> Result<RecordType, DnsError> {
+    RecordType::from_str(text).map_err(|_| DnsError::Input(format!("`{text}` is no type of record")))
+}
+
+/// The data of one record, from the text of a zone file; names in it must be absolute.
+pub(super) fn parse(kind_text: &str, text: &str) -> Result<RData, DnsError> {
+    let data = RData::try_from_str(kind(kind_text)?, text)
+        .map_err(|e| DnsError::Input(format!("`{text}` is no data of a {kind_text} record: {e}")))?;
+    Ok(match data {
+        RData::TXT(txt) => RData::TXT(rejoined(&txt)),
+        other => other,
+    })
+}
+
+/// The data of one record in its one spelling.
+pub fn canonical(kind: &str, text: &str) -> Result<String, DnsError> {
+    Ok(print(&parse(kind, text)?))
+}
+
+/// Where a TXT record is cut has no meaning for its readers (RFC 7208, section 3.3; RFC 6376, section 3.6.2.2).
+fn rejoined(txt: &TXT) -> TXT {
+    let whole: Vec<u8> = txt.txt_data.iter().flat_map(|s| s.iter().copied()).collect();
+    if whole.is_empty() {
+        return TXT::from_bytes(vec![b""]);
+    }
+    TXT::from_bytes(whole.chunks(STRING).collect())
+}
+
+pub(super) fn print(data: &RData) -> String {
+    match data {
+        RData::TXT(txt) => {
+            let quoted = |s: &[u8]| {
+                let mut out = String::from("\"");
+                for &b in s {
+                    match b {
+                        b'"' | b'\\' => out.extend(['\\', char::from(b)]),
+                        b' '..=b'~' => out.push(char::from(b)),
+                        _ => out.push_str(&format!("\\{b:03}")),
+                    }
+                }
+                out + "\""
+            };
+            rejoined(txt).txt_data.iter().map(|s| quoted(s)).collect::<Vec<_>>().join(" ")
+        }
+        // Names are compared without regard to case (RFC 4343).
+        RData::MX(_) | RData::NS(_) | RData::CNAME(_) | RData::PTR(_) | RData::SRV(_) | RData::SOA(_) => {
+            data.to_string().to_ascii_lowercase()
+        }
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn key_of(record: &Record) -> SetKey {
+    SetKey { name: record.name.to_lowercase().to_ascii(), kind: record.record_type().to_string() }
+}
+
+/// Records as sets. Where a set has several times to live, the shortest counts (RFC 2181, section 5.2).
+pub(super) fn sets<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<SetKey, RecordSet> {
+    let mut out: BTreeMap<SetKey, RecordSet> = BTreeMap::new();
+    for r in records {
+        let key = key_of(r);
+        let set = out.entry(key.clone()).or_insert_with(|| RecordSet { key, ttl: r.ttl, data: Default::default() });
+        set.ttl = set.ttl.min(r.ttl);
+        set.data.insert(print(&r.data));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_spelling() {
+        for (kind, text, wanted) in [
+            ("MX", "10 Mail.Acme.Example.", "10 mail.acme.example."),
+            ("A", "192.0.2.1", "192.0.2.1"),
+            ("AAAA", "2001:DB8:0::1", "2001:db8::1"),
+            ("TXT", "\"v=spf1 \" \"-all\"", "\"v=spf1 -all\""),
+            ("TXT", "\"a\\\"b\\\\c\"", "\"a\\\"b\\\\c\""),
+            ("SRV", "0 1 993 Mail.acme.example.", "0 1 993 mail.acme.example."),
+            ("CAA", "0 issue \"ca.example\"", "0 issue \"ca.example\""),
+        ] {
+            assert_eq!(canonical(kind, text).expect(text), wanted);
+            assert_eq!(canonical(kind, wanted).expect("again"), wanted, "its own spelling is kept");
+        }
+        assert_eq!(canonical_name("Mail.ACME.example").expect("name"), "mail.acme.example.");
+        assert_eq!(canonical_name("bücher.example").expect("IDN"), "xn--bcher-kva.example.");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_in_one_way() {
+        let long = "x".repeat(600);
+        let ours =
+            canonical("TXT", &format!("\"{}\" \"{}\" \"{}\"", &long[..250], &long[..250], &long[..100])).expect("txt");
+        let theirs =
+            canonical("TXT", &format!("\"{}\" \"{}\" \"{}\"", &long[..255], &long[..255], &long[..90])).expect("txt");
+        assert_eq!(ours, theirs);
+    }
+
+    #[test]
+    fn what_is_no_data_is_refused() {
+        for (kind, text) in [("A", "mail.example."), ("MX", "mail.example."), ("TLSA", "3 1"), ("NONSENSE", "x")] {
+            assert!(canonical(kind, text).is_err(), "{kind} {text}");
+        }
+        assert!(canonical_name(&format!("{}.example", "a".repeat(64))).is_err());
+    }
+}

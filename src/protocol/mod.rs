@@ -1,0 +1,3 @@
+//! Protocols as machines of their own, apart from what they are used for.
+
+pub mod dns;
