@@ -11,6 +11,7 @@ mod execution_world;
 mod export;
 mod floors;
 mod journal;
+mod lab_dns;
 mod lab_faults;
 mod lab_flow;
 mod lab_flow_crash;
