@@ -38,7 +38,7 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     pub help: Option<String>,
     /// `None` for what is no lint rule.
-    pub lint: Option<Lint>,
+    pub lint: Option<Box<Lint>>,
 }
 
 impl Diagnostic {

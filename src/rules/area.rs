@@ -1,11 +1,22 @@
 //! The areas, and with them the order of rules in every list.
 
-use super::{Area, exchange, mailflow, reach};
+use super::dns::{delegation, delivery, shape};
+use super::sender::{dkim, dmarc, spf};
+use super::{Area, certificates, connectors, exchange, mailflow, reach, transit};
 
 /// Area numbers are the first two digits of the codes.
 pub const AREAS: &[Area] = &[
     Area { title: "Hosts and how they are reached", rules: reach::RULES },
     Area { title: "The way of the mail", rules: mailflow::RULES },
+    Area { title: "Zones: what they may hold", rules: shape::RULES },
+    Area { title: "Zones: where mail goes", rules: delivery::RULES },
+    Area { title: "Zones: name servers and time to live", rules: delegation::RULES },
+    Area { title: "Senders: SPF", rules: spf::RULES },
+    Area { title: "Senders: DKIM", rules: dkim::RULES },
+    Area { title: "Senders: DMARC", rules: dmarc::RULES },
+    Area { title: "TLS that DNS announces", rules: transit::RULES },
+    Area { title: "Connectors and accepted domains", rules: connectors::RULES },
+    Area { title: "Certificates and namespaces", rules: certificates::RULES },
     Area { title: "Exchange: roles and hosts", rules: exchange::roles::RULES },
     Area { title: "Exchange: versions beside one another", rules: exchange::coexistence::RULES },
     Area { title: "Exchange: cluster continuous replication", rules: exchange::ccr::RULES },

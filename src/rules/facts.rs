@@ -8,6 +8,7 @@ use std::ops::Deref;
 use jiff::civil::Date;
 
 use super::exchange::{self, Installed};
+use super::records::{Records, within};
 use crate::model::Span;
 use crate::model::topology::{Node, NodeId, Topology, Value};
 
@@ -19,6 +20,8 @@ pub struct Facts<'t> {
     roles: BTreeMap<&'t str, Vec<&'t Node>>,
     referrers: OnceCell<HashMap<&'t NodeId, Vec<Referrer<'t>>>>,
     exchange: OnceCell<Vec<Installed<'t>>>,
+    records: OnceCell<Records<'t>>,
+    names: OnceCell<HashMap<String, &'t Node>>,
 }
 
 /// A field that refers to a node.
@@ -48,7 +51,15 @@ impl<'t> Facts<'t> {
                 roles.entry(role).or_default().push(server);
             }
         }
-        Self { topology, today, roles, referrers: OnceCell::new(), exchange: OnceCell::new() }
+        Self {
+            topology,
+            today,
+            roles,
+            referrers: OnceCell::new(),
+            exchange: OnceCell::new(),
+            records: OnceCell::new(),
+            names: OnceCell::new(),
+        }
     }
 
     /// The topology itself, for values that outlive a borrow of these facts.
@@ -69,6 +80,39 @@ impl<'t> Facts<'t> {
     /// The servers with Exchange, by name.
     pub(super) fn exchange(&self) -> &[Installed<'t>] {
         self.exchange.get_or_init(|| exchange::all(self.topology))
+    }
+
+    /// The DNS records that the topology lists.
+    pub fn records(&self) -> &Records<'t> {
+        self.records.get_or_init(|| Records::new(self.topology))
+    }
+
+    /// The name of a server in DNS: its own, else its host name in the organization's domain. Lower case.
+    pub fn fqdn(&self, server: &Node) -> String {
+        let domain = || self.topology.organization().and_then(|o| o.text("domain")).unwrap_or("localdomain");
+        server
+            .text("fqdn")
+            .map_or_else(|| format!("{}.{}", server.id.name, domain()), str::to_owned)
+            .to_ascii_lowercase()
+    }
+
+    /// The server of this name in DNS.
+    pub fn named(&self, fqdn: &str) -> Option<&'t Node> {
+        let names = || self.topology.all("server").map(|s| (self.fqdn(s), s)).collect();
+        self.names.get_or_init(names).get(fqdn).copied()
+    }
+
+    /// The zone that a name lies in, when its data lies on a server of ours: only then is a record that is not listed not there.
+    pub fn held(&self, name: &str) -> Option<&'t Node> {
+        let zones = self.topology.all("zone").filter(|z| within(name, z.name()));
+        let deepest = zones.max_by_key(|z| z.name().len())?;
+        let provider = deepest.text("provider").and_then(|p| self.topology.get("dns-provider", p));
+        provider.filter(|p| p.value("host").is_some()).map(|_| deepest)
+    }
+
+    /// True where the organisation's real users are: the base, production and what is managed for others.
+    pub fn real(&self) -> bool {
+        !matches!(self.purpose(), Some("lab" | "test" | "pre-release"))
     }
 
     /// Purpose of the environment in force; `None` for the base alone.

@@ -5,11 +5,17 @@
 //! other rule speaks. `allow RULE reason=".."` silences one, on the nodes that it names or everywhere, until its date.
 
 mod area;
+mod certificates;
+mod connectors;
+mod dns;
 mod exchange;
 mod facts;
 mod findings;
 mod mailflow;
 mod reach;
+mod records;
+mod sender;
+mod transit;
 
 use std::collections::BTreeMap;
 
@@ -65,7 +71,7 @@ pub fn run<'r>(topology: &Topology, today: Date, rules: impl Iterator<Item = &'r
         (rule.check)(&facts, &mut found);
         for (on, d) in found.take() {
             if !allows.silence(rule.name, &on) {
-                out.push(Diagnostic { lint: Some(lint(rule, topology, &on)), ..d });
+                out.push(Diagnostic { lint: Some(Box::new(lint(rule, topology, &on))), ..d });
             }
         }
     }
