@@ -13,7 +13,13 @@ use crate::transport::{Reading, SecretReader};
 pub fn resolver(root: &Path, topology: &Topology) -> Resolver {
     let mut settings = Settings::new(root);
     settings.age_identity = std::env::var_os("CUTOVER_AGE_IDENTITY").filter(|v| !v.is_empty()).map(Into::into);
-    settings.vaults = topology
+    settings.vaults = vaults(topology);
+    Resolver::new(settings)
+}
+
+/// The vaults that the topology names.
+pub fn vaults(topology: &Topology) -> Vec<Vault> {
+    topology
         .all("vault")
         .filter_map(|node| {
             Some(Vault {
@@ -24,8 +30,7 @@ pub fn resolver(root: &Path, topology: &Topology) -> Resolver {
                 ca: node.text("ca").map(str::to_owned),
             })
         })
-        .collect();
-    Resolver::new(settings)
+        .collect()
 }
 
 /// The state key, from `CUTOVER_STATE_KEY` or the state folder.

@@ -75,6 +75,10 @@ pub struct KindDef {
     pub limit: Limit,
     /// What to use where a version limit forbids it.
     pub instead: Option<String>,
+    /// What acts on it: `resource`, `rule`, `gate`, `report`, `forecast`, or `language` for kinds that are part of it.
+    pub effects: Vec<String>,
+    /// What will act on it and does not yet, with the fields that wait for it; no fields: the whole kind.
+    pub waits: Vec<(String, Vec<String>)>,
 }
 
 impl KindDef {
@@ -84,6 +88,12 @@ impl KindDef {
 
     pub fn has_child(&self, kind: &str) -> bool {
         self.children.iter().any(|c| c == kind)
+    }
+
+    /// What a field waits for before it has an effect; `None` when something acts on it.
+    pub fn waiting(&self, field: &str) -> Option<&str> {
+        let of = |(_, fields): &&(String, Vec<String>)| fields.is_empty() || fields.iter().any(|f| f == field);
+        self.waits.iter().find(of).map(|(why, _)| why.as_str())
     }
 
     pub fn top_level(&self) -> bool {
@@ -167,6 +177,8 @@ impl Schema {
                     open: false,
                     limit: self.limit(t),
                     instead: text(t, "instead"),
+                    effects: Vec::new(),
+                    waits: Vec::new(),
                 };
                 for c in &t.children {
                     self.line(&mut kind, c);
@@ -198,6 +210,8 @@ impl Schema {
             "in" => kind.parents = words().collect(),
             "child" => kind.children.extend(words()),
             "key" => kind.key = arg(t, 0),
+            "effect" => kind.effects.extend(words()),
+            "waits" => kind.waits.push((arg(t, 0).unwrap_or_default(), words().skip(1).collect())),
             "open" => kind.open = true,
             "name" => {
                 kind.name_type = self.ty(&kind.name, t, 0);

@@ -148,6 +148,19 @@ fn init_writes_once_and_never_overwrites() {
 }
 
 #[test]
+fn a_protected_environment_takes_saved_plans_only() {
+    let box_ = Sandbox::new();
+    box_.run(&["init"]).ends(0);
+    let refusal = "only a saved plan is carried out there";
+    let run = box_.run(&["apply", "--env", "production", "--yes"]).ends(1);
+    assert!(run.err.contains(refusal), "{run:#?}");
+    let open = box_.read("topology.kdl").replace(" protected=#true", "");
+    box_.write("topology.kdl", &open);
+    let run = box_.run(&["apply", "--env", "production", "--yes"]);
+    assert!(!run.err.contains(refusal), "{run:#?}");
+}
+
+#[test]
 fn colours_only_where_wanted() {
     let box_ = Sandbox::new();
     let error = ["init", "--domain", "x"];

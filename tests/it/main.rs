@@ -20,6 +20,7 @@ mod lab_hosts;
 mod lab_providers;
 mod lab_providers_faults;
 mod language;
+mod language_effect;
 mod language_layers;
 mod language_robust;
 mod language_rules;

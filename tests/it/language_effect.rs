@@ -1,0 +1,452 @@
+//! What the schema says of a kind's effect is shown: each field of each kind is changed, and an output changes with it.
+//!
+//! Outputs are the resources of the lowered site and the lab that runs it, the findings of rules, what a phase deploys, and other
+//! nodes of the topology. The topologies that are changed stand in `tests/cases/effects` and beside the rules. Fields that nothing
+//! acts on yet stand behind `waits` in the schema, with what they wait for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use cutover::language::schema::{FieldDef, KindDef, schema};
+use cutover::language::types::Type;
+use cutover::language::{self, Options, slice};
+use cutover::model::topology::{Node, NodeId, Topology};
+use cutover::model::tree::{Entry, Scalar, Tree};
+use cutover::model::{Severity, Sources, Span};
+use cutover::rules;
+
+use super::language_layers::lowered;
+
+/// All that a topology leads to.
+#[derive(Default, PartialEq)]
+struct Outputs {
+    resources: BTreeSet<String>,
+    findings: BTreeSet<String>,
+    slices: BTreeMap<String, BTreeSet<NodeId>>,
+    /// Nodes with their values, for what the language itself does.
+    nodes: BTreeMap<NodeId, String>,
+    environment: Option<String>,
+    /// Mistakes of form. In a change of a field they show nothing but a wrong try, save where the field is there to refuse.
+    form: BTreeSet<&'static str>,
+}
+
+/// Codes of form: a wrong type, a name that is not there. A change that leads to one shows nothing.
+fn of_form(code: &str) -> bool {
+    ["E00", "E01", "E02", "E03", "E04", "E05", "E07"].iter().any(|c| code.starts_with(c))
+}
+
+fn values(node: &Node, out: &mut String) {
+    for (name, f) in &node.fields {
+        let _ = write!(out, "{name}=");
+        f.values.iter().for_each(|v| out.push_str(&format!("{:?} ", v.value)));
+    }
+    for c in &node.children {
+        let _ = write!(out, "[{} ", c.id);
+        values(c, out);
+    }
+}
+
+/// What a topology of one text leads to.
+fn outputs(text: &str) -> Outputs {
+    let environment = text.lines().filter_map(|l| l.strip_prefix("environment ")).filter_map(|l| l.split(' ').next());
+    let environment = environment.last().map(str::to_owned);
+    let files: BTreeMap<String, Vec<u8>> = [
+        ("t.kdl".to_owned(), text.as_bytes().to_vec()),
+        ("more.kdl".to_owned(), b"site other".to_vec()),
+        ("far/module.kdl".to_owned(), b"module far version=\"2.0.0\" { site \"$self\"; }".to_vec()),
+    ]
+    .into();
+    let c = language::compile_files(&files, "t.kdl", &Options { environment, allow_unset: true, ..Options::default() });
+    let mut out = Outputs { environment: c.topology.environment.clone(), ..Outputs::default() };
+    let errors = c.diagnostics.iter().filter(|d| d.severity == Severity::Error && of_form(d.code));
+    out.form = errors.map(|d| d.code).collect();
+    if !out.form.is_empty() {
+        return out;
+    }
+    out.findings.extend(c.diagnostics.iter().map(|d| format!("{} {}", d.code, d.message)));
+    for d in rules::check(&c.topology, "2026-11-22".parse().expect("date")).iter() {
+        let place = d.labels.first().map(|l| l.text.clone());
+        out.findings.insert(format!("{} {} {place:?}", d.code, d.message));
+    }
+    for node in c.topology.nodes.values() {
+        let mut text = String::new();
+        values(node, &mut text);
+        out.nodes.insert(node.id.clone(), text);
+    }
+    out.nodes.extend(c.topology.moved.iter().map(|(a, b)| (a.clone(), b.to_string())));
+    for phase in c.topology.all("phase") {
+        out.slices.insert(phase.id.name.clone(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
+    }
+    if !c.diagnostics.has_errors() && c.topology.organization().is_some() {
+        resources(&c, &mut out);
+    }
+    out
+}
+
+fn resources(c: &language::Compiled, out: &mut Outputs) {
+    let (site, found) = lowered(c, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/effects"));
+    out.findings.extend(found.iter().map(|d| format!("{} {}", d.code, d.message)));
+    for r in &site.resources {
+        out.resources.insert(format!(
+            "{} {:?} {} {} {:?} {:?} {} {}",
+            r.address, r.attrs, r.group, r.stage, r.after, r.notifies, r.protect, r.owner
+        ));
+    }
+    out.resources.extend(site.hosts.values().map(|h| format!("{h:?}")));
+    out.resources.insert(format!("{:?} {} {:?}", site.anchor, site.organization, site.environment));
+    for r in cutover::lowering::needs(&c.topology).certificates {
+        let (what, who) =
+            (format!("{:?} {:?}", r.issuer, r.renew_before), format!("{} {:?} {:?}", r.name, r.names, r.addresses));
+        out.resources.insert(format!("{what} {who} {:?} {:?}", r.key, r.chain));
+    }
+    lab(&c.topology, &site, out);
+}
+
+/// The lab that runs the topology, and where its secrets are read.
+fn lab(topology: &Topology, site: &cutover::model::site::Site, out: &mut Outputs) {
+    if let Ok(spec) = cutover::cli::lab_spec::spec(topology, site, PathBuf::new(), Vec::new()) {
+        out.resources.extend(spec.hosts.iter().map(|h| format!("lab {h:?}")));
+        out.resources.extend(spec.networks.iter().map(|n| format!("lab {n:?}")));
+    }
+    out.resources.extend(cutover::cli::secrets::vaults(topology).iter().map(|v| format!("{v:?}")));
+}
+
+/// A place in a text where a field of a kind stands: its whole node or entry, and its first value.
+#[derive(Clone)]
+struct Place {
+    base: usize,
+    value: Span,
+    /// The property, or the line, which can be left out.
+    whole: Span,
+    scalar: Scalar,
+}
+
+type Places = BTreeMap<(String, String), Vec<Place>>;
+
+fn places(base: usize, trees: &[Tree], out: &mut Places) {
+    for t in trees {
+        if let Some(kind) = schema().kind(&t.name.value) {
+            of_node(base, t, kind, out);
+        }
+    }
+}
+
+fn of_node(base: usize, t: &Tree, kind: &KindDef, out: &mut Places) {
+    let put = |out: &mut Places, field: &str, e: &Entry, whole: Span| {
+        let place = Place { base, value: e.value.span, whole, scalar: e.value.value.clone() };
+        out.entry((kind.name.clone(), field.to_owned())).or_default().push(place);
+    };
+    let mut args = t.args().skip(usize::from(kind.name_type.is_some()));
+    for f in kind.fields.iter().filter(|f| f.positional) {
+        if let Some(e) = args.next() {
+            put(out, &f.name, e, e.span);
+        }
+    }
+    for e in &t.entries {
+        if let Some(n) = e.name.as_ref().filter(|n| kind.field(&n.value).is_some()) {
+            put(out, &n.value, e, e.span);
+        }
+    }
+    for c in &t.children {
+        let plain = c.children.is_empty() && c.entries.iter().all(|e| e.name.is_none());
+        match kind.field(&c.name.value) {
+            Some(f) if plain => {
+                c.args().for_each(|e| put(out, &f.name, e, if c.entries.len() == 1 { c.span } else { e.span }))
+            }
+            _ => {
+                if let Some(k) = schema().kind(&c.name.value) {
+                    of_node(base, c, k, out);
+                }
+            }
+        }
+    }
+}
+
+/// Other values of a field's type, likely ones first. What cannot stand there is found out by trying.
+fn candidates(f: &FieldDef, scalar: &Scalar, names: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let now = match scalar {
+        Scalar::Text(t) | Scalar::Raw(t) => t.clone(),
+        Scalar::Int(i) => i.to_string(),
+        Scalar::Bool(b) => b.to_string(),
+        _ => String::new(),
+    };
+    let quoted = |list: &[&str]| list.iter().map(|t| format!("\"{t}\"")).collect::<Vec<_>>();
+    let mut out = match &f.ty {
+        Type::Int | Type::Number => ["1", "2", "3", "99", "5000", "0"].map(str::to_owned).to_vec(),
+        Type::Bool => vec!["#true".into(), "#false".into()],
+        Type::Enum(words) | Type::Open(words) => words.iter().map(|w| format!("\"{w}\"")).collect(),
+        Type::Ref(kinds) | Type::Select(kinds) => {
+            let named =
+                kinds.iter().flat_map(|k| names.get(k).into_iter().flatten().map(move |n| format!("\"{k}:{n}\"")));
+            let all: Vec<String> = named.collect();
+            all.iter().rev().take(3).chain(all.iter().take(4)).cloned().collect()
+        }
+        Type::Ip => quoted(&["192.0.2.77", "2001:db8:7::77", "169.254.1.1"]),
+        Type::Cidr => quoted(&["198.51.100.0/24", "192.0.2.0/25", "2001:db8:9::/64"]),
+        Type::Fqdn => quoted(&["other.acme.example", "elsewhere.example"]),
+        Type::Email => quoted(&["zed@acme.example", "zed@elsewhere.example"]),
+        Type::Url => quoted(&["https://elsewhere.example:444/x", "http://elsewhere.example", "dns://192.0.2.99"]),
+        Type::Duration => quoted(&["1s", "7m", "100d", "400d", "0s"]),
+        Type::Offset => quoted(&["+9d", "-1m"]),
+        Type::Size => quoted(&["3MiB", "900TiB"]),
+        Type::Rate => quoted(&["1kbit/s", "900Gbit/s"]),
+        Type::Percent => quoted(&["1%", "100%", "99.999%"]),
+        Type::Date => quoted(&["2001-01-01", "2099-01-01"]),
+        Type::DateTime => quoted(&["2001-01-01T01:00", "2099-01-01T13:00"]),
+        Type::Time => quoted(&["01:01", "13:00"]),
+        Type::Secret => quoted(&["env:OTHER", "file:other"]),
+        Type::Type => quoted(&["int", "string"]),
+        _ => vec![
+            format!("\"{now}x\""),
+            "\"2.4\"".into(),
+            "\"2019\"".into(),
+            "\"other\"".into(),
+            "\"1GiB\"".into(),
+            "3".into(),
+            "#false".into(),
+            "1".into(),
+        ],
+    };
+    out.retain(|c| c.trim_matches(['"', '#']) != now);
+    out
+}
+
+struct Bases {
+    texts: Vec<(String, String)>,
+    places: Places,
+    names: Vec<BTreeMap<String, Vec<String>>>,
+    before: Vec<Option<Outputs>>,
+}
+
+fn bases() -> Bases {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut open = vec![root.join("effects"), root.join("rules")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).expect("cases") {
+            let path = entry.expect("entry").path();
+            match path.is_dir() {
+                true => open.push(path),
+                // A pack, no topology.
+                false if path.ends_with("module.kdl") => {}
+                false if path.extension().is_some_and(|x| x == "kdl") => paths.push(path),
+                false => {}
+            }
+        }
+    }
+    paths.sort();
+    let mut out = Bases { texts: Vec::new(), places: Places::new(), names: Vec::new(), before: Vec::new() };
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let mut sources = Sources::default();
+        let id = sources.add("t.kdl", text.as_str());
+        let Ok(trees) = language::parse(&sources, id) else { continue };
+        places(out.texts.len(), &trees, &mut out.places);
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let files = [("t.kdl".to_owned(), text.clone().into_bytes())].into();
+        let c = language::compile_files(&files, "t.kdl", &Options { allow_unset: true, ..Options::default() });
+        for id in c.topology.nodes.keys() {
+            names.entry(id.kind.clone()).or_default().push(id.name.clone());
+        }
+        out.names.push(names);
+        out.before.push(None);
+        out.texts.push((path.strip_prefix(&root).expect("below").display().to_string(), text));
+    }
+    out
+}
+
+/// Which outputs a change of this field changes, in the first topology where it changes one of those wanted.
+fn acts(bases: &mut Bases, kind: &KindDef, field: &FieldDef, wanted: &[&'static str]) -> BTreeSet<&'static str> {
+    let mut found = BTreeSet::new();
+    let places = bases.places.get(&(kind.name.clone(), field.name.clone())).cloned().unwrap_or_default();
+    for p in places {
+        if bases.before[p.base].is_none() {
+            bases.before[p.base] = Some(outputs(&bases.texts[p.base].1));
+        }
+        let Some(before) = &bases.before[p.base] else { continue };
+        let text = &bases.texts[p.base].1;
+        let mut changed: Vec<String> =
+            candidates(field, &p.scalar, &bases.names[p.base]).into_iter().map(|c| splice(text, p.value, &c)).collect();
+        if !field.positional {
+            changed.push(splice(text, p.whole, ""));
+        }
+        for text in changed {
+            let after = outputs(&text);
+            if after.form != before.form && kind.effects.iter().any(|e| e == "language") {
+                found.insert("language");
+            }
+            if !after.form.is_empty() {
+                continue;
+            }
+            if after.resources != before.resources && !after.resources.is_empty() {
+                found.insert("resource");
+            }
+            if after.findings != before.findings {
+                found.insert("rule");
+            }
+            if after.slices != before.slices {
+                found.insert("gate");
+            }
+            if others(before, &after, &kind.name) {
+                found.insert("language");
+            }
+            if wanted.iter().any(|w| found.contains(w)) {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+/// Whether nodes of another kind have changed.
+fn others(before: &Outputs, after: &Outputs, kind: &str) -> bool {
+    let of = |o: &Outputs| -> BTreeMap<NodeId, String> {
+        o.nodes
+            .iter()
+            .filter(|(id, _)| id.kind != kind && id.kind != "environment")
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect()
+    };
+    of(before) != of(after)
+}
+
+fn splice(text: &str, span: Span, with: &str) -> String {
+    format!("{}{with}{}", &text[..span.offset], &text[span.offset + span.len..])
+}
+
+/// Every kind says what acts on it or what it waits for, and says it of fields that it has.
+#[test]
+fn each_kind_says_what_acts_on_it() {
+    const EFFECTS: [&str; 6] = ["language", "resource", "rule", "gate", "report", "forecast"];
+    let mut wrong = Vec::new();
+    for kind in &schema().kinds {
+        let name = &kind.name;
+        if kind.effects.is_empty() && kind.waits.is_empty() {
+            wrong.push(format!("{name} has neither effect nor waits"));
+        }
+        wrong.extend(
+            kind.effects.iter().filter(|e| !EFFECTS.contains(&e.as_str())).map(|e| format!("{name}: effect {e}?")),
+        );
+        for (why, fields) in &kind.waits {
+            if why.is_empty() {
+                wrong.push(format!("{name} waits for nothing"));
+            }
+            if fields.is_empty() != kind.effects.is_empty() {
+                wrong.push(format!("{name}: a kind that acts names the fields that wait, another one none"));
+            }
+            wrong.extend(fields.iter().filter(|f| kind.field(f).is_none()).map(|f| format!("{name} has no {f}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Fields whose effect is outside these topologies, with the test that shows it.
+const ELSEWHERE: [(&str, &str, &str); 1] =
+    [("environment", "protected", "a_protected_environment_takes_saved_plans_only")];
+
+#[test]
+fn each_field_that_does_not_wait_changes_an_output() {
+    let mut bases = bases();
+    let mut silent = Vec::new();
+    for kind in &schema().kinds {
+        let wanted: Vec<&'static str> = ["resource", "rule", "gate", "language"]
+            .into_iter()
+            .filter(|w| kind.effects.iter().any(|e| e == w))
+            .collect();
+        for f in kind.fields.iter().filter(|f| kind.waiting(&f.name).is_none()) {
+            if ELSEWHERE.iter().any(|(k, n, _)| *k == kind.name && *n == f.name) {
+                continue;
+            }
+            if acts(&mut bases, kind, f, &wanted).is_disjoint(&wanted.iter().copied().collect()) {
+                let known = bases.places.contains_key(&(kind.name.clone(), f.name.clone()));
+                let why =
+                    if known { "changes nothing" } else { "stands in no topology of tests/cases/effects or rules" };
+                silent.push(format!("{}.{} {why} of {wanted:?}", kind.name, f.name));
+            }
+        }
+    }
+    assert!(silent.is_empty(), "say `waits` of it in the schema, or let something act on it:\n{}", silent.join("\n"));
+}
+
+#[test]
+fn tests_of_effects_elsewhere_exist() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let texts: Vec<String> = std::fs::read_dir(folder)
+        .expect("tests")
+        .filter_map(|e| std::fs::read_to_string(e.expect("entry").path()).ok())
+        .collect();
+    for (kind, field, test) in ELSEWHERE {
+        let line = format!("fn {test}(");
+        assert!(texts.iter().any(|t| t.contains(&line)), "{kind}.{field}: no test is called {test}");
+    }
+}
+
+/// `docs/coverage-language.md`, from the schema. `UPDATE_DOCS=1` writes it.
+#[test]
+fn the_table_of_effects_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/coverage-language.md");
+    let made = table();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &made).expect("written");
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == made, "docs/coverage-language.md is old: run this test with UPDATE_DOCS=1");
+}
+
+fn table() -> String {
+    let kinds = &schema().kinds;
+    let fields: usize = kinds.iter().map(|k| k.fields.len()).sum();
+    let waiting = |k: &KindDef| k.fields.iter().filter(|f| k.waiting(&f.name).is_some()).count();
+    let waits: usize = kinds.iter().map(waiting).sum();
+    let acting = kinds.iter().filter(|k| !k.effects.is_empty()).count();
+    let mut out = format!(
+        "# What acts on what the language says\n\n\
+         Written from the schema; a test changes each field that acts and sees an output change.\n\n\
+         {acting} of {} kinds act, and {} of {fields} fields. The other {waits} are checked, resolved and explained, and wait for what \
+         will act on them.\n\n\
+         | kind | effect | fields that act | fields that wait | they wait for |\n|---|---|---|---|---|\n",
+        kinds.len(),
+        fields - waits,
+    );
+    for k in kinds {
+        let effects = if k.effects.is_empty() { "none yet".to_owned() } else { k.effects.join(", ") };
+        let why: Vec<&str> = k.waits.iter().map(|(w, _)| w.as_str()).collect();
+        let count = waiting(k);
+        let _ =
+            writeln!(out, "| `{}` | {effects} | {} | {count} | {} |", k.name, k.fields.len() - count, why.join("; "));
+    }
+    out
+}
+
+/// Prints what acts in the topologies at hand: for who extends the schema. Run with `--run-ignored all --no-capture`.
+#[test]
+#[ignore = "prints a list; judges nothing"]
+#[allow(clippy::print_stderr)]
+fn discover() {
+    let mut bases = bases();
+    for kind in &schema().kinds {
+        let mut line = String::new();
+        for f in &kind.fields {
+            let gate = matches!(kind.name.as_str(), "phase" | "gate");
+            let wanted: &[&str] = if gate { &["gate", "rule"] } else { &["resource", "rule"] };
+            let found = acts(&mut bases, kind, f, wanted);
+            let there = bases.places.contains_key(&(kind.name.clone(), f.name.clone()));
+            let _ = write!(
+                line,
+                " {}={}",
+                f.name,
+                if there { found.into_iter().collect::<Vec<_>>().join("+") } else { "-".into() }
+            );
+        }
+        eprintln!("{}:{line}", kind.name);
+    }
+}
+/// A base with a mistake of form would show nothing at all.
+#[test]
+fn the_topologies_that_are_changed_have_no_mistake_of_form() {
+    for (name, text) in bases().texts {
+        let form = outputs(&text).form;
+        assert!(form.is_empty(), "{name}: {form:?}");
+    }
+}
