@@ -12,10 +12,12 @@
 //! | [`providers`] | ground, transport |
 //! | [`execution`] | ground, journal, transport, providers |
 //! | [`lab`] | ground, transport |
+//! | [`editor`] | ground, language, rules, reporting |
 //! | [`cli`] | all |
 
 pub mod catalog;
 pub mod cli;
+pub mod editor;
 pub mod execution;
 pub mod journal;
 pub mod lab;

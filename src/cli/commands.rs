@@ -20,6 +20,7 @@ mod init;
 mod lab;
 mod lab_relay;
 mod lint;
+mod lsp;
 mod plan;
 mod resume;
 mod show;
@@ -48,6 +49,7 @@ pub enum Command {
     State(state::Args),
     Destroy(destroy::Args),
     Lab(lab::Args),
+    Lsp(lsp::Args),
     Completions(completions::Args),
     Version(version::Args),
     #[command(hide = true)]
@@ -73,6 +75,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::State(args) => state::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Lab(args) => lab::run(&args, context),
+        Command::Lsp(args) => lsp::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Version(args) => version::run(&args, context),
         Command::LabRelay(args) => lab_relay::run(&args, context),

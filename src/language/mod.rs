@@ -46,6 +46,7 @@ use crate::model::topology::{Topology, Value};
 use crate::model::{Diagnostic, Diagnostics, SourceId, Sources};
 
 pub use load::lexical;
+pub use overlay::glob;
 pub use secrecy::guard;
 pub use survey::{Expansion, Survey, expand, survey};
 pub use syntax::parse;

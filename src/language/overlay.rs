@@ -359,7 +359,7 @@ fn matches_text(n: &DraftNode, text: &str) -> bool {
 }
 
 /// `*` stands for any text, `?` for one character. Linear in both texts.
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
+pub fn glob(pattern: &str, text: &str) -> bool {
     let (p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut pi, mut ti, mut star, mut mark) = (0, 0, None, 0);
     while ti < t.len() {

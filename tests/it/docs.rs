@@ -20,7 +20,7 @@ fn pages() -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() && !path.is_symlink() {
+            if path.is_dir() && !path.is_symlink() && !path.ends_with("node_modules") {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "md") {
                 found.push(path);
