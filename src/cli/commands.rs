@@ -10,6 +10,7 @@ mod apply;
 mod check;
 mod completions;
 mod destroy;
+mod dns;
 mod drift;
 mod explain;
 mod export;
@@ -42,6 +43,7 @@ pub enum Command {
     Apply(apply::Args),
     Resume(resume::Args),
     Undo(undo::Args),
+    Dns(dns::Args),
     Drift(drift::Args),
     Show(show::Args),
     History(history::Args),
@@ -68,6 +70,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Apply(args) => apply::run(&args, context),
         Command::Resume(args) => resume::run(&args, context),
         Command::Undo(args) => undo::run(&args, context),
+        Command::Dns(args) => dns::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Destroy(args) => destroy::run(&args, context),

@@ -20,6 +20,7 @@ mod setting;
 mod suggest;
 mod survey;
 mod template;
+pub mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
 

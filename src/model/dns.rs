@@ -1,8 +1,12 @@
 //! DNS records as cutover compares them: by name and type, in one spelling.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use super::attr::SecretRef;
+use super::topology::NodeId;
 
 /// Name and type of a record set. The name is absolute, in lower case and A-labels, with its last dot: `mail.acme.example.`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,4 +44,46 @@ impl SetChange {
     pub fn key(&self) -> Option<&SetKey> {
         self.after.as_ref().or(self.before.as_ref()).map(|s| &s.key)
     }
+}
+
+/// A zone of the topology: its records as the topology wants them, and who holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone {
+    pub node: NodeId,
+    /// Without its last dot: `acme.example`.
+    pub name: String,
+    /// `public`, `internal` or `both`.
+    pub view: String,
+    pub records: Vec<WantedRecord>,
+    /// The primary first.
+    pub servers: Vec<NameServer>,
+    pub key: Option<ZoneKey>,
+}
+
+/// One record as the topology wants it, in the spelling of the topology.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WantedRecord {
+    /// Absolute.
+    pub name: String,
+    pub kind: String,
+    /// Seconds.
+    pub ttl: u32,
+    /// As in a zone file, names absolute.
+    pub data: String,
+}
+
+/// A name server of a zone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NameServer {
+    pub name: String,
+    /// Those that the topology knows; none for a server of others, which its name leads to.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The TSIG key that a provider's zones are transferred and updated with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ZoneKey {
+    pub name: String,
+    pub algorithm: String,
+    pub secret: SecretRef,
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod closing;
 pub mod diagnostics;
+mod dns;
 mod drift;
 mod estimate;
 pub mod graph;
@@ -19,6 +20,7 @@ mod topology_json;
 
 pub use changes::{Counts, per_host};
 pub use closing::{ApplyReport, FailedStep, ReportLine, Tally, closing_text, show_text};
+pub use dns::{ServerReport, SetDifference, SetShown, ZoneReport, zones_text};
 pub use drift::{DriftReport, Drifted, drift, drift_text};
 pub use history::{Ended, HistoryEntry, history_text};
 pub use lines::Lines;

@@ -4,6 +4,7 @@ use crate::model::event::Event;
 use crate::model::plan::Plan;
 
 use super::closing::ApplyReport;
+use super::dns::ZoneReport;
 use super::drift::DriftReport;
 use super::topology_json::TopologyDocument;
 
@@ -18,6 +19,8 @@ pub fn schemas() -> serde_json::Result<Vec<(&'static str, String)>> {
         ("drift.schema.json", schemars::schema_for!(DriftReport)),
         // The closing report of an apply.
         ("apply-report.schema.json", schemars::schema_for!(ApplyReport)),
+        // What `dns verify` and `dns diff` print.
+        ("dns.schema.json", schemars::schema_for!(Vec<ZoneReport>)),
         // What `export` prints.
         ("topology.schema.json", schemars::schema_for!(TopologyDocument)),
     ];

@@ -14,7 +14,7 @@ pub fn zones(survey: &Survey<'_>, server: &Server<'_>, diagnostics: &mut Diagnos
     here.map(|z| zone(survey, server, z, diagnostics)).collect()
 }
 
-fn provider<'t>(topology: &'t Topology, zone: &Node) -> Option<&'t Node> {
+pub fn provider<'t>(topology: &'t Topology, zone: &Node) -> Option<&'t Node> {
     topology.get("dns-provider", zone.text("provider")?)
 }
 
@@ -36,7 +36,8 @@ pub fn keys(survey: &Survey<'_>, server: &Server<'_>) -> Json {
     .collect()
 }
 
-fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut Diagnostics) -> Json {
+/// One zone as templates have it. `server` is the name server that holds it.
+pub fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut Diagnostics) -> Json {
     let full = zone.id.name.as_str();
     let name = full.split_once('@').map_or(full, |(n, _)| n);
     let view = zone.text("view").unwrap_or("both");
@@ -186,7 +187,7 @@ fn targets<'a, 't>(survey: &'a Survey<'t>, target: &NodeId) -> Vec<&'a Server<'t
     names.into_iter().filter_map(|n| survey.servers.get(n)).collect()
 }
 
-fn absolute(name: &str) -> String {
+pub fn absolute(name: &str) -> String {
     if name.ends_with('.') || name == "@" { name.to_owned() } else { format!("{name}.") }
 }
 

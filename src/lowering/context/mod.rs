@@ -2,7 +2,7 @@
 //!
 //! The reference of the variables stands in `modules/README.md`; a test holds the two together.
 
-mod dns;
+pub(super) mod dns;
 mod mail;
 
 use std::collections::{BTreeMap, BTreeSet};

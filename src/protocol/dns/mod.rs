@@ -15,5 +15,5 @@ mod update;
 pub use failure::{DnsError, TsigTrouble};
 pub use key::TsigKey;
 pub use question::{Answer, Link, ask};
-pub use transfer::{Transferred, transfer};
+pub use transfer::{Transferred, newer, transfer};
 pub use update::{Batch, batches, update};

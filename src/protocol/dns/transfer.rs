@@ -11,6 +11,11 @@ use super::stream::{Exchange, refused};
 use super::{DnsError, TsigKey, data};
 use crate::model::dns::{RecordSet, SetKey};
 
+/// Whether serial `a` comes after `b`, in a circle of 32 bits (RFC 1982, section 3.2).
+pub fn newer(a: u32, b: u32) -> bool {
+    a != b && a.wrapping_sub(b) < 1 << 31
+}
+
 /// A zone as one server has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transferred {
@@ -104,4 +109,15 @@ fn whole(soa: &Record, sets: BTreeMap<SetKey, RecordSet>, records: usize) -> Opt
         sets,
         records,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newer;
+
+    #[test]
+    fn serials_go_round() {
+        assert!(newer(2, 1) && !newer(1, 2) && !newer(1, 1));
+        assert!(newer(3, u32::MAX - 3) && !newer(u32::MAX - 3, 3));
+    }
 }
