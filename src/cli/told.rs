@@ -56,7 +56,9 @@ impl Told {
         } else {
             if !allows.is_empty() {
                 let lines: String = allows.iter().map(|a| format!("\n    {a}")).collect();
-                context.out.result(format!("To keep what a rule speaks of, give the reason in the topology:{lines}\n"));
+                context
+                    .out
+                    .result(format!("\nTo keep what a rule speaks of, give the reason in the topology:{lines}\n"));
             }
             if errors + warnings > 0 {
                 context.out.result(format!("{errors} errors, {warnings} warnings"));

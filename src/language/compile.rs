@@ -1,6 +1,6 @@
 //! The order of evaluation: files, variables, `use` and ranges, patches, overlays, references, maps, defaults, limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Options;
 use super::decode::{Decoder, Place, duplicate};
@@ -56,7 +56,18 @@ pub(super) fn run(loader: &mut Loader, trees: &[Tree], options: &Options, sink: 
     build.stand_ins(&chain, &scope);
     let scale = Scale::read(&mut build.dec, &chain, &scope);
     let Build { dec, store, given, .. } = build;
-    Finish::new(dec.sink, store, maps, scale, options.environment.clone()).run(&given)
+    let mut topology = Finish::new(dec.sink, store, maps, scale, options.environment.clone()).run(&given);
+    trees.iter().for_each(|t| mentions(t, &mut topology.mentioned));
+    topology
+}
+
+fn mentions(tree: &Tree, names: &mut BTreeSet<String>) {
+    for entry in &tree.entries {
+        if let Some(text) = entry.value.value.as_text().filter(|t| t.contains('$')) {
+            names.extend(super::text::names(text).map(str::to_owned));
+        }
+    }
+    tree.children.iter().for_each(|c| mentions(c, names));
 }
 
 impl Build<'_, '_> {

@@ -52,6 +52,14 @@ pub(super) fn shown(s: &Scalar) -> String {
     }
 }
 
+/// The names that a text interpolates.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    pieces(text).filter_map(|p| match p {
+        Piece::Name(n) => Some(n),
+        Piece::Text(_) => None,
+    })
+}
+
 /// True when the text uses `$1`, `$2`: it differs from one name of a range to the next.
 pub(super) fn has_capture(text: &str) -> bool {
     text.contains('$')

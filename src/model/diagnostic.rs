@@ -18,13 +18,13 @@ pub struct Label {
     pub mask: bool,
 }
 
-/// Which lint rule speaks, and of which node, so that an `allow` can be written.
+/// Which lint rule speaks, and of which nodes, so that an `allow` can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lint {
     pub rule: &'static str,
-    /// The node as `on` of an `allow` takes it: `server:gate`, `zone:acme.example@public`.
-    pub on: String,
-    /// The environment that made the node: elsewhere an `allow` cannot name it.
+    /// The nodes as `on` of an `allow` takes them: `server:gate`, `zone:acme.example@public`. Several where one line makes many.
+    pub on: Vec<String>,
+    /// The environment that made the nodes: elsewhere an `allow` cannot name them.
     pub environment: Option<String>,
 }
 

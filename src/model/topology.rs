@@ -1,6 +1,6 @@
 //! The checked topology: every node typed against the schema, references resolved, layers kept for `explain`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::attr::SecretRef;
@@ -201,6 +201,8 @@ pub struct Topology {
     pub environment: Option<String>,
     /// Former identities (`moved`) with the node that each is now.
     pub moved: BTreeMap<NodeId, NodeId>,
+    /// Names that some text of the root interpolates (`$name`), in any environment: a variable that is not here is not used.
+    pub mentioned: BTreeSet<String>,
 }
 
 impl Topology {

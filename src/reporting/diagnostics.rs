@@ -79,7 +79,7 @@ const NAMED: usize = 8;
 pub fn allows<'d>(diagnostics: impl Iterator<Item = &'d Diagnostic>) -> Vec<String> {
     let mut nodes: BTreeMap<(Option<&str>, &str), BTreeSet<&str>> = BTreeMap::new();
     for lint in diagnostics.filter_map(|d| d.lint.as_ref()) {
-        nodes.entry((lint.environment.as_deref(), lint.rule)).or_default().insert(&lint.on);
+        nodes.entry((lint.environment.as_deref(), lint.rule)).or_default().extend(lint.on.iter().map(String::as_str));
     }
     nodes
         .into_iter()
@@ -88,10 +88,10 @@ pub fn allows<'d>(diagnostics: impl Iterator<Item = &'d Diagnostic>) -> Vec<Stri
 }
 
 /// A node that an environment made has its `allow` there.
-fn allow(environment: Option<&str>, rule: &str, on: &[&str]) -> String {
+fn allow<S: AsRef<str>>(environment: Option<&str>, rule: &str, on: &[S]) -> String {
     let on = match on.len() {
         0..=NAMED => {
-            format!(" {{ on {}; }}", on.iter().map(|o| format!("\"{o}\"")).collect::<Vec<_>>().join(" "))
+            format!(" {{ on {}; }}", on.iter().map(|o| format!("\"{}\"", o.as_ref())).collect::<Vec<_>>().join(" "))
         }
         _ => String::new(),
     };
@@ -130,7 +130,7 @@ pub fn json(sources: &Sources, diagnostics: &Diagnostics) -> Value {
                 "column": first.as_ref().map(|o| o.column),
                 "labels": labels,
                 "rule": d.lint.as_ref().map(|l| l.rule),
-                "allow": d.lint.as_ref().map(|l| allow(l.environment.as_deref(), l.rule, &[&l.on])),
+                "allow": d.lint.as_ref().map(|l| allow(l.environment.as_deref(), l.rule, &l.on)),
             })
         })
         .collect();

@@ -2,7 +2,10 @@
 
 use super::dns::{delegation, delivery, shape};
 use super::sender::{dkim, dmarc, spf};
-use super::{Area, certificates, connectors, exchange, mailflow, reach, transit};
+use super::{
+    Area, care, certificates, connectors, exchange, hygiene, levels, mailflow, monitoring, network, reach, secrecy,
+    transit,
+};
 
 /// Area numbers are the first two digits of the codes.
 pub const AREAS: &[Area] = &[
@@ -17,6 +20,12 @@ pub const AREAS: &[Area] = &[
     Area { title: "TLS that DNS announces", rules: transit::RULES },
     Area { title: "Connectors and accepted domains", rules: connectors::RULES },
     Area { title: "Certificates and namespaces", rules: certificates::RULES },
+    Area { title: "Addresses and networks", rules: network::RULES },
+    Area { title: "Protection, backups, baselines, hardware", rules: care::RULES },
+    Area { title: "Service levels", rules: levels::RULES },
+    Area { title: "Probes and alerts", rules: monitoring::RULES },
+    Area { title: "Passwords, keys and who may apply", rules: secrecy::RULES },
+    Area { title: "Written without effect", rules: hygiene::RULES },
     Area { title: "Exchange: roles and hosts", rules: exchange::roles::RULES },
     Area { title: "Exchange: versions beside one another", rules: exchange::coexistence::RULES },
     Area { title: "Exchange: cluster continuous replication", rules: exchange::ccr::RULES },

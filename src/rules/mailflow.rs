@@ -24,6 +24,9 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn single_point_of_failure(t: &Facts, out: &mut Findings) {
+    if !t.real() {
+        return;
+    }
     for role in ["relay", "proxy", "edge", "dns"] {
         let [one] = t.with_role(role) else { continue };
         out.push(&one.id, format!("server `{}` is the only one in role {role}", one.id.name), |d| {

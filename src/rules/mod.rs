@@ -5,19 +5,25 @@
 //! other rule speaks. `allow RULE reason=".."` silences one, on the nodes that it names or everywhere, until its date.
 
 mod area;
+mod care;
 mod certificates;
 mod connectors;
 mod dns;
 mod exchange;
 mod facts;
 mod findings;
+mod hygiene;
+mod levels;
 mod mailflow;
+mod monitoring;
+mod network;
 mod reach;
 mod records;
+mod secrecy;
 mod sender;
 mod transit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::civil::Date;
 
@@ -27,7 +33,7 @@ pub use findings::Findings;
 
 use crate::model::diagnostic::{Lint, Severity};
 use crate::model::topology::{Node, NodeId, Topology, Value};
-use crate::model::{Diagnostic, Diagnostics};
+use crate::model::{Diagnostic, Diagnostics, Span};
 
 /// What a rule is called and where it comes from.
 pub struct Rule {
@@ -69,22 +75,51 @@ pub fn run<'r>(topology: &Topology, today: Date, rules: impl Iterator<Item = &'r
     for rule in rules {
         let mut found = Findings::of(rule);
         (rule.check)(&facts, &mut found);
-        for (on, d) in found.take() {
-            if !allows.silence(rule.name, &on) {
-                out.push(Diagnostic { lint: Some(Box::new(lint(rule, topology, &on))), ..d });
-            }
+        let told = found.take().into_iter().filter(|(on, _)| !allows.silence(rule.name, on));
+        for Told { nodes, diagnostic: d } in together(told) {
+            let message = match nodes.len() {
+                1 => d.message.clone(),
+                n => format!("{} ({} more like it here)", d.message, n - 1),
+            };
+            out.push(Diagnostic { message, lint: Some(Box::new(lint(rule, topology, &nodes))), ..d });
         }
     }
     out.extend(allows.mistakes);
     out
 }
 
-fn lint(rule: &Rule, topology: &Topology, on: &NodeId) -> Lint {
-    let layers = topology.nodes.get(on).into_iter().flat_map(|n| n.fields.values()).flat_map(|f| &f.layers);
+/// One message, of one node or of all those that the same place makes.
+struct Told {
+    nodes: Vec<NodeId>,
+    diagnostic: Diagnostic,
+}
+
+/// A range or a module makes many nodes in one place: what is wrong with all of them is said once.
+fn together(found: impl Iterator<Item = (NodeId, Diagnostic)>) -> Vec<Told> {
+    let mut list: Vec<Told> = Vec::new();
+    let mut places: HashMap<(Span, String), usize> = HashMap::new();
+    for (on, d) in found {
+        let place = d.labels.first().map(|l| (l.span, l.text.clone()));
+        // Two findings of one node at one place differ in what they say.
+        let first = place.as_ref().and_then(|p| list.get_mut(*places.get(p)?)).filter(|t| t.nodes.last() != Some(&on));
+        match first {
+            Some(told) => told.nodes.push(on),
+            None => {
+                places.extend(place.map(|p| (p, list.len())));
+                list.push(Told { nodes: vec![on], diagnostic: d });
+            }
+        }
+    }
+    list
+}
+
+fn lint(rule: &Rule, topology: &Topology, nodes: &[NodeId]) -> Lint {
+    let made = nodes.first().and_then(|n| topology.nodes.get(n)).into_iter();
+    let layers = made.flat_map(|n| n.fields.values()).flat_map(|f| &f.layers);
     let mut made = layers.filter(|l| l.by != "name" && l.by != "default").map(|l| l.by.strip_prefix("environment "));
     // Made there: nothing of it was said elsewhere.
     let environment = made.next().flatten().filter(|_| made.all(|by| by.is_some())).map(str::to_owned);
-    Lint { rule: rule.name, on: written(topology, on), environment }
+    Lint { rule: rule.name, on: nodes.iter().map(|n| written(topology, n)).collect(), environment }
 }
 
 /// The node as a file names it: a `domain-map` has renamed it since.
@@ -101,8 +136,15 @@ fn written(topology: &Topology, id: &NodeId) -> String {
 /// The `allow` nodes in force, by rule.
 #[derive(Default)]
 struct Allows<'t> {
-    by_rule: BTreeMap<&'t str, Vec<&'t Node>>,
+    by_rule: BTreeMap<&'t str, Silent<'t>>,
     mistakes: Diagnostics,
+}
+
+/// Where a rule is silent.
+#[derive(Default)]
+struct Silent<'t> {
+    everywhere: bool,
+    on: HashSet<&'t NodeId>,
 }
 
 impl<'t> Allows<'t> {
@@ -120,19 +162,21 @@ impl<'t> Allows<'t> {
                         .help("mend what it silenced, or decide anew and write a later date");
                     out.mistakes.push(d);
                 }
-                _ => out.by_rule.entry(a.name()).or_default().push(a),
+                _ => {
+                    let silent = out.by_rule.entry(a.name()).or_default();
+                    silent.everywhere |= a.value("on").is_none();
+                    silent.on.extend(a.values("on").filter_map(|v| match &v.value {
+                        Value::Ref(id) => Some(id),
+                        _ => None,
+                    }));
+                }
             }
         }
         out
     }
 
     fn silence(&self, rule: &str, on: &NodeId) -> bool {
-        self.by_rule.get(rule).is_some_and(|allows| {
-            allows.iter().any(|a| {
-                let mut values = a.values("on").peekable();
-                values.peek().is_none() || values.any(|v| matches!(&v.value, Value::Ref(id) if id == on))
-            })
-        })
+        self.by_rule.get(rule).is_some_and(|s| s.everywhere || s.on.contains(on))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Hosts and how they are reached.
 
 use super::{Facts, Findings, Rule};
+use crate::model::Span;
 use crate::model::diagnostic::Severity;
+use crate::model::topology::{Node, Value};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -43,6 +45,46 @@ pub(super) const RULES: &[Rule] = &[
         about: "A host key is pinned: else it is trusted at first sight.",
         source: "RFC 4251, section 4.1",
         check: unpinned_host_key,
+    },
+    Rule {
+        name: "password-login",
+        code: "L0106",
+        severity: Severity::Warning,
+        about: "A host is reached by a key: a password is sent to whoever answers, and cannot be bound to one use.",
+        source: "RFC 4252, section 8",
+        check: password_login,
+    },
+    Rule {
+        name: "jump-loop",
+        code: "L0107",
+        severity: Severity::Error,
+        about: "The way to a host does not lead through the host itself.",
+        source: "ssh_config(5), ProxyJump",
+        check: jump_loop,
+    },
+    Rule {
+        name: "unprivileged-user",
+        code: "L0108",
+        severity: Severity::Warning,
+        about: "A user who is not root says how to become it: packages, services and system files are root's.",
+        source: "docs/architecture.md",
+        check: unprivileged_user,
+    },
+    Rule {
+        name: "root-login",
+        code: "L0109",
+        severity: Severity::Advice,
+        about: "In production people log in by their own names and become root there: then the host's log says who it was.",
+        source: "NIST SP 800-53, IA-2(5); sshd_config(5), PermitRootLogin",
+        check: root_login,
+    },
+    Rule {
+        name: "key-in-environment",
+        code: "L0110",
+        severity: Severity::Warning,
+        about: "A private key is read from a file or a vault: an environment variable is passed on to every program that is started.",
+        source: "environ(7); proc_pid_environ(5)",
+        check: key_in_environment,
     },
 ];
 
@@ -100,6 +142,114 @@ fn unpinned_host_key(t: &Facts, out: &mut Findings) {
         }
         out.push(on, format!("connection `{}` pins no host key", c.id.name), |d| {
             d.label(c.span, "trusted by known_hosts only").help("write host-key=\"ssh-ed25519 ..\"")
+        });
+    }
+}
+
+fn at(node: &Node, field: &str) -> Span {
+    node.value(field).map_or(node.span, |v| v.span)
+}
+
+/// Every connection with the top-level node that it stands in.
+fn connections<'f>(t: &'f Facts) -> impl Iterator<Item = (&'f Node, &'f Node)> {
+    let own = ["server", "legacy"].into_iter().flat_map(|k| t.all(k));
+    t.all("connection").map(|c| (c, c)).chain(own.flat_map(|n| n.children("connection").map(move |c| (c, n))))
+}
+
+fn password_login(t: &Facts, out: &mut Findings) {
+    for (c, on) in connections(t).filter(|(c, _)| c.value("password").is_some() && c.value("key").is_none()) {
+        out.push(&on.id, format!("connection `{}` logs in with a password", c.id.name), |d| {
+            d.label(at(c, "password"), "no key")
+                .help("write key=(secret)\"file:keys/NAME\", and its public half into authorized_keys")
+        });
+    }
+}
+
+/// The connection of a server, wherever it is written.
+fn connection<'t>(t: &Facts<'t>, server: &'t Node) -> Option<&'t Node> {
+    let Value::Ref(id) = &server.value("connection")?.value else { return None };
+    t.topology().nodes.get(id).or_else(|| server.descendant(id))
+}
+
+fn jump_loop(t: &Facts, out: &mut Findings) {
+    // A jump to the host itself is none: so all hosts behind a gate can share one connection with it.
+    let next = |s: &Node| {
+        let server = t.topology().get("server", &s.id.name)?;
+        let jump = connection(t, server)?.value("jump")?;
+        match &jump.value {
+            Value::Ref(id) if *id != s.id => Some((t.topology().nodes.get(id)?, jump.span)),
+            _ => None,
+        }
+    };
+    for start in t.all("server") {
+        let mut way = vec![start];
+        let mut step = next(start);
+        while let Some((host, span)) = step {
+            if host.id == start.id {
+                // Told once, at the first of the circle by name.
+                if way.iter().all(|h| start.id <= h.id) {
+                    let names: Vec<&str> = way.iter().chain([&start]).map(|h| h.id.name.as_str()).collect();
+                    out.push(
+                        &start.id,
+                        format!("the way to `{}` goes in a circle: {}", start.id.name, names.join(" through ")),
+                        |d| {
+                            d.label(start.span, "reached through itself")
+                                .label(span, "leads back")
+                                .help("one host of the circle is reached directly: give it a connection without jump")
+                        },
+                    );
+                }
+                break;
+            }
+            if way.iter().any(|h| h.id == host.id) {
+                break;
+            }
+            way.push(host);
+            step = next(host);
+        }
+    }
+}
+
+/// Exchange runs on Windows, where administrators need no second step.
+fn unprivileged_user(t: &Facts, out: &mut Findings) {
+    for (c, on) in connections(t) {
+        let Some(user) = c.text("user").filter(|u| *u != "root" && c.text("become") == Some("none")) else { continue };
+        let unix = |s: &Node| {
+            s.text("platform").and_then(|p| t.get("platform", p)).is_some_and(|p| p.value("exchange").is_none())
+        };
+        let Some(host) =
+            t.referrers(&c.id).iter().find(|r| r.field == "connection" && r.top.id.kind == "server" && unix(r.top))
+        else {
+            continue;
+        };
+        out.push(&on.id, format!("`{user}` on `{}` stays without the rights of root", host.top.id.name), |d| {
+            d.label(at(c, "user"), "not root")
+                .label(host.top.span, "packages and services are changed here")
+                .help("write become=sudo (doas, runas)")
+        });
+    }
+}
+
+fn root_login(t: &Facts, out: &mut Findings) {
+    if t.purpose() != Some("production") {
+        return;
+    }
+    for (c, on) in connections(t).filter(|(c, _)| c.text("user") == Some("root") && c.text("transport") == Some("ssh"))
+    {
+        out.push(&on.id, format!("connection `{}` logs in as root", c.id.name), |d| {
+            d.label(at(c, "user"), "whose hand was it?").help("write user=NAME become=sudo")
+        });
+    }
+}
+
+fn key_in_environment(t: &Facts, out: &mut Findings) {
+    let certificates = t.all("certificate").map(|c| (c, c));
+    let dkim = t.all("mail-auth").flat_map(|m| m.children("dkim").map(move |k| (k, m)));
+    for (node, on) in connections(t).chain(certificates).chain(dkim) {
+        let Some(name) = node.secret("key").and_then(|s| s.0.strip_prefix("env:")) else { continue };
+        out.push(&on.id, format!("the private key of {} comes in the variable {name}", node.id), |d| {
+            d.label(at(node, "key"), "every program that is started can read it")
+                .help("write (secret)\"file:..\", \"age:..\" or \"vault:..\"")
         });
     }
 }
