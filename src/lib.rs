@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`model`] | nothing of ours |
 //! | [`catalog`], [`journal`], [`secret`] | model |
-//! | [`language`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
+//! | [`language`], [`importing`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
 //! | [`protocol`] | model |
 //! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport |
@@ -19,6 +19,7 @@ pub mod catalog;
 pub mod cli;
 pub mod editor;
 pub mod execution;
+pub mod importing;
 pub mod journal;
 pub mod lab;
 pub mod language;

@@ -100,6 +100,8 @@ pub enum Format {
     Json,
     /// For a pull request
     Markdown,
+    /// A page, of `docs`
+    Html,
     /// Graphviz, of `graph`
     Dot,
     /// Mermaid, of `graph`
@@ -114,6 +116,7 @@ impl Format {
             Format::Text => "text",
             Format::Json => "json",
             Format::Markdown => "markdown",
+            Format::Html => "html",
             Format::Dot => "dot",
             Format::Mermaid => "mermaid",
             Format::Svg => "svg",

@@ -11,12 +11,14 @@ mod check;
 mod completions;
 mod destroy;
 mod dns;
+mod docs;
 mod drift;
 mod explain;
 mod export;
 mod fmt;
 mod graph;
 mod history;
+mod import;
 mod init;
 mod lab;
 mod lab_relay;
@@ -39,6 +41,8 @@ pub enum Command {
     Fmt(fmt::Args),
     Explain(explain::Args),
     Export(export::Args),
+    Docs(docs::Args),
+    Import(import::Args),
     Plan(plan::Args),
     Apply(apply::Args),
     Resume(resume::Args),
@@ -65,6 +69,8 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Lint(args) => lint::run(&args, context),
         Command::Fmt(args) => fmt::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
+        Command::Import(args) => import::run(&args, context),
+        Command::Docs(args) => docs::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Plan(args) => plan::run(&args, context),
         Command::Apply(args) => apply::run(&args, context),

@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
                     prefix.push_str(&ty);
                 }
                 Some(_) => {
-                    let mut piece = format!("{}{}", std::mem::take(&mut prefix), self.next());
+                    let mut piece = joined(&std::mem::take(&mut prefix), self.next());
                     let mark = self.at;
                     self.blanks(&mut node);
                     if self.peek() == Some(Tok::Equals) {
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
                         } else {
                             String::new()
                         };
-                        piece = format!("{piece}={ty}{}", self.next());
+                        piece = format!("{piece}={}", joined(&ty, self.next()));
                     } else {
                         // The blanks belong to what follows; comments in them were taken as pieces already.
                         let taken = self.at;
@@ -290,6 +290,26 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What stands before a value, and the value; `(GiB)2` becomes `"2GiB"`, the one form of a quantity.
+fn joined(prefix: &str, value: &str) -> String {
+    const UNITS: [&str; 21] = [
+        "ms", "s", "m", "h", "d", "w", "B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB", "bit/s", "kbit/s",
+        "Mbit/s", "Gbit/s", "MiB/s", "%",
+    ];
+    let (out, annotation) = prefix.strip_prefix("/-").map_or(("", prefix), |rest| ("/-", rest));
+    let unit = annotation.strip_prefix('(').and_then(|a| a.strip_suffix(')')).map(|a| a.trim_matches('"'));
+    let number = value.replace('_', "");
+    let decimal = |n: &str| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit());
+    let good = match number.split_once('.') {
+        Some((a, b)) => unit == Some("%") && decimal(a) && decimal(b),
+        None => decimal(&number),
+    };
+    match unit.filter(|u| good && UNITS.contains(u)) {
+        Some(unit) => format!("{out}\"{number}{unit}\""),
+        None => format!("{prefix}{value}"),
+    }
+}
+
 /// The comment of a `\ // ..` line continuation.
 fn continued_comment(space: &str) -> Option<String> {
     let at = space.find("//")?;
@@ -374,6 +394,14 @@ mod tests {
         let text = "// top\n\n\n\nserver   a  x = 1   {roles imap;\n  // why\n  ip \"1\" // here\n\n}\nb;c { d; e { f; }; } // end\n\n\n";
         let wanted = "// top\n\nserver a x=1 {\n    roles imap\n    // why\n    ip \"1\" // here\n}\nb\nc { d; e { f; }; } // end\n";
         assert_eq!(fmt(text).as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn quantities_have_one_form() {
+        let text = "disk d size=(GiB)2 { a (s)90 (\"Mbit/s\")1_000 (%)99.9; b /-(h)1 (secret)\"env:X\" (GiB)\"2\" (s)1.5 (x)1; }";
+        let wanted = "disk d size=\"2GiB\" { a \"90s\" \"1000Mbit/s\" \"99.9%\"; b /-\"1h\" (secret)\"env:X\" (GiB)\"2\" (s)1.5 (x)1; }\n";
+        assert_eq!(fmt(text).as_deref(), Some(wanted));
+        assert_eq!(fmt("(patch)server (s)1").as_deref(), Some("(patch)server \"1s\"\n"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod overlay;
 mod patch;
 mod policy;
 mod range;
+pub mod reference;
 mod remap;
 mod resolve;
 pub mod scan;

@@ -58,6 +58,8 @@ impl Limit {
 pub struct KindDef {
     pub name: String,
     pub doc: String,
+    /// The file of the schema that it stands in, without folder and ending.
+    pub area: String,
     /// Never a range.
     pub single: bool,
     /// Several nodes of one name are no mistake.
@@ -150,7 +152,12 @@ fn read(files: &[(&str, &str)]) -> Schema {
         let mut sources = Sources::default();
         let id = sources.add(*name, *text);
         match parse(&sources, id) {
-            Ok(trees) => trees.iter().for_each(|t| s.add(t)),
+            Ok(trees) => {
+                let before = s.kinds.len();
+                trees.iter().for_each(|t| s.add(t));
+                let area = name.trim_start_matches("schemas/").trim_end_matches(".kdl");
+                s.kinds[before..].iter_mut().for_each(|k| k.area = area.to_owned());
+            }
             Err(errors) => s.problems.extend(errors.iter().map(|d| format!("{name}: {}", d.message))),
         }
     }
@@ -166,6 +173,7 @@ impl Schema {
                 let mut kind = KindDef {
                     name: first.clone(),
                     doc: text(t, "doc").unwrap_or_default(),
+                    area: String::new(),
                     single: flag(t, "single"),
                     repeat: flag(t, "repeat"),
                     parents: Vec::new(),

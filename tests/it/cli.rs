@@ -206,3 +206,30 @@ fn starts_fast() {
         .expect("runs");
     assert!(best.as_millis() < 50, "{best:?}");
 }
+
+#[test]
+fn fmt_shows_what_it_would_change_and_reads_standard_input() {
+    use std::io::Write as _;
+    let box_ = Sandbox::new();
+    box_.write("a.kdl", "site   a\ndisk d size=(GiB)2\n");
+    let check = box_.run(&["fmt", "--check", "a.kdl"]).ends(2);
+    assert!(check.out.contains("-site   a\n") && check.out.contains("+disk d size=\"2GiB\"\n"), "{}", check.out);
+    assert_eq!(box_.read("a.kdl"), "site   a\ndisk d size=(GiB)2\n");
+    let piped = |args: &[&str], text: &str| {
+        let mut command = box_.command(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+        child.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("written");
+        let done = child.wait_with_output().expect("ends");
+        (
+            done.status.code(),
+            String::from_utf8(done.stdout).expect("UTF-8"),
+            String::from_utf8(done.stderr).expect("UTF-8"),
+        )
+    };
+    assert_eq!(piped(&["fmt", "-"], "site   a"), (Some(0), "site a\n".into(), String::new()));
+    assert_eq!(piped(&["fmt", "--check", "-"], "site a\n").0, Some(0));
+    assert_eq!(piped(&["fmt", "--check", "-"], "site  a\n").0, Some(2));
+    let (code, out, err) = piped(&["fmt", "-"], "site {");
+    assert!(code == Some(1) && out.is_empty() && err.contains("(standard input):1"), "{err}");
+}

@@ -138,3 +138,23 @@ fn every_link_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// `CUTOVER_BLESS=1` writes it anew.
+#[test]
+fn the_reference_is_that_of_the_schema() {
+    let path = root().join("docs/reference.md");
+    let made = language::reference::markdown(None).expect("whole");
+    if std::env::var_os("CUTOVER_BLESS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == made, "docs/reference.md is old: run this test with CUTOVER_BLESS=1 and commit it");
+}
+
+/// The nodes that the reference shows are one topology without a mistake, in each of its environments.
+#[test]
+fn the_examples_of_the_reference_check_clean() {
+    let compiled = language::check(&root().join("schemas/examples.kdl"), &Options::default());
+    let wrong: Vec<&String> = compiled.diagnostics.iter().map(|d| &d.message).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

@@ -194,6 +194,36 @@ fn every_story_is_formatted() {
     }
 }
 
+/// Every KDL file of the repository: laid out twice is laid out once.
+#[test]
+fn formatting_the_corpus_twice_changes_nothing_more() {
+    fn walk(folder: &std::path::Path, out: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("folder") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "kdl") {
+                out.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for folder in ["examples", "modules", "schemas", "tests/cases", "benches"] {
+        walk(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    }
+    let mut formatted = 0;
+    for path in &found {
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
+        let mut sources = Sources::default();
+        let id = sources.add("once", text);
+        let Ok(once) = language::format(&sources, id) else { continue };
+        let id = sources.add("twice", once.as_str());
+        assert_eq!(language::format(&sources, id).expect("valid"), once, "{}", path.display());
+        formatted += 1;
+    }
+    assert!(formatted > 50, "{formatted} of {}", found.len());
+}
+
 /// Two neighbouring letters of each longer word are swapped, one word at a time. What is still accepted is a new name, a
 /// text, a path or an outside name; the share that is refused says how strict the language is.
 #[test]

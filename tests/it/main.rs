@@ -2,6 +2,7 @@
 
 mod cli;
 mod docs;
+mod examples;
 mod execution;
 mod execution_crash;
 mod execution_races;
@@ -10,6 +11,7 @@ mod execution_undo;
 mod execution_world;
 mod export;
 mod floors;
+mod import;
 mod journal;
 mod lab_dns;
 mod lab_faults;

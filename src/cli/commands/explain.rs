@@ -20,8 +20,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
-    let project = Project::compile(context)?;
-    match language::explain(&project.topology, &project.sources, &args.address) {
+    let (sources, topology) = Project::topology(context)?;
+    match language::explain(&topology, &sources, &args.address) {
         Ok(text) => {
             context.out.result(text);
             Ok(Exit::Ok)

@@ -17,12 +17,13 @@ use crate::reporting::diagnostics;
 #[command(after_help = "\
 Examples:
   cutover fmt                          all files of this topology
-  cutover fmt --check                  change nothing; name unformatted files and end with 2
+  cutover fmt --check                  change nothing; show what would change and end with 2
+  cutover fmt - < topology.kdl         from standard input to standard output, for editors
   cutover fmt topology.kdl hosts.kdl   these files")]
 pub struct Args {
-    /// Files to format
+    /// Files to format; `-` is standard input, printed formatted
     files: Vec<PathBuf>,
-    /// Change nothing; end with 2 when a file is not formatted
+    /// Change nothing; show what would change and end with 2 when a file is not formatted
     #[arg(long)]
     check: bool,
 }
@@ -34,6 +35,10 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     let mut unformatted = 0;
     for path in &files {
         let shown = path.display();
+        if path == Path::new("-") {
+            standard_input(args, context, &mut sources, &mut mistakes, &mut unformatted)?;
+            continue;
+        }
         let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{shown} cannot be read: {e}")))?;
         let id = sources.add(shown.to_string(), text.as_str());
         match language::format(&sources, id) {
@@ -44,7 +49,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
                     replace(path, &formatted)?;
                 }
                 context.out.result(if args.check {
-                    format!("{shown} is not formatted")
+                    difference(&shown.to_string(), &text, &formatted)
                 } else {
                     format!("formatted {shown}")
                 });
@@ -59,6 +64,37 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         return Err(Failure::shown());
     }
     Ok(if args.check && unformatted > 0 { Exit::Changes } else { Exit::Ok })
+}
+
+fn standard_input(
+    args: &Args,
+    context: &Context,
+    sources: &mut Sources,
+    mistakes: &mut Diagnostics,
+    unformatted: &mut usize,
+) -> Result<(), Failure> {
+    let text = std::io::read_to_string(std::io::stdin().lock())
+        .map_err(|e| Failure::new(format!("standard input cannot be read: {e}")))?;
+    let id = sources.add("(standard input)", text.as_str());
+    match language::format(sources, id) {
+        Ok(formatted) if args.check => {
+            if formatted != text {
+                *unformatted += 1;
+                context.out.result(difference("(standard input)", &text, &formatted));
+            }
+        }
+        // As it is: an editor puts it in the place of its text.
+        Ok(formatted) => context.out.raw(formatted.as_bytes()),
+        Err(errors) => errors.into_iter().for_each(|e| mistakes.push(e)),
+    }
+    Ok(())
+}
+
+/// What formatting would change, as `diff -u` shows it.
+fn difference(name: &str, text: &str, formatted: &str) -> String {
+    let diff = similar::TextDiff::from_lines(text, formatted);
+    let diff = diff.unified_diff().context_radius(2).header(name, "formatted").to_string();
+    format!("{name} is not formatted\n{diff}")
 }
 
 /// Written aside and renamed, with the former mode: a file is never half written.
