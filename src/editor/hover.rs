@@ -39,13 +39,11 @@ pub(super) fn answer(view: &View, at: lsp::Position) -> Option<lsp::Hover> {
                 format!("`({verb})`: {doc}")
             }
             (Spot::Start { word: Some(_) }, Meaning::Kind(k)) => kind(k),
-            (Spot::Start { word: Some(_) }, Meaning::Field(k, f)) => field(view, &outline, &place, k, f),
-            (Spot::Arg { word: Some(w), .. } | Spot::Value { word: Some(w), .. }, _) => {
-                value(view, &outline, &place, w, at)?
-            }
+            (Spot::Start { word: Some(_) }, Meaning::Field(k, f)) => field(view, &place, k, f),
+            (Spot::Arg { word: Some(w), .. } | Spot::Value { word: Some(w), .. }, _) => value(view, &place, w, at)?,
             (Spot::Key { .. }, _) => {
                 let (k, f) = place.field()?;
-                field(view, &outline, &place, k, f)
+                field(view, &place, k, f)
             }
             _ => return None,
         }
@@ -164,7 +162,7 @@ pub(super) fn scalar(s: &Scalar) -> String {
     }
 }
 
-fn field(view: &View, outline: &Outline, place: &Place, k: &KindDef, f: &FieldDef) -> String {
+fn field(view: &View, place: &Place, k: &KindDef, f: &FieldDef) -> String {
     let mut out = format!("**{}** of `{}`: {}", f.name, k.name, super::completion::described(f));
     match (f.min, f.max) {
         (Some(a), Some(b)) => drop(write!(out, "; {a} to {b}")),
@@ -183,20 +181,22 @@ fn field(view: &View, outline: &Outline, place: &Place, k: &KindDef, f: &FieldDe
         _ => place.node,
     };
     if let (Some(good), Some(owner)) = (view.good(), owner) {
-        out.push_str(&layers(good, &symbols(view, outline, owner, k), &f.name));
+        out.push_str(&layers(good, &symbols(view, owner, k), &f.name));
     }
     out
 }
 
 /// What a written node stands for.
-fn symbols(view: &View, outline: &Outline, node: &Written, k: &KindDef) -> Vec<Symbol> {
-    let _ = outline;
+fn symbols(view: &View, node: &Written, k: &KindDef) -> Vec<Symbol> {
     let Some(good) = view.good() else { return Vec::new() };
     let at = node.arg(0).filter(|_| k.name_type.is_some()).map_or(node.kind.at.start, |w| w.at.start);
     let Some(span) = view.there(at) else { return Vec::new() };
     if k.name_type.is_some() {
         let hit = good.index().at(span);
-        return hit.into_iter().flat_map(|o| &o.symbols).filter(|(_, id)| id.kind == k.name).cloned().collect();
+        // A stand-in makes another kind of it; a name that refers to another node stands for both.
+        let refers = k.name_type.as_ref().is_some_and(|t| t.kinds().is_some());
+        let symbols = hit.into_iter().flat_map(|o| &o.symbols);
+        return symbols.filter(|(_, id)| !refers || id.kind == k.name).cloned().collect();
     }
     fn walk(node: &Node, at: (crate::model::SourceId, usize), out: &mut Vec<NodeId>) {
         if (node.span.source, node.span.offset) == at {
@@ -236,7 +236,7 @@ fn layers(good: &Analysis, symbols: &[Symbol], field: &str) -> String {
         }
         lines.push((good.environment(i).to_owned(), seen.join("; ")));
     }
-    if lines.len() > 1 && lines.iter().all(|(_, l)| *l == lines[0].1) {
+    if lines.len() > 1 && lines.len() == good.topologies.len() && lines.iter().all(|(_, l)| *l == lines[0].1) {
         lines = vec![("everywhere".to_owned(), lines.swap_remove(0).1)];
     }
     lines.iter().fold(String::new(), |mut out, (environment, line)| {
@@ -265,7 +265,7 @@ fn drawn(good: &Analysis, f: &Field) -> String {
     format!("`{}` from {}", values.join(" "), by.join(", over "))
 }
 
-fn value(view: &View, outline: &Outline, place: &Place, w: &Word, at: lsp::Position) -> Option<String> {
+fn value(view: &View, place: &Place, w: &Word, at: lsp::Position) -> Option<String> {
     let mut out = String::new();
     let o = occurrence(view, at).filter(|o| !o.variable);
     if let Some(o) = o
@@ -295,14 +295,12 @@ fn value(view: &View, outline: &Outline, place: &Place, w: &Word, at: lsp::Posit
                 let _ = writeln!(out, "\ndefined in {}", good.sources.origin(d.at));
             }
         }
-        let missing: Vec<&str> = (0..good.topologies.len())
-            .filter(|i| good.topologies.len() > 1 && !o.symbols.iter().any(|(t, _)| t == i))
-            .map(|i| good.environment(i))
-            .collect();
-        if !missing.is_empty()
-            && missing.len() < good.topologies.len()
-            && ids.iter().all(|id| !matches!(id.kind.as_str(), "module" | "let" | "param"))
-        {
+        let defined = good.index().definitions(&o.symbols);
+        let there = |i: usize| defined.iter().any(|d| d.symbols.iter().any(|(t, _)| *t == i));
+        let everywhere = |id: &NodeId| matches!(id.kind.as_str(), "module" | "let" | "param");
+        let missing: Vec<&str> =
+            (0..good.topologies.len()).filter(|i| !there(*i)).map(|i| good.environment(i)).collect();
+        if !missing.is_empty() && !defined.is_empty() && !ids.iter().any(|id| everywhere(id)) {
             let _ = writeln!(out, "\nnot in {}", missing.join(", "));
         }
         if o.role == Role::Definition
@@ -320,7 +318,7 @@ fn value(view: &View, outline: &Outline, place: &Place, w: &Word, at: lsp::Posit
         if !out.is_empty() {
             out.push_str("\n---\n\n");
         }
-        out.push_str(&field(view, outline, place, k, f));
+        out.push_str(&field(view, place, k, f));
     }
     (!out.is_empty()).then_some(out)
 }

@@ -28,6 +28,7 @@ mod language_robust;
 mod language_rules;
 mod lsp;
 mod lsp_rename;
+mod lsp_texts;
 mod lsp_wire;
 mod packs;
 mod planning;

@@ -265,6 +265,13 @@ impl Editor {
         }
     }
 
+    /// MiB that the server holds at most.
+    pub fn memory(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+    }
+
     /// Goes away without a word.
     pub fn vanish(&mut self) {
         self.input = None;
