@@ -24,7 +24,7 @@ fn count(name: &str, sample: usize) -> usize {
 }
 
 fn key() -> TsigKey {
-    TsigKey::new("cutover", "hmac-sha256", SECRET).expect("key")
+    TsigKey::new("cutover.acme.test", "hmac-sha256", SECRET).expect("key")
 }
 
 fn server(lab: &Lab, host: &str) -> SocketAddr {
@@ -54,12 +54,12 @@ fn world(name: &str, records: usize) -> Option<Lab> {
 server:
     listen: [ 0.0.0.0@53, \"::@53\" ]
 key:
-  - id: cutover
+  - id: cutover.acme.test
     algorithm: hmac-sha256
     secret: {SECRET}
 acl:
   - id: cutover
-    key: cutover
+    key: cutover.acme.test
     action: [transfer, update]
 zone:
   - domain: {ZONE}
@@ -72,8 +72,8 @@ systemctl restart knot"
     lab.sh("bind", &format!(
         "mkdir -p /var/lib/bind && {zone} > /var/lib/bind/{ZONE}.zone && chown bind: /var/lib/bind/{ZONE}.zone && cat > /etc/bind/named.conf <<'END'
 options {{ directory \"/var/cache/bind\"; recursion no; listen-on {{ any; }}; listen-on-v6 {{ any; }}; }};
-key cutover {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};
-zone {ZONE} {{ type primary; file \"/var/lib/bind/{ZONE}.zone\"; allow-transfer {{ key cutover; }}; allow-update {{ key cutover; }}; }};
+key cutover.acme.test {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};
+zone {ZONE} {{ type primary; file \"/var/lib/bind/{ZONE}.zone\"; allow-transfer {{ key cutover.acme.test; }}; allow-update {{ key cutover.acme.test; }}; }};
 END
 systemctl restart named"
     ));
@@ -193,7 +193,8 @@ fn refusals_say_what_is_wrong() {
         let there = server(&lab, host);
         let of = |zone: &str, key: Option<&TsigKey>| run(transfer(there, zone, key, PATIENCE)).expect_err("refused");
         let other = TsigKey::new("other", "hmac-sha256", SECRET).expect("key");
-        let wrong = TsigKey::new("cutover", "hmac-sha256", "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmch").expect("key");
+        let wrong =
+            TsigKey::new("cutover.acme.test", "hmac-sha256", "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmch").expect("key");
         assert!(text(of(ZONE, Some(&other))).contains("BADKEY"), "{host}: {}", text(of(ZONE, Some(&other))));
         assert!(text(of(ZONE, Some(&wrong))).contains("BADSIG"), "{host}: {}", text(of(ZONE, Some(&wrong))));
         assert!(matches!(of(ZONE, None), DnsError::Refused { .. }), "{host}: unsigned");
@@ -271,7 +272,8 @@ fn an_update_swaps_what_is_there_and_nothing_else() {
         assert!(matches!(run(update(there, ZONE, &swap("old", "new"), None, PATIENCE)), Err(DnsError::Refused { .. })));
     }
     // A wrong secret changes nothing and is told as such.
-    let wrong = TsigKey::new("cutover", "hmac-sha256", "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmch").expect("key");
+    let wrong =
+        TsigKey::new("cutover.acme.test", "hmac-sha256", "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmch").expect("key");
     let refused =
         run(update(server(&lab, "bind"), ZONE, &swap("old", "new"), Some(&wrong), PATIENCE)).expect_err("refused");
     assert!(matches!(refused, DnsError::Tsig { trouble: TsigTrouble::BadSignature, .. }), "{refused}");
@@ -383,7 +385,7 @@ fn verify_and_diff_say_what_is_served() {
     let text = format!(
         "organization o domain={ZONE}\nplatform ns knot=\"3.2\" bind=\"9.18\"\nsite s\n\
          server knot platform=ns site=s fqdn=ns.{ZONE} ip=\"{}\" ip6=\"{}\" {{ roles dns; }}\nserver bind platform=ns site=s ip=\"{}\" {{ roles dns; }}\n\
-         dns-provider p type=rfc2136 host=knot tsig-name=cutover key=(secret)\"env:DNS_KEY\" {{ secondaries \"{}\"; }}\n\
+         dns-provider p type=rfc2136 host=knot tsig-name=cutover.acme.test key=(secret)\"env:DNS_KEY\" {{ secondaries \"{}\"; }}\n\
          accepted-domain {ZONE}\n\
          zone {ZONE} provider=p ttl=\"300s\" {{\n record \"@\" MX new.{ZONE} priority=10\n \
          record new A \"192.0.2.3\"\n}}\n",
