@@ -154,7 +154,10 @@ impl Run<'_> {
         let used: BTreeSet<&str> = products.map(|p| p.name.as_str()).collect();
         let settings = setting::settings(server, &self.shared.products, &used, diagnostics);
         found.retain(|(span, _, role)| self.check_role(server, *span, role, diagnostics));
-        data.replace(context::own(self.survey, server, self.shared, &settings, diagnostics));
+        // Without a role that a pack fills nothing reads the data; fleets of such servers are large.
+        if !found.is_empty() {
+            data.replace(context::own(self.survey, server, self.shared, &settings, diagnostics));
+        }
         let mut out = Vec::new();
         let mut ports = BTreeSet::new();
         for (asked, pack, role) in &found {

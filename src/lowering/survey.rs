@@ -70,6 +70,8 @@ pub struct Survey<'t> {
     /// Accounts by the node that holds them, as places in `accounts`: asked for once for each server and route.
     held: BTreeMap<NodeId, Vec<usize>>,
     pairs: BTreeMap<&'t str, &'t Node>,
+    /// Servers of the new side by role: each server asks for several, which must not cost a walk over all of them.
+    by_role: BTreeMap<&'t str, Vec<&'t str>>,
     pub organization: &'t str,
     pub domain: &'t str,
 }
@@ -113,8 +115,13 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
             pairs.entry(member.name.as_str()).or_insert(pair);
         }
     }
+    let mut by_role: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for s in servers.values().filter(|s| !s.legacy) {
+        s.roles.iter().for_each(|(role, _)| by_role.entry(*role).or_default().push(s.name));
+    }
     Survey {
         topology,
+        by_role,
         servers,
         stores,
         accounts,
@@ -216,6 +223,7 @@ impl<'t> Survey<'t> {
 
     /// Servers of the new side with one of these roles, by name.
     pub fn with_role<'s>(&'s self, roles: &'s [&'s str]) -> impl Iterator<Item = &'s Server<'t>> {
-        self.servers.values().filter(move |s| !s.legacy && s.has_any(roles))
+        let names: BTreeSet<&str> = roles.iter().filter_map(|r| self.by_role.get(r)).flatten().copied().collect();
+        names.into_iter().filter_map(|n| self.servers.get(n))
     }
 }

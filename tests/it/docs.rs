@@ -158,3 +158,28 @@ fn the_examples_of_the_reference_check_clean() {
     let wrong: Vec<&String> = compiled.diagnostics.iter().map(|d| &d.message).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
+
+/// Each guess of docs/first-topology.md gets the messages that stand below it.
+#[test]
+fn the_messages_lead_to_a_first_topology() {
+    let page = std::fs::read_to_string(root().join("docs/first-topology.md")).unwrap();
+    let box_ = crate::cli::Sandbox::new();
+    let mut steps = 0;
+    for (language, line, text) in blocks(&page) {
+        match language.as_str() {
+            "kdl" => box_.write("topology.kdl", &text),
+            "text" => {
+                let run = box_.run(&["check"]);
+                // Messages are wrapped at the width of the terminal.
+                let flat = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
+                for wanted in text.lines() {
+                    let good = wanted == "0 errors" && flat.contains("no mistakes");
+                    assert!(good || flat.contains(wanted), "docs/first-topology.md:{line}: `{wanted}`\n{}", run.out);
+                }
+                steps += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(steps, 6);
+}
