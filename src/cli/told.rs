@@ -61,7 +61,8 @@ impl Told {
                     .result(format!("\nTo keep what a rule speaks of, give the reason in the topology:{lines}\n"));
             }
             if errors + warnings > 0 {
-                context.out.result(format!("{errors} errors, {warnings} warnings"));
+                let counted = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+                context.out.result(format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")));
             } else {
                 clean().into_iter().for_each(|line| context.out.result(line));
             }

@@ -76,13 +76,15 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The names that a certificate is for, with their places.
+/// The names that a certificate is for, each once, with their places.
 pub(super) fn names(certificate: &Node) -> impl Iterator<Item = (String, Span)> {
     let all = certificate.values("subject").chain(certificate.values("names"));
+    let mut seen = BTreeSet::new();
     all.filter_map(|v| match &v.value {
         Value::Text(t) => Some((t.to_ascii_lowercase(), v.span)),
         _ => None,
     })
+    .filter(move |(name, _)| seen.insert(name.clone()))
 }
 
 /// True when a certificate is for a name; a wildcard stands for one label (RFC 9525 6.3).

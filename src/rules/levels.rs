@@ -146,7 +146,7 @@ fn level_without_redundancy(t: &Facts, out: &mut Findings) {
                 out.push(&sla.id, format!("`{}` promises {level} with one server in role {role}", sla.id.name), |d| {
                     d.label(
                         at(sla, "target"),
-                        format!("{} a month", format_duration(budget(level, Duration::from_secs(30 * 24 * 3600)))),
+                        format!("{} a month", shown(budget(level, Duration::from_secs(30 * 24 * 3600)))),
                     )
                     .label(only.span, format!("the only {role}"))
                     .help("add a second server in this role, or promise less")
@@ -154,6 +154,12 @@ fn level_without_redundancy(t: &Facts, out: &mut Findings) {
             }
         }
     }
+}
+
+/// A time for people: whole minutes where seconds say nothing.
+fn shown(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format_duration(Duration::from_secs(if seconds > 600 { seconds / 60 * 60 } else { seconds }))
 }
 
 /// What a level leaves of a window.
@@ -233,7 +239,7 @@ fn probe_too_seldom(t: &Facts, out: &mut Findings) {
             let message = format!(
                 "`{}` leaves {} of downtime, its probe asks every {}",
                 sla.id.name,
-                format_duration(left),
+                shown(left),
                 format_duration(every)
             );
             out.push(&sla.id, message, |d| {
@@ -381,7 +387,7 @@ fn downtime_over_budget(t: &Facts, out: &mut Findings) {
             m.id.name,
             format_duration(down),
             sla.id.name,
-            format_duration(least)
+            shown(least)
         );
         out.push(&m.id, message, |d| {
             d.label(at(m, "downtime-max"), "longer")

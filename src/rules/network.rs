@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::dns::shape::in_earnest;
 use super::{Facts, Findings, Rule};
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId, Value};
@@ -106,6 +107,14 @@ pub(super) const RULES: &[Rule] = &[
         about: "A load balancer asks whether its members live: else a dead one goes on getting its share.",
         source: "https://docs.haproxy.org/2.8/configuration.html (option httpchk, check)",
         check: balancer_without_health,
+    },
+    Rule {
+        name: "documentation-address",
+        code: "L1213",
+        severity: Severity::Warning,
+        about: "Addresses set aside for documents are routed by nobody: in production they were copied from an example.",
+        source: "RFC 5737, section 3; RFC 3849, section 2",
+        check: documentation_address,
     },
 ];
 
@@ -346,5 +355,21 @@ fn balancer_without_health(t: &Facts, out: &mut Findings) {
         out.push(&l.id, format!("`{}` does not ask whether its members live", l.id.name), |d| {
             d.label(l.span, "no health").help("write health=PROBE")
         });
+    }
+}
+
+fn documentation_address(t: &Facts, out: &mut Findings) {
+    if !in_earnest(t) {
+        return;
+    }
+    let reserved = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"];
+    let reserved: Vec<IpNet> = reserved.iter().filter_map(|n| n.parse().ok()).collect();
+    for server in t.all("server") {
+        for (address, span) in addresses(server) {
+            let Some(net) = reserved.iter().find(|n| n.contains(&address)) else { continue };
+            out.push(&server.id, format!("`{}` has the address {address} of {net}", server.id.name), |d| {
+                d.label(span, "for documents only").help("write the real address")
+            });
+        }
     }
 }

@@ -215,7 +215,7 @@ fn lint_runs_the_rules_alone_and_check_runs_them_too() {
         .ends(0)
         .says("server `a` has no address (1 more like it here)")
         .says("(no-address)")
-        .says("0 errors, 1 warnings");
+        .says("0 errors, 1 warning\n");
     sandbox.run(&["lint"]).says("\n    allow no-address reason=\"..\" { on \"server:a\" \"server:b\"; }\n");
     sandbox.run(&["lint", "--deny-warnings"]).ends(1);
     sandbox.run(&["check"]).says("server `a` has no address").says("allow no-address reason");
@@ -274,21 +274,25 @@ fn fleet(servers: usize) -> Topology {
     c.topology
 }
 
+/// Time that this thread has had of a processor: others who use the machine do not count.
+fn spent() -> std::time::Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    std::time::Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).expect("nanoseconds"))
+}
+
 /// Four times the servers take about four times as long, whatever the rule: 20,000 of them are one line of text.
 #[test]
 fn rules_grow_with_the_topology_and_no_faster() {
-    let (small, large) = (fleet(1_000), fleet(4_000));
-    let time = |t: &Topology, rule: &Rule| {
-        let once = || {
-            let start = std::time::Instant::now();
-            std::hint::black_box(rules::run(t, TODAY, std::iter::once(rule)));
-            start.elapsed()
-        };
-        std::iter::repeat_with(once).take(3).min().unwrap_or_default()
+    let (small, large) = (fleet(500), fleet(2_000));
+    let once = |t: &Topology, rule: &Rule| {
+        let start = spent();
+        std::hint::black_box(rules::run(t, TODAY, std::iter::once(rule)));
+        spent().saturating_sub(start)
     };
-    for rule in rules::all() {
-        let (few, many) = (time(&small, rule), time(&large, rule));
-        // A quadratic rule takes 16 times as long; below a tenth of a second nothing can be told.
-        assert!(many.as_millis() < 100 || many < few * 10, "{}: {few:?}, then {many:?}", rule.name);
+    // A quadratic rule takes 16 times as long; in a few hundredths of a second nothing can be told.
+    for rule in rules::all().filter(|r| once(&large, r).as_millis() > 50) {
+        let least = |t| (0..5).map(|_| once(t, rule)).min().unwrap_or_default();
+        let (few, many) = (least(&small), least(&large));
+        assert!(many.as_millis() < 50 || many < few * 10, "{}: {few:?}, then {many:?}", rule.name);
     }
 }

@@ -130,11 +130,15 @@ fn name_servers_in_one_site(t: &Facts, out: &mut Findings) {
         let sites: BTreeSet<Option<&str>> =
             listed.iter().map(|x| x.server.or_else(|| t.named(&x.name)).and_then(|s| s.text("site"))).collect();
         if let ([first, second, ..], Some(Some(site)), 1) = (listed.as_slice(), sites.first(), sites.len()) {
-            out.push(&zone.id, format!("all {} name servers of {} stand in {site}", listed.len(), zone.name()), |d| {
-                d.label(first.span, "here")
-                    .label(second.span, "and here too")
-                    .help("put one into another site, or let a provider hold a secondary")
-            });
+            out.push(
+                &zone.id,
+                format!("the {} name servers of {} all stand in {site}", listed.len(), zone.name()),
+                |d| {
+                    d.label(first.span, "here")
+                        .label(second.span, "and here too")
+                        .help("put one into another site, or let a provider hold a secondary")
+                },
+            );
         }
     }
 }

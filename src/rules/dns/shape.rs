@@ -74,16 +74,8 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         check: malformed_tlsa,
     },
     Rule {
-        name: "underscore-in-host-name",
-        code: "L0309",
-        severity: Severity::Warning,
-        about: "A host name has letters, digits and hyphens only: some senders and all TLS clients refuse an underscore.",
-        source: "RFC 1123, section 2.1",
-        check: underscore_in_host_name,
-    },
-    Rule {
         name: "srv-to-alias",
-        code: "L0310",
+        code: "L0309",
         severity: Severity::Warning,
         about: "The target of an SRV record is a name with addresses, never an alias.",
         source: "RFC 2782",
@@ -91,7 +83,7 @@ pub(in crate::rules) const RULES: &[Rule] = &[
     },
     Rule {
         name: "srv-without-implicit-tls",
-        code: "L0311",
+        code: "L0310",
         severity: Severity::Warning,
         about: "Where clients are told of IMAP, POP3 or submission by SRV records, they are told of the port with TLS from the first byte too.",
         source: "RFC 8314, section 4.5.2",
@@ -99,7 +91,7 @@ pub(in crate::rules) const RULES: &[Rule] = &[
     },
     Rule {
         name: "private-address-outside",
-        code: "L0312",
+        code: "L0311",
         severity: Severity::Warning,
         about: "An address that only the own network routes has no place in a public zone.",
         source: "RFC 1918, section 5",
@@ -107,7 +99,7 @@ pub(in crate::rules) const RULES: &[Rule] = &[
     },
     Rule {
         name: "reserved-name",
-        code: "L0313",
+        code: "L0312",
         severity: Severity::Warning,
         about: "Names set aside for examples and tests resolve for nobody in the real world.",
         source: "RFC 2606, section 2; RFC 6761, section 6",
@@ -240,14 +232,6 @@ fn malformed_tlsa(t: &Facts, out: &mut Findings) {
     );
 }
 
-fn underscore_in_host_name(t: &Facts, out: &mut Findings) {
-    for r in t.records().all().filter(|r| matches!(r.kind, "A" | "AAAA") && r.owner.contains('_')) {
-        out.push(&r.zone.id, format!("{} is no host name", r.owner), |d| {
-            d.label(r.node.span, "has an underscore").help(format!("write {}", r.node.name().replace('_', "-")))
-        });
-    }
-}
-
 fn srv_to_alias(t: &Facts, out: &mut Findings) {
     for r in t.records().of("SRV") {
         for target in r.targets(t) {
@@ -309,10 +293,14 @@ fn reserved(name: &str) -> bool {
         .any(|r| within(&name, r))
 }
 
-/// Where the organisation itself has such a name, the whole topology is an example.
-fn reserved_name(t: &Facts, out: &mut Findings) {
+/// Production of an organisation with a real name. Where its own name is reserved, the whole topology is an example.
+pub(in crate::rules) fn in_earnest(t: &Facts) -> bool {
     let real = t.organization().and_then(|o| o.text("domain")).is_some_and(|d| !reserved(d));
-    if !real || t.purpose() != Some("production") {
+    real && t.purpose() == Some("production")
+}
+
+fn reserved_name(t: &Facts, out: &mut Findings) {
+    if !in_earnest(t) {
         return;
     }
     let named = ["accepted-domain", "zone", "namespace"].into_iter().flat_map(|k| t.all(k).map(|n| (n, n.name())));
