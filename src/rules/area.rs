@@ -6,6 +6,7 @@ use super::{
     Area, care, certificates, connectors, exchange, hygiene, levels, mailflow, monitoring, network, reach, secrecy,
     transit,
 };
+use super::{Area, certificates, connectors, exchange, mailflow, migration, reach, transit};
 
 /// Area numbers are the first two digits of the codes.
 pub const AREAS: &[Area] = &[
@@ -37,4 +38,14 @@ pub const AREAS: &[Area] = &[
     Area { title: "Exchange: clients", rules: exchange::client::RULES },
     Area { title: "Exchange: unified messaging", rules: exchange::um::RULES },
     Area { title: "Exchange: moves", rules: exchange::moves::RULES },
+    Area { title: "Migration: cohorts", rules: migration::cohort::RULES },
+    Area { title: "Migration: the course of cohorts", rules: migration::course::RULES },
+    Area { title: "Migration: windows", rules: migration::window::RULES },
+    Area { title: "Migration: steps of a window", rules: migration::steps::RULES },
+    Area { title: "Migration: forecast", rules: migration::forecast::RULES },
+    Area { title: "Migration: source and preflight", rules: migration::legacy::RULES },
+    Area { title: "Migration: proxy", rules: migration::proxy::RULES },
+    Area { title: "Migration: content", rules: migration::content::RULES },
+    Area { title: "Migration: strategy", rules: migration::strategy::RULES },
+    Area { title: "Migration: the way back", rules: migration::rollback::RULES },
 ];

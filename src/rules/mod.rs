@@ -17,8 +17,12 @@ mod findings;
 mod hygiene;
 mod levels;
 mod mailflow;
+<<<<<<< HEAD
 mod monitoring;
 mod network;
+=======
+mod migration;
+>>>>>>> b854317 (Lint the move: cohorts, windows, steps, forecast, source, proxy, content, strategy and the way back)
 mod reach;
 mod records;
 mod secrecy;
