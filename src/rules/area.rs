@@ -3,10 +3,9 @@
 use super::dns::{delegation, delivery, shape};
 use super::sender::{dkim, dmarc, spf};
 use super::{
-    Area, care, certificates, connectors, exchange, hygiene, levels, mailflow, monitoring, network, reach, secrecy,
-    transit,
+    Area, care, certificates, connectors, exchange, hygiene, levels, mailflow, migration, monitoring, network, process,
+    reach, secrecy, transit,
 };
-use super::{Area, certificates, connectors, exchange, mailflow, migration, reach, transit};
 
 /// Area numbers are the first two digits of the codes.
 pub const AREAS: &[Area] = &[
@@ -48,4 +47,11 @@ pub const AREAS: &[Area] = &[
     Area { title: "Migration: content", rules: migration::content::RULES },
     Area { title: "Migration: strategy", rules: migration::strategy::RULES },
     Area { title: "Migration: the way back", rules: migration::rollback::RULES },
+    Area { title: "Process: gates and evidence", rules: process::gate::RULES },
+    Area { title: "Process: who signs", rules: process::signer::RULES },
+    Area { title: "Process: changes", rules: process::change::RULES },
+    Area { title: "Process: calendars", rules: process::calendar::RULES },
+    Area { title: "Process: phases", rules: process::phase::RULES },
+    Area { title: "Process: people and risks", rules: process::people::RULES },
+    Area { title: "Process: operations", rules: process::operations::RULES },
 ];

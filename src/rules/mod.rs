@@ -17,12 +17,10 @@ mod findings;
 mod hygiene;
 mod levels;
 mod mailflow;
-<<<<<<< HEAD
+mod migration;
 mod monitoring;
 mod network;
-=======
-mod migration;
->>>>>>> b854317 (Lint the move: cohorts, windows, steps, forecast, source, proxy, content, strategy and the way back)
+mod process;
 mod reach;
 mod records;
 mod secrecy;

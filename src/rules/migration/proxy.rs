@@ -32,32 +32,8 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         check: drops_service,
     },
     Rule {
-        name: "capture-without-purge",
-        code: "L4704",
-        severity: Severity::Error,
-        about: "Captured passwords have an end: they are destroyed some time after their user has moved.",
-        source: "schemas/5-migration.kdl: proxy.purge",
-        check: without_purge,
-    },
-    Rule {
-        name: "capture-without-seal",
-        code: "L4705",
-        severity: Severity::Error,
-        about: "Captured passwords are sealed to a key that stays offline, in a file that the proxy names.",
-        source: "schemas/5-migration.kdl: proxy.store, proxy.recipient",
-        check: without_seal,
-    },
-    Rule {
-        name: "capture-without-accepted-risk",
-        code: "L4706",
-        severity: Severity::Error,
-        about: "To capture passwords is a risk that somebody has accepted.",
-        source: "schemas/5-migration.kdl: proxy.risk",
-        check: without_risk,
-    },
-    Rule {
         name: "capture-for-nothing",
-        code: "L4707",
+        code: "L4704",
         severity: Severity::Warning,
         about: "Passwords are captured only where a migration uses them.",
         source: "schemas/5-migration.kdl: proxy.passwords, migration.passwords",
@@ -65,7 +41,7 @@ pub(in crate::rules) const RULES: &[Rule] = &[
     },
     Rule {
         name: "captured-nowhere",
-        code: "L4708",
+        code: "L4705",
         severity: Severity::Error,
         about: "A migration that counts on captured passwords has a proxy that captures them.",
         source: "schemas/5-migration.kdl: migration.passwords, proxy.passwords",
@@ -160,49 +136,6 @@ fn drops_service(t: &Facts, out: &mut Findings) {
 
 fn capturing<'t>(t: &'t Facts) -> impl Iterator<Item = &'t Node> {
     t.topology().all("proxy").filter(|p| p.text("passwords") == Some("capture"))
-}
-
-fn without_purge(t: &Facts, out: &mut Findings) {
-    for p in capturing(t).filter(|p| p.value("purge").is_none()) {
-        out.push(&p.id, format!("`{}` captures passwords and keeps them for ever", p.id.name), |d| {
-            d.label(p.at("passwords"), "captured").help("write purge=\"14d\": the time after a user's move")
-        });
-    }
-}
-
-fn without_seal(t: &Facts, out: &mut Findings) {
-    for p in capturing(t) {
-        let missing: Vec<&str> = ["store", "recipient"].into_iter().filter(|f| p.value(f).is_none()).collect();
-        if !missing.is_empty() {
-            out.push(&p.id, format!("`{}` captures passwords without {}", p.id.name, missing.join(" and ")), |d| {
-                d.label(p.span, "where do they go, and who can read them?").help("write store=\"/var/lib/cutover/captured.age\" and recipient=age1.., whose private key stays offline")
-            });
-        }
-    }
-}
-
-fn without_risk(t: &Facts, out: &mut Findings) {
-    for p in capturing(t) {
-        let risk = t.target(p, "risk");
-        let open = risk.filter(|r| r.text("status") != Some("accepted"));
-        let message = match (risk, open) {
-            (None, _) => format!("`{}` captures passwords, and nobody has accepted that", p.id.name),
-            (_, Some(r)) => format!(
-                "`{}` captures passwords, but the risk `{}` is {}",
-                p.id.name,
-                r.id.name,
-                r.text("status").unwrap_or("open")
-            ),
-            _ => continue,
-        };
-        out.push(&p.id, message, |d| {
-            let d = match open {
-                Some(r) => d.label(p.at("risk"), "this risk").label(r.at("status"), "not accepted"),
-                None => d.label(p.at("on"), "on these hosts"),
-            };
-            d.help("declare a risk with status=accepted and an approval, and write risk=NAME")
-        });
-    }
 }
 
 fn for_nothing(t: &Facts, out: &mut Findings) {

@@ -37,14 +37,6 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         source: "schemas/5-migration.kdl: rollback-point.owner, trigger",
         check: of_nobody,
     },
-    Rule {
-        name: "rollback-point-unused",
-        code: "L5005",
-        severity: Severity::Warning,
-        about: "Some window or change goes back to each rollback point.",
-        source: "schemas/5-migration.kdl: cutover-window.rollback; schemas/4-operations.kdl: change.rollback",
-        check: unused,
-    },
 ];
 
 fn ends_in_window(t: &Facts, out: &mut Findings) {
@@ -106,15 +98,6 @@ fn of_nobody(t: &Facts, out: &mut Findings) {
     {
         out.push(&point.id, format!("nobody and nothing decides to go back to `{}`", point.id.name), |d| {
             d.label(point.span, "no trigger and no owner").help("write owner=TEAM, or add a trigger")
-        });
-    }
-}
-
-fn unused(t: &Facts, out: &mut Findings) {
-    for point in t.all("rollback-point").filter(|p| !t.referrers(&p.id).iter().any(|r| r.field == "rollback")) {
-        out.push(&point.id, format!("nothing goes back to `{}`", point.id.name), |d| {
-            d.label(point.span, "never used")
-                .help("write rollback=NAME at a cutover-window or a change, or take it out")
         });
     }
 }
