@@ -2,6 +2,7 @@
 
 mod args;
 pub mod authority;
+pub mod codes;
 mod commands;
 mod context;
 mod exit;

@@ -12,7 +12,7 @@ use super::remap::Maps;
 use super::schema::schema;
 use super::scope;
 use super::sink::Sink;
-use super::suggest::nearest;
+use super::suggest::{habit, nearest};
 use super::text::Scope;
 use super::timescale::Scale;
 use super::written::misplaced_verb;
@@ -94,7 +94,14 @@ impl Build<'_, '_> {
                 out.entry(name.to_owned()).or_insert(t);
             }
             for c in &t.children {
-                if c.annotation.is_none() && self.dec.schema.kind(&c.name.value).is_some_and(|k| k.top_level()) {
+                let rooted = matches!(c.name.value.as_str(), "include" | "language" | "module" | "environment" | "let");
+                if rooted && c.annotation.is_none() {
+                    self.dec.sink.push(
+                        Diagnostic::error("E0108", format!("`{}` cannot stand in an environment", c.name.value))
+                            .label(c.name.span, "not here")
+                            .help("it stands at top level of the root"),
+                    );
+                } else if c.annotation.is_none() && self.dec.schema.kind(&c.name.value).is_some_and(|k| k.top_level()) {
                     self.dec.sink.push(super::overlay::no_verb(c));
                 }
             }
@@ -108,9 +115,11 @@ impl Build<'_, '_> {
         let mut next = wanted.map(|w| (w.to_owned(), None));
         while let Some((name, asked)) = next {
             let Some(tree) = all.get(&name) else {
-                let mut d = Diagnostic::error("E0407", format!("no environment named `{name}`"));
+                // Where a file asks for it, the reference is resolved too: one mistake, one message.
+                let code = if asked.is_some() { "E0301" } else { "E0407" };
+                let mut d = Diagnostic::error(code, format!("no environment named `{name}`"));
                 if let Some(span) = asked {
-                    d = d.label(span, "no such environment");
+                    d = d.label(span, "no such name");
                 }
                 self.dec.sink.push(match nearest(&name, all.keys().map(String::as_str)) {
                     Some(n) => d.help(format!("did you mean `{n}`?")),
@@ -182,9 +191,10 @@ impl Build<'_, '_> {
             let kinds = self.dec.schema.kinds.iter().filter(|k| k.top_level()).map(|k| k.name.as_str());
             let d =
                 Diagnostic::error("E0101", format!("there is no kind `{word}`")).label(tree.name.span, "unknown kind");
-            self.dec.sink.push(match nearest(word, kinds) {
-                Some(n) => d.help(format!("did you mean `{n}`?")),
-                None => d.help("a line starts with a kind, as in: server mail-1 platform=.. site=.."),
+            self.dec.sink.push(match (habit(word), nearest(word, kinds)) {
+                (Some(h), _) => d.help(h),
+                (None, Some(n)) => d.help(format!("did you mean `{n}`?")),
+                _ => d.help("a line starts with a kind, as in: server mail-1 platform=.. site=.."),
             });
             return self.ghost(tree);
         };
@@ -199,11 +209,11 @@ impl Build<'_, '_> {
             );
             return self.ghost(tree);
         }
-        if matches!(word, "include") {
-            return;
-        }
         let place = Place { scope, captures, zip: None, layer: &scope.layer };
         let nodes = self.dec.nodes(tree, kind, place);
+        if word == "include" {
+            return;
+        }
         if nodes.is_empty() {
             self.ghost(tree);
         }

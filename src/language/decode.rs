@@ -191,11 +191,11 @@ impl<'a> Decoder<'a> {
             }
             Err(wrong) => {
                 let kind = &node.kind.name;
-                let mut d = Diagnostic::error(
-                    wrong.code,
-                    format!("the name of `{kind}` is {}, not `{}`", ty.noun(), node.name),
-                )
-                .label(e.span, format!("not {}", ty.noun()));
+                let message = match wrong.code {
+                    "E0015" => format!("the name of `{kind}` holds a character that is not seen"),
+                    _ => format!("the name of `{kind}` is {}, not `{}`", ty.noun(), node.name),
+                };
+                let mut d = Diagnostic::error(wrong.code, message).label(e.span, format!("not {}", ty.noun()));
                 d.help = wrong.help;
                 self.sink.push(d);
                 false
@@ -286,6 +286,11 @@ pub(super) fn show(d: &Draft) -> String {
 }
 
 pub(super) fn duplicate(kind: &str, name: &str, first: Span, again: Span) -> Diagnostic {
+    if first == again {
+        return Diagnostic::error("E0304", format!("{kind} `{name}` is made twice"))
+            .label(again, "made by each use of the module")
+            .help("put `$self`, the name of the instance, into the name");
+    }
     Diagnostic::error("E0304", format!("{kind} `{name}` is defined twice"))
         .label(again, "again here")
         .label(first, "first definition")

@@ -140,21 +140,37 @@ impl<'a> Finish<'a> {
             }
             node.children.push(child);
         }
+        if !tainted {
+            self.missing(kind, &node, d.span);
+        }
+        node
+    }
+
+    /// Required fields that nobody wrote, in one message.
+    fn missing(&mut self, kind: &'static KindDef, node: &Node, span: Span) {
+        let (mut names, mut helps) = (Vec::new(), Vec::new());
         for def in kind.fields.iter().filter(|f| f.required) {
-            if !tainted && !node.fields.contains_key(&def.name) {
+            if !node.fields.contains_key(&def.name) {
+                names.push(format!("`{}`", def.name));
                 let help = match (def.positional, def.many) {
                     (true, _) => format!("it stands behind the name: {} NAME {}", kind.name, def.name.to_uppercase()),
                     (_, true) => format!("write {{ {} ..; }}, {}", def.name, takes(&def.ty)),
                     (_, false) => format!("write {}=.., {}", def.name, takes(&def.ty)),
                 };
-                self.sink.push(
-                    Diagnostic::error("E0107", format!("`{}` needs `{}`", kind.name, def.name))
-                        .label(d.span, format!("`{}` is missing", def.name))
-                        .help(help),
-                );
+                helps.push(help);
             }
         }
-        node
+        let list = match names.as_slice() {
+            [] => return,
+            [one] => one.clone(),
+            [head @ .., last] => format!("{} and {last}", head.join(", ")),
+        };
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        self.sink.push(
+            Diagnostic::error("E0107", format!("`{}` needs {list}", kind.name))
+                .label(span, format!("{list} {verb} missing"))
+                .help(helps.join("; ")),
+        );
     }
 
     fn value(
@@ -253,7 +269,7 @@ impl<'a> Finish<'a> {
             self.sink.push(if low && shrunk {
                 d.help("an overlay has taken some away; patch this node in the same overlay")
             } else {
-                d
+                d.help(format!("name {} of them", if low { "more" } else { "fewer" }))
             });
         }
     }

@@ -151,8 +151,13 @@ impl<'a> Loader<'a> {
             Err(ReadError::Missing) if optional => return None,
             Err(e) => {
                 let d = match e {
-                    ReadError::Missing => Diagnostic::error("E0013", format!("there is no file `{name}`"))
-                        .help("paths are relative to the folder of the root file"),
+                    ReadError::Missing => {
+                        Diagnostic::error("E0013", format!("there is no file `{name}`")).help(if name.contains('*') {
+                            "`include` takes one path and no pattern"
+                        } else {
+                            "paths are relative to the folder of the root file"
+                        })
+                    }
                     ReadError::Large(n) => too_large(name, n),
                     ReadError::Other(why) => Diagnostic::error("E0013", format!("`{name}` cannot be read: {why}")),
                 };
@@ -165,12 +170,15 @@ impl<'a> Loader<'a> {
             Err(e) => {
                 let good = e.utf8_error().valid_up_to();
                 let line = e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count() + 1;
+                let wide = e.as_bytes().starts_with(b"\xff\xfe") || e.as_bytes().starts_with(b"\xfe\xff");
                 let d = Diagnostic::error("E0007", format!("`{name}` is not UTF-8: line {line}, byte {good}"))
-                    .help("save the file as UTF-8");
+                    .help(if wide { "it looks like UTF-16: save the file as UTF-8" } else { "save the file as UTF-8" });
                 sink.push(at(d, asked, "asked for here"));
                 return None;
             }
         };
+        // The mark of the byte order says nothing in UTF-8, and would shift the columns of the first line.
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let id = self.sources.add(name, text);
         match parse(&self.sources, id) {
             Ok(trees) => Some(trees),

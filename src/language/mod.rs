@@ -5,6 +5,7 @@
 //! phase deploys).
 
 mod claim;
+mod codes;
 mod compile;
 mod decode;
 mod draft;
@@ -46,6 +47,7 @@ use load::Files;
 use crate::model::topology::{Topology, Value};
 use crate::model::{Diagnostic, Diagnostics, SourceId, Sources};
 
+pub use codes::CHAPTERS;
 pub use load::lexical;
 pub use overlay::glob;
 pub use secrecy::guard;

@@ -140,7 +140,8 @@ impl Build<'_, '_> {
             _ => {
                 self.dec.sink.push(
                     Diagnostic::error("E0201", "`when` of `use` takes #true or #false")
-                        .label(e.span, "not #true or #false"),
+                        .label(e.span, "not #true or #false")
+                        .help("as in when=$flag, where `flag` is a variable of type bool"),
                 );
                 false
             }
@@ -175,9 +176,11 @@ impl Build<'_, '_> {
         };
         let (first, _) = names.nth(0);
         if !super::spelling::is_name(&first) {
-            self.dec
-                .sink
-                .push(Diagnostic::error("E0201", "the name of an instance is a name").label(e.span, "not a name"));
+            self.dec.sink.push(
+                Diagnostic::error("E0201", "the name of an instance is a name")
+                    .label(e.span, "not a name")
+                    .help("a name holds letters, digits, `-` and `_`, in any script"),
+            );
             return None;
         }
         Some(names)

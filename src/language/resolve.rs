@@ -216,7 +216,11 @@ impl Resolver<'_> {
         let d = Diagnostic::error("E0308", format!("no server has the {word} `{what}`")).label(span, "matches nothing");
         self.sink.push(match nearest(what, map.keys().map(String::as_str)) {
             Some(n) => d.help(format!("did you mean `{word}:{n}`?")),
-            None => d,
+            None if map.is_empty() => d.help(format!("no server has a {word} at all")),
+            None => {
+                let known: Vec<&str> = map.keys().take(20).map(String::as_str).collect();
+                d.help(format!("there are {}", known.join(", ")))
+            }
         });
         None
     }
@@ -256,7 +260,12 @@ impl Resolver<'_> {
                 .schema
                 .kinds
                 .iter()
-                .find(|k| !kinds.contains(&k.name) && !self.index.exact(&k.name, name).is_empty());
+                // The node that asks is no answer: `mail-auth acme.exmaple` is not about itself.
+                .find(|k| {
+                    !kinds.contains(&k.name)
+                        && !self.index.exact(&k.name, name).is_empty()
+                        && self.index.ids.get(k.name.as_str()).and_then(|m| m.get(name)) != Some(&v.span)
+                });
             if let Some(k) = other {
                 return self.wrong_kind(a, &k.name, name, text, v.span);
             }
@@ -274,13 +283,45 @@ impl Resolver<'_> {
                 d.help(format!("did you mean `{n}`?"))
             }
             None => match kinds.first() {
-                Some(k) if kinds.len() == 1 && self.schema.kind(k).is_some_and(KindDef::top_level) => {
+                _ if self.habit(a, kinds, name, explicit).is_some() => {
+                    d.help(self.habit(a, kinds, name, explicit).unwrap_or_default())
+                }
+                Some(k)
+                    if kinds.len() == 1
+                        && super::spelling::is_name(name)
+                        && self.schema.kind(k).is_some_and(KindDef::top_level) =>
+                {
                     d.help(format!("declare it: {k} {name} .."))
                 }
                 _ => d.help(format!("it names {}", article(&either(kinds)))),
             },
         };
         self.sink.push(d);
+    }
+
+    /// What was meant by a name that is none.
+    fn habit(&self, a: &Asked, kinds: &[String], name: &str, explicit: bool) -> Option<String> {
+        if let Some(n) = name.strip_prefix("var.").or_else(|| name.strip_prefix("local.")) {
+            return Some(format!("a variable is written ${n}"));
+        }
+        if name.contains(['*', '?']) {
+            return Some(format!("a pattern cannot stand here: name {}", article(&either(kinds))));
+        }
+        if name.contains('[') || name.contains("..") {
+            return Some("a range is written [1:9], [01:62] or [red,dub]".into());
+        }
+        if explicit {
+            let other = a.ty.kinds().unwrap_or_default().iter().find(|k| !self.index.exact(k, name).is_empty())?;
+            return Some(format!("`{name}` is {}: write {other}:{name}", article(other)));
+        }
+        if let Some((word, rest)) = name.split_once(':') {
+            let kind = nearest(word, kinds.iter().map(String::as_str).chain(["role", "label"]))?;
+            return Some(format!("did you mean `{kind}:{rest}`?"));
+        }
+        // A child is named with its parent: `mailbox.storport`.
+        let tail = format!(".{name}");
+        let child = kinds.iter().flat_map(|k| self.index.names(k)).find(|n| n.ends_with(&tail))?;
+        Some(format!("did you mean `{child}`?"))
     }
 
     fn wrong_kind(&mut self, a: &Asked, found: &str, name: &str, text: &str, span: Span) {

@@ -9,6 +9,12 @@
 use super::spelling::unseen;
 use crate::model::glyph::{is_direction, is_hidden};
 use crate::model::{Diagnostic, SourceId, Span};
+use habits::FOREIGN_QUOTES;
+pub(super) use number::parse_int;
+use number::{escape_len, is_number, starts_like_number};
+
+mod habits;
+mod number;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tok {
@@ -118,6 +124,19 @@ impl<'a> Scanner<'a> {
         Span { source: self.source, offset: start, len: end - start }
     }
 
+    /// One line says a broken structure once: what follows on it is guesswork. Words that only lack quotes are mistakes of their own.
+    fn error(&mut self, d: Diagnostic) {
+        let structural = |d: &Diagnostic| matches!(d.code, "E0002" | "E0006");
+        let start = |d: &Diagnostic| d.labels.first().map_or(0, |l| l.span.offset);
+        if let Some(last) = self.errors.last() {
+            let same_line = !self.text[start(last)..start(&d).max(start(last))].contains('\n');
+            if same_line && (structural(last) || structural(&d)) {
+                return;
+            }
+        }
+        self.errors.push(d);
+    }
+
     fn push(&mut self, tok: Tok, len: usize) {
         self.tokens.push(Token { tok, start: self.at, end: self.at + len });
         self.at += len;
@@ -126,11 +145,13 @@ impl<'a> Scanner<'a> {
     fn token(&mut self) {
         let Some(c) = self.rest().chars().next() else { return };
         match c {
+            '{' if self.rest().starts_with("{{") => self.template(),
             '{' => self.push(Tok::Open, 1),
             '}' => self.push(Tok::Close, 1),
             '(' => self.push(Tok::ParenOpen, 1),
             ')' => self.push(Tok::ParenClose, 1),
             ';' => self.push(Tok::Semicolon, 1),
+            '=' if self.rest().starts_with("=======") && self.at_line_start() && self.foreign_line() => {}
             '=' => self.push(Tok::Equals, 1),
             '\r' if self.rest().starts_with("\r\n") => self.push(Tok::Newline, 2),
             c if is_newline(c) => self.push(Tok::Newline, c.len_utf8()),
@@ -147,7 +168,12 @@ impl<'a> Scanner<'a> {
             '/' if self.rest().starts_with("/*") => self.block_comment(),
             '/' if self.rest().starts_with("/-") => self.push(Tok::Slashdash, 2),
             '"' => self.quoted(),
+            '#' if self.rest()[1..].starts_with(is_space) => self.foreign_comment(),
             '#' => self.hash(),
+            '<' | '>' | '`' | '[' if self.at_line_start() && self.foreign_line() => {}
+            '[' if self.list() => {}
+            'r' if self.rest()[1..].trim_start_matches('#').starts_with('"') => self.old_raw(),
+            c if FOREIGN_QUOTES.iter().any(|(open, _)| *open == c) => self.foreign_quote(c),
             _ => self.word(),
         }
     }
@@ -163,7 +189,7 @@ impl<'a> Scanner<'a> {
             Some(c) if is_newline(c) => c.len_utf8(),
             Some(_) => {
                 let at = self.at;
-                self.errors.push(
+                self.error(
                     Diagnostic::error("E0006", "`\\` continues a line and must stand at its end")
                         .label(self.span(at, at + 1), "something follows on this line")
                         .help("put text that holds a backslash into a raw string: #\"..\"#"),
@@ -181,7 +207,7 @@ impl<'a> Scanner<'a> {
         let bad = self.rest()[..len].char_indices().find(|(_, c)| is_forbidden(*c));
         if let Some((i, c)) = bad {
             let d = forbidden(c, self.span(self.at + i, self.at + i + c.len_utf8()));
-            self.errors.push(d);
+            self.error(d);
         }
     }
 
@@ -206,7 +232,7 @@ impl<'a> Scanner<'a> {
             }
         }
         let at = self.at;
-        self.errors.push(
+        self.error(
             Diagnostic::error("E0006", "this comment is never closed")
                 .label(self.span(at, at + 2), "opened here")
                 .help("close it with `*/`; block comments nest"),
@@ -219,19 +245,30 @@ impl<'a> Scanner<'a> {
         let multi = self.rest().starts_with("\"\"\"") && self.rest()[3..].starts_with(is_newline);
         let mut i = if multi { 3 } else { 1 };
         let rest = self.rest();
+        if !multi && rest.starts_with("\"\"\"") && !rest.starts_with("\"\"\"\"") {
+            let line = rest.find(is_newline).unwrap_or(rest.len());
+            if let Some(end) = rest[3..line].find("\"\"\"").map(|e| 3 + e + 3) {
+                let d = Diagnostic::error("E0002", "\"\"\" stands around a text of several lines")
+                    .label(self.span(start, start + end), "one line")
+                    .help(format!("write \"{}\", or put each \"\"\" on a line of its own", &rest[3..end - 3]));
+                self.error(d);
+                return self.push(Tok::Quoted, end);
+            }
+        }
         let mut closed = None;
         while let Some(c) = rest[i..].chars().next() {
             if c == '\\' {
                 match escape_len(&rest[i..]) {
                     Some(n) => i += n,
                     None => {
-                        let n = 1 + rest[i + 1..].chars().next().map_or(0, char::len_utf8);
+                        let whole = rest[i..].find('}').filter(|e| rest[i..].starts_with("\\u{") && *e <= 12);
+                        let n = whole.map_or(1 + rest[i + 1..].chars().next().map_or(0, char::len_utf8), |e| e + 1);
                         let bad = &rest[i..i + n];
                         let d = Diagnostic::error("E0002", format!("`{bad}` is no escape"))
                             .label(self.span(start + i, start + i + n), "unknown escape")
                             .help("write `\\\\` for a backslash, or use a raw string: #\"..\"#");
                         i += n;
-                        self.errors.push(d);
+                        self.error(d);
                         if self.errors.len() >= MAX_ERRORS {
                             self.at = self.text.len();
                             return;
@@ -253,7 +290,7 @@ impl<'a> Scanner<'a> {
                 break;
             }
             if is_forbidden(c) {
-                self.errors.push(forbidden(c, self.span(start + i, start + i + c.len_utf8())));
+                self.error(forbidden(c, self.span(start + i, start + i + c.len_utf8())));
                 return self.skip_string(i + c.len_utf8(), multi);
             }
             i += c.len_utf8();
@@ -282,12 +319,12 @@ impl<'a> Scanner<'a> {
                 self.after_value();
             }
             None => {
-                self.errors.push(
+                self.error(
                     Diagnostic::error("E0002", "this text is never closed")
                         .label(self.span(at, at + quote.len().max(1)), "opened here")
                         .help(format!("close it with `{quote}`; a text of several lines stands between \"\"\" on lines of their own")),
                 );
-                self.push(tok, reached);
+                self.push(tok, reached.max(self.continued(reached)));
             }
         }
     }
@@ -301,11 +338,23 @@ impl<'a> Scanner<'a> {
         let at = self.at;
         let start = self.tokens.last().map_or(at, |t| t.start);
         let len = self.rest().find(|c| ends_word(c) && c != '"').unwrap_or(self.rest().len());
-        self.errors.push(
-            Diagnostic::error("E0006", "a space is missing between two values")
+        let value = &self.text[start..at];
+        self.error(match c {
+            ',' => comma(self.span(at, at + 1), value),
+            ':' => Diagnostic::error("E0006", "a name and its value stand without a `:` between them")
+                .label(self.span(at, at + 1), "not KDL")
+                .help(format!(
+                    "write {} VALUE on a line of its own, or {}=VALUE",
+                    value.trim_matches('"'),
+                    value.trim_matches('"')
+                )),
+            '(' => Diagnostic::error("E0006", "a type stands before its value")
+                .label(self.span(at, at + len), "not behind it")
+                .help(format!("as in (secret){value}")),
+            _ => Diagnostic::error("E0006", "a space is missing between two values")
                 .label(self.span(start, at + len), "two values in one")
                 .help("quotes go around the whole value; between two values stands a space"),
-        );
+        });
         self.at += len;
     }
 
@@ -328,7 +377,7 @@ impl<'a> Scanner<'a> {
             let d = Diagnostic::error("E0005", format!("`{word}` is no word of KDL"))
                 .label(self.span(self.at, self.at + len), "here")
                 .help(help);
-            self.errors.push(d);
+            self.error(d);
             return self.push(Tok::Keyword, len.max(1));
         }
         let multi = rest[hashes..].starts_with("\"\"\"") && rest[hashes + 3..].starts_with(is_newline);
@@ -341,7 +390,7 @@ impl<'a> Scanner<'a> {
         let bad = rest[..closed.unwrap_or(line)].char_indices().find(|(_, c)| is_forbidden(*c));
         if let Some((i, c)) = bad {
             let d = forbidden(c, self.span(self.at + i, self.at + i + c.len_utf8()));
-            self.errors.push(d);
+            self.error(d);
         }
         self.close_string(Tok::Raw, closed, if multi { rest.len() } else { line }, &close);
     }
@@ -355,8 +404,14 @@ impl<'a> Scanner<'a> {
         }
         // A range or a call of a bare word runs on over what would end a word: `mbx-[01, 02]` stays two words.
         let word = &rest[..len];
-        let bad =
-            word.char_indices().find(|(_, c)| matches!(c, '[' | ']' | '/' | '\\' | '(' | '#') || is_forbidden(*c));
+        let bad = word.char_indices().find(|(_, c)| {
+            matches!(c, '[' | ']' | '/' | '\\' | '(' | '#' | '＝' | '：' | '；' | '｛' | '｝' | '（' | '）' | '，')
+                || is_forbidden(*c)
+        });
+        if len > 1 && word.ends_with(',') {
+            self.error(comma(self.span(start + len - 1, start + len), &word[..len - 1]));
+            return self.push(Tok::Word, len);
+        }
         let digit = starts_like_number(word);
         let bad = unseen(word).or(bad);
         if let Some((i, c)) = bad {
@@ -368,6 +423,9 @@ impl<'a> Scanner<'a> {
                     .help(format!("write ({})\"..\", or put the whole value in quotes: \"{word}\"", &word[..i]))
             } else {
                 let why = match c {
+                    '＝' | '：' | '；' | '｛' | '｝' | '（' | '）' | '，' => {
+                        "this sign of full width is not the one of KDL: = : ; { } ( ) are ASCII"
+                    }
                     '[' | ']' => "a range stands in quotes",
                     _ if digit => "a word that starts with a digit is a number",
                     _ => "a bare word cannot hold this sign",
@@ -376,7 +434,7 @@ impl<'a> Scanner<'a> {
                     .label(self.span(start, start + len), format!("`{c}` in a bare word"))
                     .help(format!("{why}; write \"{word}\""))
             };
-            self.errors.push(d);
+            self.error(d);
             return self.push(Tok::Word, len);
         }
         if digit {
@@ -384,7 +442,7 @@ impl<'a> Scanner<'a> {
                 let d = Diagnostic::error("E0001", format!("`{word}` needs quotes"))
                     .label(self.span(start, start + len), "here")
                     .help(format!("KDL reads a bare word that starts with a digit as a number; write \"{word}\""));
-                self.errors.push(d);
+                self.error(d);
             }
             return self.push(Tok::Number, len);
         }
@@ -392,7 +450,7 @@ impl<'a> Scanner<'a> {
             let d = Diagnostic::error("E0005", format!("`{word}` needs a `#`"))
                 .label(self.span(start, start + len), "here")
                 .help(format!("write #{word}, or \"{word}\" if it is a text"));
-            self.errors.push(d);
+            self.error(d);
             return self.push(Tok::Keyword, len);
         }
         self.push(Tok::Word, len);
@@ -411,7 +469,7 @@ impl<'a> Scanner<'a> {
         let d = Diagnostic::error("E0006", "a space is missing between two values")
             .label(self.span(start, start + end), "two values in one")
             .help("quotes go around the whole value; between two values stands a space");
-        self.errors.push(d);
+        self.error(d);
         self.push(Tok::Quoted, end);
     }
 
@@ -434,7 +492,7 @@ impl<'a> Scanner<'a> {
             }
         }
         let (at, word) = (self.at, rest[..end].to_owned());
-        self.errors.push(
+        self.error(
             Diagnostic::error("E0003", format!("`{word}` needs quotes"))
                 .label(self.span(at, at + end), "here")
                 .help(format!("a bare `{{` starts children; write \"{word}\"")),
@@ -455,6 +513,12 @@ fn word_len(rest: &str) -> usize {
     }
 }
 
+pub(super) fn comma(span: Span, before: &str) -> Diagnostic {
+    Diagnostic::error("E0006", "between two values stands a space, no comma")
+        .label(span, "not KDL")
+        .help(format!("write {before} without the comma"))
+}
+
 fn forbidden(c: char, span: Span) -> Diagnostic {
     let (label, help) = if is_direction(c) {
         (
@@ -472,69 +536,4 @@ fn forbidden(c: char, span: Span) -> Diagnostic {
     Diagnostic::error("E0015", format!("the character U+{:04X} may not stand here", c as u32))
         .label(span, label)
         .help(help)
-}
-
-/// Length of the escape at the start of `text`, backslash included. A backslash before whitespace swallows all of it.
-fn escape_len(text: &str) -> Option<usize> {
-    let after = &text[1..];
-    match after.chars().next()? {
-        '\\' | '"' | 'b' | 'f' | 'n' | 'r' | 't' | 's' => Some(2),
-        'u' => {
-            let hex = after.strip_prefix("u{")?;
-            let end = hex.find('}')?;
-            let code = u32::from_str_radix(hex.get(..end)?, 16).ok()?;
-            (1..=6).contains(&end).then_some(())?;
-            char::from_u32(code)?;
-            Some(4 + end)
-        }
-        c if is_space(c) || is_newline(c) => {
-            let n = after.find(|c| !is_space(c) && !is_newline(c)).unwrap_or(after.len());
-            Some(1 + n)
-        }
-        _ => None,
-    }
-}
-
-/// Digit, sign and digit, `.digit`: such a word is a number or nothing.
-fn starts_like_number(word: &str) -> bool {
-    let body = word.strip_prefix(['+', '-']).unwrap_or(word);
-    let body = body.strip_prefix('.').unwrap_or(body);
-    body.starts_with(|c: char| c.is_ascii_digit())
-}
-
-pub(super) fn is_number(word: &str) -> bool {
-    parse_int(word).is_some() || is_float(word)
-}
-
-pub(super) fn parse_int(word: &str) -> Option<i128> {
-    let (negative, body) = match word.strip_prefix('-') {
-        Some(b) => (true, b),
-        None => (false, word.strip_prefix('+').unwrap_or(word)),
-    };
-    let (radix, digits) = match body.get(..2) {
-        Some("0x") => (16, &body[2..]),
-        Some("0o") => (8, &body[2..]),
-        Some("0b") => (2, &body[2..]),
-        _ => (10, body),
-    };
-    if digits.is_empty() || digits.starts_with('_') || digits.contains(['+', '-']) {
-        return None;
-    }
-    let n = i128::from_str_radix(&digits.replace('_', ""), radix).ok()?;
-    Some(if negative { -n } else { n })
-}
-
-fn is_float(word: &str) -> bool {
-    let body = word.strip_prefix(['+', '-']).unwrap_or(word);
-    let (mantissa, exponent) = match body.split_once(['e', 'E']) {
-        Some((m, e)) => (m, Some(e.strip_prefix(['+', '-']).unwrap_or(e))),
-        None => (body, None),
-    };
-    let digits =
-        |t: &str| t.starts_with(|c: char| c.is_ascii_digit()) && t.chars().all(|c| c.is_ascii_digit() || c == '_');
-    let whole = match mantissa.split_once('.') {
-        Some((w, f)) => digits(w) && digits(f),
-        None => digits(mantissa),
-    };
-    whole && exponent.is_none_or(digits) && (mantissa.contains('.') || exponent.is_some())
 }

@@ -112,7 +112,8 @@ fn out_of_limits(dec: &mut Decoder, d: &Declared, what: &str, n: &str, span: Spa
     dec.sink.push(
         Diagnostic::error("E0203", format!("{what} `{}` is {range}, not {n}", d.name))
             .label(span, "out of limits")
-            .label(d.span, "limits are set here"),
+            .label(d.span, "limits are set here")
+            .help(format!("write a number of {range}")),
     );
 }
 

@@ -2,10 +2,14 @@
 
 /// The nearest candidate, when it is near enough to be what was meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    if let Some(same) = candidates.iter().find(|c| c.eq_ignore_ascii_case(word) && **c != word) {
+        return Some(same);
+    }
     let length = word.chars().count();
     let limit = match length {
-        0..=2 => 1,
-        3..=5 => 2,
+        0..=3 => 1,
+        4..=5 => 2,
         _ => 3,
     };
     candidates
@@ -15,6 +19,18 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .filter(|(d, c)| *d <= limit && *d < length.max(c.chars().count()))
         .min()
         .map(|(_, c)| c)
+}
+
+/// What to write in the place of a word of another language; `None` for one that is none.
+pub(super) fn habit(word: &str) -> Option<String> {
+    match word {
+        "-" => Some("nodes and values stand without `-` before them".into()),
+        "--" | "---" | "%" | "rem" | "REM" => Some("a comment starts with //".into()),
+        _ => {
+            let name = word.strip_suffix(':').filter(|n| !n.is_empty())?;
+            Some(format!("write `{name} ..`, without the `:`"))
+        }
+    }
 }
 
 /// `a`, `a or b`, `a, b or c`.

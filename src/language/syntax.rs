@@ -191,6 +191,11 @@ impl<'a> Parser<'a> {
                 }
                 Tok::Newline | Tok::LineComment | Tok::Semicolon | Tok::Close => break,
                 _ => {
+                    if t.tok == Tok::Equals && (node.entries.is_empty() || !spaced) {
+                        self.stray_equals(t, &node);
+                        self.skip_line(false);
+                        continue;
+                    }
                     if !spaced {
                         self.error(
                             Diagnostic::error("E0006", "a space is missing here")
@@ -200,12 +205,19 @@ impl<'a> Parser<'a> {
                                 ),
                         );
                     }
-                    let before = self.at;
+                    if !spaced {
+                        self.skip_line(false);
+                        continue;
+                    }
+                    let (before, errors) = (self.at, self.errors.len());
                     if let Some(e) = self.entry() {
                         node.span.len = e.span.offset + e.span.len - node.span.offset;
                         node.entries.push(e);
                     }
-                    if self.at == before {
+                    if self.errors.len() > errors {
+                        // One line with a mistake says it once.
+                        self.skip_line(false);
+                    } else if self.at == before {
                         self.at += 1;
                     }
                 }
@@ -230,9 +242,34 @@ impl<'a> Parser<'a> {
                         .label(self.span(t.start, t.end), "needs a `;` or a line break before it")
                         .help("values and properties stand before the `{`; the next node stands on a line of its own or behind `;`"),
                 );
+                self.skip_line(true);
             }
             _ => {}
         }
+    }
+
+    /// `platform = ex` on a line of its own, or `platform= site=dublin`.
+    fn stray_equals(&mut self, t: Token, node: &Tree) {
+        let at = self.span(t.start, t.end);
+        let d = match node.entries.last() {
+            Some(Entry { name: Some(name), value, .. }) => {
+                let value = self.text.get(value.span.offset..value.span.offset + value.span.len).unwrap_or_default();
+                Diagnostic::error("E0006", format!("`{}` has no value", name.value))
+                    .label(name.span, "a value is missing")
+                    .label(at, format!("`{value}` is a name of its own"))
+                    .help(format!("write {}=VALUE", name.value))
+            }
+            Some(_) => {
+                Diagnostic::error("E0006", "a value is no name").label(at, "not expected here").help("write name=value")
+            }
+            None => {
+                let name = &node.name.value;
+                Diagnostic::error("E0006", format!("`{name}` on a line of its own takes no `=`"))
+                    .label(at, "not expected here")
+                    .help(format!("write `{name} VALUE`; where it belongs to the line above, end that line with `\\`"))
+            }
+        };
+        self.error(d);
     }
 
     /// `/-{..}` behind the children.
@@ -276,9 +313,13 @@ impl<'a> Parser<'a> {
         };
         let shown: String = self.slice(t).chars().take(40).collect();
         let (message, help) = match t.tok {
+            Tok::Open if self.at > 1 && self.text[..t.start].trim_end_matches([' ', '\t']).ends_with('\n') => (
+                "this `{` stands alone".to_owned(),
+                "a line break ends a node: put the `{` at the end of the line above".to_owned(),
+            ),
             Tok::Open => (
                 "children without a node".to_owned(),
-                "write the kind before `{`; a `;` or line break before `{` ends the node".to_owned(),
+                "write the kind before `{`; a `;` before `{` ends the node".to_owned(),
             ),
             Tok::Number | Tok::Keyword => (
                 format!("`{shown}` cannot be a kind"),
@@ -290,10 +331,15 @@ impl<'a> Parser<'a> {
             ),
         };
         self.error(Diagnostic::error("E0006", message).label(self.span(t.start, t.end), "here").help(help));
-        // Go on at the next line; a block that starts here is skipped as a whole.
+        self.skip_line(true);
+    }
+
+    /// Goes on at the next line, behind a mistake. `blocks`: a block that starts here is skipped as a whole, else it is read.
+    fn skip_line(&mut self, blocks: bool) {
         let mut depth = 0usize;
         while let Some(t) = self.peek() {
             match t.tok {
+                Tok::Open if !blocks => return,
                 Tok::Open => depth += 1,
                 Tok::Close if depth == 0 => return,
                 Tok::Close => depth -= 1,

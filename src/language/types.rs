@@ -196,9 +196,10 @@ impl Type {
                 Scalar::Text(t) => Err(wrong(match t.as_str() {
                     "true" | "yes" | "on" => Some("write #true".into()),
                     "false" | "no" | "off" => Some("write #false".into()),
-                    _ => None,
+                    _ => Some("write #true or #false".into()),
                 })),
-                _ => Err(wrong(None)),
+                Scalar::Int(n @ (0 | 1)) => Err(wrong(Some(format!("write #{}", *n == 1)))),
+                _ => Err(wrong(Some("write #true or #false".into()))),
             },
             Type::Any => match scalar {
                 Scalar::Text(t) | Scalar::Raw(t) => text(t),
@@ -229,6 +230,7 @@ impl Type {
             Type::Duration => Some(format!("the unit is missing: write \"{n}s\", \"{n}m\", \"{n}h\" or \"{n}d\"")),
             Type::Size => Some(format!("the unit is missing: write \"{n}MiB\" or \"{n}GiB\"")),
             Type::Rate => Some(format!("the unit is missing: write \"{n}Mbit/s\"")),
+            Type::Ref(_) | Type::Select(_) => Some(format!("write \"{n}\" if that is the name")),
             Type::String | Type::Text => Some(format!("a text that looks like a number stands in quotes: \"{n}\"")),
             _ => None,
         })
@@ -257,6 +259,12 @@ impl Type {
             return Err(wrong);
         }
         match self {
+            Type::Name | Type::Hostname if !is_name(t) && (t.contains('[') || t.contains("..")) => {
+                ok(false, "a range is written [1:9], [01:62] or [red,dub]")
+            }
+            Type::Hostname if t.contains('.') && is_fqdn(t) => {
+                ok(false, &format!("the name is the first label; the whole stands in fqdn={t}"))
+            }
             Type::Name => ok(is_name(t), "a name holds letters, digits, `-` and `_`, in any script"),
             Type::Ident => ok(is_ident(t), "it holds a to z, 0 to 9 and `_`, and starts with a letter"),
             Type::Hostname => {
@@ -287,6 +295,9 @@ impl Type {
                 None => ok(false, "as in \"200Mbit/s\" or \"40MiB/s\""),
             },
             Type::Percent => match Percent::parse(t) {
+                Some(p) if Percent::parse("100%").is_some_and(|most| p > most) => {
+                    ok(false, "a percent is 100% at most")
+                }
                 Some(p) => Ok(Draft::Value(Value::Percent(p))),
                 None => ok(false, &unit_help(t, "as in \"99.9%\"", &["%"])),
             },
@@ -311,8 +322,10 @@ impl Type {
             }),
             Type::Open(_) => ok(is_name(t), "a role is a word, as in imap"),
             Type::Ref(_) | Type::Select(_) => {
-                if t.is_empty() || t.contains(char::is_whitespace) {
-                    Err(wrong(None))
+                if t.contains("{{") || t.contains("${") {
+                    Err(wrong(Some("a variable is written $name or \"${name}\"".into())))
+                } else if t.is_empty() || t.contains(char::is_whitespace) {
+                    Err(wrong(Some("a name has no spaces; several names are several values: a b".into())))
                 } else {
                     Ok(Draft::Name(t.to_owned()))
                 }
@@ -353,9 +366,10 @@ fn unit_help(t: &str, general: &str, units: &[&str]) -> String {
 fn integer(scalar: &Scalar, derived: bool) -> Result<i64, Wrong> {
     match scalar {
         Scalar::Int(i) => i64::try_from(*i).map_err(|_| wrong(Some("the number is too large".into()))),
-        Scalar::Text(t) if derived => t.parse().map_err(|_| wrong(None)),
+        Scalar::Text(t) if derived => t.parse().map_err(|_| wrong(Some("a number is written in digits 0 to 9".into()))),
         Scalar::Text(t) if t.parse::<i64>().is_ok() => Err(wrong(Some(format!("numbers stand without quotes: {t}")))),
-        _ => Err(wrong(None)),
+        Scalar::Float(f) => Err(wrong(Some(format!("it has no fraction: write {}", f.trunc())))),
+        _ => Err(wrong(Some("a number is written in digits 0 to 9, without quotes".into()))),
     }
 }
 

@@ -21,6 +21,11 @@ impl Decoder<'_> {
                 out.push(self.read(f, kind, &e.value.value, e, false, false)?);
                 continue;
             };
+            let reference = t.strip_prefix('$').is_some_and(|n| !n.contains('$')) || e.annotation.is_some();
+            if f.def.ty == Type::Secret && !reference {
+                self.sink.push(literal_secret(&f.def.name, f.span_of(e), e.value.span));
+                return None;
+            }
             let filled = self.fill(t, place, f.span_of(e))?;
             let derived = t.contains('$');
             if f.def.ty.expands() && e.annotation.is_none() {
@@ -100,7 +105,9 @@ impl Decoder<'_> {
                 let known = place.scope.names.keys().map(String::as_str);
                 let mut d = Diagnostic::error("E0511", format!("nothing is called `${n}` here"))
                     .label(span, "unknown variable");
-                d = match (nearest(&n, known), &place.scope.module) {
+                let short = n.strip_prefix("var.").or_else(|| n.strip_prefix("local.")).unwrap_or(&n);
+                let exact = place.scope.names.get_key_value(short).map(|(n, _)| n.as_str());
+                d = match (exact.or_else(|| nearest(&n, known)), &place.scope.module) {
                     (Some(near), _) => d.help(format!("did you mean `${near}`?")),
                     (None, Some(m)) => d.help(format!(
                         "module `{m}` sees its params and `$self`, not the root's variables; `$$` writes a `$`"
@@ -203,7 +210,8 @@ impl Decoder<'_> {
         };
         self.sink.push(
             Diagnostic::error("E0203", format!("`{}` of `{}` is {range}, not {n}", def.name, kind.name))
-                .label(span, "out of limits"),
+                .label(span, "out of limits")
+                .help(format!("write a number of {range}")),
         );
         None
     }
@@ -248,6 +256,8 @@ fn wrong_value(def: &FieldDef, kind: &KindDef, scalar: &Scalar, wrong: Wrong, sp
         "E0701" => return literal_secret(field, span, value),
         "E0202" => Diagnostic::error("E0202", format!("`{field}` of `{kind}` cannot be `{}`", shown(scalar)))
             .label(span, "unknown word"),
+        "E0015" => Diagnostic::error("E0015", format!("`{field}` of `{kind}` holds a character that is not seen"))
+            .label(span, "in here"),
         code => {
             let what = match &def.ty {
                 Type::Ref(_) | Type::Select(_) => format!("the name of {}", def.ty.noun()),

@@ -2,7 +2,8 @@
 
 use super::schema::{FieldDef, KindDef, Schema};
 use super::sink::Sink;
-use super::suggest::nearest;
+use super::suggest::{habit, nearest};
+use super::types::Type;
 use crate::model::tree::{Entry, Tree};
 use crate::model::{Diagnostic, Span, Spanned};
 
@@ -49,10 +50,22 @@ pub(super) fn split<'t>(
     if kind.name_type.is_some() {
         w.name = args.next();
         if w.name.is_none() && !kind.name_optional {
+            let what = if kind.name_type == Some(Type::Path) { "path" } else { "name" };
+            let first = tree
+                .entries
+                .first()
+                .and_then(|e| Some((e.name.as_ref()?.value.as_str(), super::text::shown(&e.value.value))));
+            let help = match first {
+                Some(("name", value)) => format!("write `{} {value}`, without name=", kind.name),
+                Some((name, _)) if kind.field(name).is_none() => {
+                    format!("write `{} {name} VALUE`, without `=`", kind.name)
+                }
+                _ => format!("write `{} {} ..`", kind.name, what.to_uppercase()),
+            };
             sink.push(
-                Diagnostic::error("E0106", format!("`{}` needs a name", kind.name))
-                    .label(tree.name.span, "the name is missing")
-                    .help(format!("write `{} NAME ..`", kind.name)),
+                Diagnostic::error("E0106", format!("`{}` needs a {what}", kind.name))
+                    .label(tree.name.span, format!("the {what} is missing"))
+                    .help(help),
             );
             return None;
         }
@@ -229,10 +242,16 @@ fn add<'t>(w: &mut Written<'t>, f: WrittenField<'t>, kind: &KindDef, sink: &mut 
 fn unknown_field(kind: &KindDef, name: &str, span: Span, sink: &mut Sink) {
     let mut d =
         Diagnostic::error("E0102", format!("`{}` has no field `{name}`", kind.name)).label(span, "unknown field");
-    d = match nearest(name, kind.words()) {
-        Some(n) => d.help(format!("did you mean `{n}`?")),
-        None => {
-            let words: Vec<&str> = kind.words().collect();
+    d = match (habit(name), nearest(name, kind.words())) {
+        (Some(h), _) => d.help(h),
+        (None, Some(n)) => d.help(format!("did you mean `{n}`?")),
+        _ => {
+            let mut words: Vec<&str> = Vec::new();
+            for w in kind.words() {
+                if !words.contains(&w) {
+                    words.push(w);
+                }
+            }
             if words.is_empty() { d.help("it has none at all") } else { d.help(format!("it has {}", words.join(", "))) }
         }
     };

@@ -10,6 +10,7 @@
 pub mod access;
 pub mod certificate;
 pub mod choice;
+mod codes;
 mod context;
 pub mod expand;
 mod firewall;
@@ -29,6 +30,8 @@ use crate::model::resource::Dependency;
 use crate::model::site::Site;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Diagnostic, Diagnostics, HostName, Kind, SecretRef, Sources, Span};
+
+pub use codes::CHAPTERS;
 
 use certificate::{Certificates, Issued, Request};
 use choice::Choice;

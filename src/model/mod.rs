@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod attr;
+pub mod code;
 pub mod diagnostic;
 pub mod dns;
 pub mod event;

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
+    SpanContents,
+};
 use serde_json::{Value, json};
 
-use crate::model::glyph::{sign, steers, tame};
+use crate::model::glyph::{is_hidden, sign, steers, tame};
 use crate::model::{Diagnostic, Diagnostics, Severity, SourceId, Sources, Span};
 
 /// What stands for a secret of any length.
@@ -164,17 +167,27 @@ impl Masks {
             let mut spans: Vec<(Span, String)> = sources.masks(id).map(|s| (s, MASK.to_owned())).collect();
             let labels = diagnostics.iter().flat_map(|d| &d.labels).filter(|l| l.mask && l.span.source == id);
             spans.extend(labels.map(|l| (l.span, MASK.to_owned())));
+            // What is not seen shows where a mistake is about it.
+            let unseen = diagnostics.iter().flat_map(|d| &d.labels).filter(|l| l.span.source == id).filter_map(|l| {
+                let c = text.get(l.span.offset..l.span.offset + l.span.len)?.chars().next()?;
+                (is_hidden(c) && c.len_utf8() == l.span.len).then(|| (l.span, sign(c)))
+            });
+            spans.extend(unseen);
             let signs = text.char_indices().filter(|(i, c)| steers(*c) && !text[*i..].starts_with("\r\n"));
             spans.extend(signs.map(|(i, c)| (Span { source: id, offset: i, len: c.len_utf8() }, sign(c))));
             // The longer of two that begin together holds.
             spans.sort_by_key(|(s, _)| (s.offset, Reverse(s.len)));
-            let mut end = 0;
-            spans.retain(|(s, _)| {
-                let apart = s.offset >= end;
-                end = end.max(s.offset + s.len);
-                apart
-            });
-            list.insert(id, spans);
+            // Two that overlap become one: what a dropped one covered would show.
+            let mut apart: Vec<(Span, String)> = Vec::with_capacity(spans.len());
+            for (s, shown) in spans {
+                match apart.last_mut() {
+                    Some((last, _)) if s.offset < last.offset + last.len => {
+                        last.len = last.len.max(s.offset + s.len - last.offset);
+                    }
+                    _ => apart.push((s, shown)),
+                }
+            }
+            list.insert(id, apart);
         }
         Self { list, texts: RefCell::default() }
     }
@@ -199,17 +212,49 @@ impl Masks {
     }
 
     /// Where a byte of the file stands in the shown text.
-    fn shift(&self, id: SourceId, offset: usize) -> usize {
+    /// `end`: inside a mask the place is its end, not its start.
+    fn shift(&self, id: SourceId, offset: usize, end: bool) -> usize {
         let mut shifted = offset as isize;
         for (s, shown) in self.of(id).iter().take_while(|(s, _)| s.offset < offset) {
-            let end = s.offset + s.len;
-            if offset >= end {
+            let behind = s.offset + s.len;
+            if offset >= behind {
                 shifted += shown.len() as isize - s.len as isize;
             } else {
-                shifted -= (offset - s.offset) as isize;
+                shifted -= (offset - s.offset) as isize - if end { shown.len() as isize } else { 0 };
             }
         }
         usize::try_from(shifted).unwrap_or(0)
+    }
+}
+
+/// The shown text of a file. What stands before the mistake may be masked, and the drawing counts bytes: the place that is said is
+/// the one in the file, in characters.
+#[derive(Debug)]
+struct Excerpt {
+    name: String,
+    text: Arc<String>,
+    /// Where the mistake begins in the shown text, and its column in the file, from 0.
+    place: usize,
+    column: usize,
+}
+
+impl SourceCode for Excerpt {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let read = self.text.read_span(span, before, after)?;
+        let at = if before == 0 && span.offset() == self.place { self.column } else { read.column() };
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            read.data(),
+            *read.span(),
+            read.line(),
+            at,
+            read.line_count(),
+        )))
     }
 }
 
@@ -219,7 +264,7 @@ struct Shown {
     message: String,
     severity: miette::Severity,
     help: Option<String>,
-    source: Option<NamedSource<Arc<String>>>,
+    source: Option<Excerpt>,
     labels: Vec<LabeledSpan>,
 }
 
@@ -230,19 +275,30 @@ impl Shown {
         let home = d.labels.first().map(|l| l.span.source).filter(|_| !long);
         let source = home.map(|id| {
             let file = sources.get(id);
-            NamedSource::new(tame(&file.name), masks.text(id, &file.text))
+            let first = d.labels.first().map_or(Span { source: id, offset: 0, len: 0 }, |l| l.span);
+            Excerpt {
+                name: tame(&file.name).into_owned(),
+                text: masks.text(id, &file.text),
+                place: masks.shift(id, first.offset.min(file.text.len()), false),
+                column: sources.origin(first).column as usize - 1,
+            }
         });
         let mut help = d.help.as_deref().map(|h| tame(h).into_owned());
         let mut labels = Vec::new();
         for l in d.labels.iter().filter(|l| !l.text.is_empty()) {
             if Some(l.span.source) == home {
                 let end = sources.get(l.span.source).text.len();
-                let from = masks.shift(l.span.source, l.span.offset.min(end));
-                let to = masks.shift(l.span.source, (l.span.offset + l.span.len).min(end));
+                let from = masks.shift(l.span.source, l.span.offset.min(end), false);
+                let to = masks.shift(l.span.source, (l.span.offset + l.span.len).min(end), true);
                 // The drawing slices by bytes: an end inside a character would stop the program.
-                let edge = |at: usize| source.as_ref().map_or(at, |s| s.inner().floor_char_boundary(at));
+                let edge = |at: usize| source.as_ref().map_or(at, |s| s.text.floor_char_boundary(at));
                 let (from, to) = (edge(from), edge(to));
-                labels.push(LabeledSpan::new(Some(tame(&l.text).into_owned()), from, to.saturating_sub(from)));
+                let (text, len) = (Some(tame(&l.text).into_owned()), to.saturating_sub(from));
+                labels.push(if labels.is_empty() {
+                    LabeledSpan::new_primary_with_span(text, (from, len))
+                } else {
+                    LabeledSpan::new(text, from, len)
+                });
             } else {
                 // One picture shows one file; a place in another file, or without a picture, is named.
                 let line = tame(&format!("{}: {}", sources.origin(l.span), l.text)).into_owned();

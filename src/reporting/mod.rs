@@ -2,6 +2,7 @@
 
 mod changes;
 mod closing;
+pub mod codes;
 pub mod diagnostics;
 mod dns;
 mod drift;

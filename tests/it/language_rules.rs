@@ -220,7 +220,7 @@ fn overlays() {
     expect(&lab("(patch)server hub oss=x"), &["E0102"]);
     expect(&lab("(patch)server hub { (remove)roles edge; }"), &["E0403"]);
     expect("environment a purpose=lab extends=b\nenvironment b purpose=lab extends=a", &["E0408"]);
-    expect("environment a purpose=lab extends=c", &["E0407"]);
+    expect("environment a purpose=lab extends=c", &["E0301"]);
 }
 
 #[test]

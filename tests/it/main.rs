@@ -2,6 +2,7 @@
 
 mod cli;
 mod docs;
+mod errors;
 mod examples;
 mod execution;
 mod execution_crash;
@@ -22,6 +23,7 @@ mod lab_hosts;
 mod lab_providers;
 mod lab_providers_faults;
 mod language;
+mod language_bad;
 mod language_effect;
 mod language_layers;
 mod language_robust;

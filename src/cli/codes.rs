@@ -1,0 +1,43 @@
+//! The codes that only the program as a whole can give, and all codes together.
+
+use crate::model::code::Example::Elsewhere;
+use crate::model::code::{Chapter, Code, code};
+use crate::{language, lowering};
+
+const FILES: &[Chapter] = &[Chapter {
+    title: "Files beside the topology",
+    codes: &[
+        code(
+            "E1021",
+            "A pack or module cannot be read",
+            "Packs and modules are folders of UTF-8 text in modules/.",
+            "Mend the file or its permissions.",
+            Elsewhere("a template in modules/own/templates/ that is not UTF-8"),
+        ),
+        code(
+            "E1022",
+            "A certificate or generated secret could not be made or read",
+            "Certificates are issued by the organization's own authority, or imported from files.",
+            "Mend what the message names: the file, its permissions, the state folder.",
+            Elsewhere("cutover plan, where an imported certificate and its key do not belong together"),
+        ),
+        code(
+            "W1003",
+            "An imported certificate ends soon",
+            "It will not be renewed by cutover.",
+            "Import a newer one; the next apply exchanges it.",
+            Elsewhere("cutover plan, some weeks before an imported certificate ends"),
+        ),
+    ],
+}];
+
+/// Every chapter, in the order of the page.
+pub fn chapters() -> impl Iterator<Item = &'static Chapter> {
+    language::CHAPTERS.iter().chain(lowering::CHAPTERS).chain(FILES)
+}
+
+/// One code, written `E0301` or `cutover::E0301`, in letters of any case.
+pub fn find(word: &str) -> Option<&'static Code> {
+    let word = word.trim_start_matches("cutover::").to_ascii_uppercase();
+    chapters().flat_map(|c| c.codes).find(|c| c.code == word)
+}

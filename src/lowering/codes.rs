@@ -1,0 +1,220 @@
+//! Every code of packs and of lowering: what it means, what to do, an example.
+
+use crate::model::code::Example::{Elsewhere, Files, Text};
+use crate::model::code::{Chapter, Code, code};
+
+pub const CHAPTERS: &[Chapter] = &[Chapter { title: "Packs and what roles become", codes: CODES }];
+
+/// A host with one role, as most examples need it.
+macro_rules! host {
+    ($roles:literal) => {
+        concat!(
+            "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\n",
+            "server one platform=open site=office ip=\"192.0.2.1\" { roles ",
+            $roles,
+            "; }\n"
+        )
+    };
+}
+
+/// The same with a pack of the user's own.
+macro_rules! pack {
+    ($roles:literal, $module:literal) => {
+        Files(&[("topology.kdl", host!($roles)), ("modules/own/module.kdl", $module)])
+    };
+}
+
+const CODES: &[Code] = &[
+    code(
+        "E1001",
+        "A pack uses a word that does not exist",
+        "A node, resource kind, field, template or part of a pack is not known.",
+        "Mend the word; the message names the nearest.",
+        pack!("hub", "role hub platform=postfix-dovecot {\n    pakcage postfix\n}\n"),
+    ),
+    code(
+        "E1002",
+        "A node of a pack lacks something",
+        "A role names its platform, a resource its name, a file where its content comes from.",
+        "Write what the message names.",
+        pack!("hub", "role hub platform=postfix-dovecot {\n    file \"/etc/a\"\n}\n"),
+    ),
+    code(
+        "E1003",
+        "A value in a pack is not of its type",
+        "Ports are numbers, names are texts, `stage` is 0 to 9.",
+        "Write the value in the form that the message shows.",
+        pack!("hub", "role hub platform=postfix-dovecot {\n    listen smtp 99999\n}\n"),
+    ),
+    code(
+        "E1004",
+        "Something in a pack is set or defined twice",
+        "Only one of the two could hold.",
+        "Keep one.",
+        pack!(
+            "hub",
+            "role hub platform=postfix-dovecot {\n    file \"/etc/a\" content=\"x\" mode=\"0600\" mode=\"0644\"\n}\n"
+        ),
+    ),
+    code(
+        "E1005",
+        "A template uses what is not there",
+        "Templates are strict: an unknown path is a mistake, never an empty text in a configuration file.",
+        "Mend the path; the message names the nearest.",
+        pack!("hub", "role hub platform=postfix-dovecot {\n    file \"/etc/a\" content=\"{{server.nam}}\"\n}\n"),
+    ),
+    code(
+        "E1006",
+        "A template fails, or a secret stands where it would be seen",
+        "Secrets may stand in contents only: names and commands appear in plans and process lists.",
+        "Write the secret into a file and let the command read it; for other failures see the message.",
+        Files(&[
+            (
+                "topology.kdl",
+                concat!(host!("hub"), "mail-account ann@acme.example on=one password=(secret)\"env:ANN\"\n"),
+            ),
+            (
+                "modules/own/module.kdl",
+                "role hub platform=postfix-dovecot {\n    command tell run=\"echo {{item.password}}\" each=mail.accounts\n}\n",
+            ),
+        ]),
+    ),
+    code(
+        "E1007",
+        "A template is not a handlebars template",
+        "A block is never closed, or a tag is broken.",
+        "Mend the template at the place shown.",
+        pack!("hub", "role hub platform=postfix-dovecot {\n    file \"/etc/a\" content=\"{{#if roles.hub}}x\"\n}\n"),
+    ),
+    code(
+        "E1008",
+        "The topology names no organization",
+        "What cutover owns on a host stands under the organization's name.",
+        "Write organization NAME domain=..",
+        Text(
+            "platform dns knot=\"3.2\"\nsite office\nserver one platform=dns site=office ip=\"192.0.2.1\" { roles dns; }\n",
+        ),
+    ),
+    code(
+        "E1009",
+        "A way to reach hosts that is not supported",
+        "OpenSSH runs in batch mode, which takes keys and no passwords; runas is for Windows.",
+        "Log in by key; become root by sudo or doas.",
+        Text(
+            "organization acme domain=acme.example\nplatform dns knot=\"3.2\"\nsite office\nconnection c user=root password=(secret)\"env:PW\"\nserver one platform=dns site=office ip=\"192.0.2.1\" connection=c { roles dns; }\n",
+        ),
+    ),
+    code(
+        "E1010",
+        "Two packs say what one role is",
+        "Which of two packs holds must not hang on their order.",
+        "Take the role out of one of them, or give it another platform.",
+        Files(&[
+            ("topology.kdl", host!("hub")),
+            ("modules/a/module.kdl", "role hub platform=postfix-dovecot {\n    package postfix\n}\n"),
+            ("modules/b/module.kdl", "role hub platform=postfix-dovecot {\n    package postfix\n}\n"),
+        ]),
+    ),
+    code(
+        "E1011",
+        "A pack's platform is not declared",
+        "A role of a pack is for a platform, and a platform lists the products that it is made of.",
+        "Mend the name, or declare `platform NAME` in the pack.",
+        pack!(
+            "hub",
+            "role hub platform=postfix-dovecot {\n    package postfix\n}\nrole edge platform=postfix-dovecott {\n    package postfix\n}\n"
+        ),
+    ),
+    code(
+        "E1012",
+        "The pack is for another version of the product",
+        "Configuration files change between versions; the pack says for which it was written.",
+        "Use a pack for that version, or correct the version of the platform.",
+        Text(
+            "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.4\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles imap; }\ncertificate tls subject=one.acme.example issuer=internal { on one; services imap; }\n",
+        ),
+    ),
+    code(
+        "E1013",
+        "A record points at what has no such address",
+        "An A or AAAA record takes its address from the server that it names.",
+        "Give the server an `ip` or `ip6`, or write the address.",
+        Text(
+            "organization acme domain=acme.example\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\nserver web platform=dns site=office { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record www A to=server:web; }\n",
+        ),
+    ),
+    code(
+        "E1014",
+        "A certificate could not be issued or read",
+        "What it needs is told beside it.",
+        "Mend what the other message names.",
+        Elsewhere("cutover plan, where the file of an imported certificate cannot be read"),
+    ),
+    code(
+        "E1015",
+        "A setting would have no effect",
+        "A setting names its product, and a role of the server must use it.",
+        "Write setting \"postfix:KEY\" VALUE, on a server with that product.",
+        Text(
+            "organization acme domain=acme.example\nplatform dns knot=\"3.2\"\nsite office\nserver one platform=dns site=office ip=\"192.0.2.1\" { roles dns; setting \"knott:a\" b; }\n",
+        ),
+    ),
+    code(
+        "E1016",
+        "Two roles want one thing differently",
+        "Roles of one server may share files and packages, when they agree.",
+        "Put the roles on two servers, or let the packs agree.",
+        pack!(
+            "alpha beta",
+            "role alpha platform=postfix-dovecot {\n    file \"/etc/a\" content=\"x\"\n}\nrole beta platform=postfix-dovecot {\n    file \"/etc/a\" content=\"y\"\n}\n"
+        ),
+    ),
+    code(
+        "E1017",
+        "A resource waits for what nothing asks for",
+        "`after` and `reload` name resources of the same server.",
+        "Mend the name, or take it out.",
+        pack!("hub", "role hub platform=postfix-dovecot {\n    file \"/etc/a\" content=\"x\" reload=nginx\n}\n"),
+    ),
+    code(
+        "E1018",
+        "Two roles cannot be on one server",
+        "The pack says that they want the same ports or files.",
+        "Put them on two servers.",
+        Text(
+            "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles imap cas; }\ncertificate tls subject=one.acme.example issuer=internal { on one; services imap; }\n",
+        ),
+    ),
+    code(
+        "E1019",
+        "A role has no certificate",
+        "The role serves clients over TLS and needs a certificate for its service.",
+        "Declare a certificate `on` this server for that service.",
+        Text(host!("imap")),
+    ),
+    code(
+        "E1020",
+        "dsync does not replicate with this version of Dovecot",
+        "Dovecot 2.4 dropped replication.",
+        "Use Dovecot 2.3, or another method.",
+        Elsewhere(
+            "a pack of the user that widens the version limits of the language, which else refuses it first (E0601)",
+        ),
+    ),
+    code(
+        "W1001",
+        "No pack knows this role",
+        "Nothing is installed for it; the server is still counted and checked.",
+        "Write a pack for role and platform, or take the role out.",
+        Text(host!("monitor")),
+    ),
+    code(
+        "W1002",
+        "The storage of a pair is not set up",
+        "DRBD and shared storage are not set up by a pack yet.",
+        "Set the storage up by other means before the roles.",
+        Text(
+            "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\nserver \"m-[1:2]\" platform=open site=office ip=\"192.0.2.[1:2]\" { roles imap; }\npair store method=drbd { members \"m-[1:2]\"; }\ncertificate tls subject=m.acme.example issuer=internal { on \"m-[1:2]\"; services imap; }\n",
+        ),
+    ),
+];
