@@ -12,7 +12,7 @@ use super::sink::Sink;
 use super::suggest::counted;
 use super::timescale::Scale;
 use super::types::{Draft, Type};
-use super::{policy, versions};
+use super::{lookalike, policy, versions};
 use crate::model::topology::{Field, Layer, Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Span, Spanned};
 
@@ -57,6 +57,7 @@ impl<'a> Finish<'a> {
         inherit(&mut topology);
         versions::check(&topology, &self.kinds, self.sink);
         policy::check(&topology, self.sink);
+        lookalike::check(&topology, self.sink);
         self.maps.rename(&mut topology, self.sink);
         topology
     }

@@ -13,6 +13,7 @@ mod explain;
 mod finish;
 mod format;
 mod load;
+mod lookalike;
 mod module;
 mod overlay;
 mod patch;

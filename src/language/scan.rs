@@ -9,7 +9,7 @@
 use super::spelling::unseen;
 use crate::model::glyph::{is_direction, is_hidden};
 use crate::model::{Diagnostic, SourceId, Span};
-use habits::FOREIGN_QUOTES;
+use habits::{FOREIGN_QUOTES, comma};
 pub(super) use number::parse_int;
 use number::{escape_len, is_number, starts_like_number};
 
@@ -65,7 +65,14 @@ pub(super) const MAX_ERRORS: usize = 20;
 
 /// The tokens, and every lexical mistake. Mistakes leave a token where one was meant, so that an editor can go on.
 pub fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
-    let mut s = Scanner { source, text, at: 0, tokens: Vec::with_capacity(text.len() / 5), errors: Vec::new() };
+    let mut s = Scanner {
+        source,
+        text,
+        at: 0,
+        tokens: Vec::with_capacity(text.len() / 5),
+        errors: Vec::new(),
+        searching: false,
+    };
     if text.starts_with('\u{feff}') {
         s.at = 3;
     }
@@ -77,7 +84,14 @@ pub fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
 
 /// The tokens of the whole text, however many mistakes there are.
 pub(super) fn scan_all(source: SourceId, text: &str) -> Vec<Token> {
-    let mut s = Scanner { source, text, at: 0, tokens: Vec::with_capacity(text.len() / 5), errors: Vec::new() };
+    let mut s = Scanner {
+        source,
+        text,
+        at: 0,
+        tokens: Vec::with_capacity(text.len() / 5),
+        errors: Vec::new(),
+        searching: true,
+    };
     if text.starts_with('\u{feff}') {
         s.at = 3;
     }
@@ -113,6 +127,8 @@ struct Scanner<'a> {
     at: usize,
     tokens: Vec<Token>,
     errors: Vec<Diagnostic>,
+    /// Looks for secrets: nothing is skipped for the sake of fewer messages.
+    searching: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -511,12 +527,6 @@ fn word_len(rest: &str) -> usize {
         Some(i) if i > 0 && !word[..i].ends_with(':') => i,
         _ => len,
     }
-}
-
-pub(super) fn comma(span: Span, before: &str) -> Diagnostic {
-    Diagnostic::error("E0006", "between two values stands a space, no comma")
-        .label(span, "not KDL")
-        .help(format!("write {before} without the comma"))
 }
 
 fn forbidden(c: char, span: Span) -> Diagnostic {

@@ -195,7 +195,9 @@ fn ends_line(t: Token) -> bool {
 fn is_reference(value: &str) -> bool {
     let text = value.trim_matches(['"', '#']);
     ["env:", "file:", "age:", "vault:", "cmd:"].iter().any(|s| text.starts_with(s))
-        || text.starts_with('$') && !text[1..].contains('$')
+        || text
+            .strip_prefix('$')
+            .is_some_and(|n| n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_{}".contains(c)))
 }
 
 /// The schema knows this word here, and as something else: `key` of a `check`, the kind `password-policy`.

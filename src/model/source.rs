@@ -72,6 +72,16 @@ impl Sources {
         self.files.iter().enumerate().map(|(i, f)| (SourceId(i as u32), f))
     }
 
+    /// Line from 0 and column from 0 in units of UTF-16 of a span's start, as editors count.
+    pub fn utf16(&self, span: Span) -> (u32, u32) {
+        let file = self.get(span.source);
+        let offset = file.text.floor_char_boundary(span.offset);
+        let line = file.line_starts.partition_point(|s| *s <= offset) - 1;
+        let start = file.line_starts[line];
+        let column = file.text.get(start..offset).map_or(0, |t| t.encode_utf16().count());
+        (line as u32, column as u32)
+    }
+
     /// File name, line and column (both from 1; the column counts characters) of a span's start.
     pub fn origin(&self, span: Span) -> Origin {
         let file = self.get(span.source);

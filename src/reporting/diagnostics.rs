@@ -11,7 +11,6 @@ use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
     SpanContents,
 };
-use serde_json::{Value, json};
 
 use crate::model::glyph::{is_hidden, sign, steers, tame};
 use crate::model::{Diagnostic, Diagnostics, Severity, SourceId, Sources, Span};
@@ -91,7 +90,7 @@ pub fn allows<'d>(diagnostics: impl Iterator<Item = &'d Diagnostic>) -> Vec<Stri
 }
 
 /// A node that an environment made has its `allow` there.
-fn allow<S: AsRef<str>>(environment: Option<&str>, rule: &str, on: &[S]) -> String {
+pub(super) fn allow<S: AsRef<str>>(environment: Option<&str>, rule: &str, on: &[S]) -> String {
     let on = match on.len() {
         0..=NAMED => {
             format!(" {{ on {}; }}", on.iter().map(|o| format!("\"{}\"", o.as_ref())).collect::<Vec<_>>().join(" "))
@@ -104,43 +103,9 @@ fn allow<S: AsRef<str>>(environment: Option<&str>, rule: &str, on: &[S]) -> Stri
     }
 }
 
-/// `{"diagnostics": [{code, severity, message, help, file, line, column, labels: [...], rule, allow}]}`. Line and column count
-/// from 1, columns in characters, `length` in bytes. `allow` is the line that silences a lint rule's finding. No excerpt of the
-/// file enters, so no secret can.
-pub fn json(sources: &Sources, diagnostics: &Diagnostics) -> Value {
-    let list: Vec<Value> = diagnostics
-        .clone()
-        .sorted()
-        .iter()
-        .map(|d| {
-            let labels: Vec<Value> = d
-                .labels
-                .iter()
-                .filter(|l| !l.text.is_empty())
-                .map(|l| {
-                    let o = sources.origin(l.span);
-                    json!({"file": o.file, "line": o.line, "column": o.column, "length": l.span.len, "text": tame(&l.text)})
-                })
-                .collect();
-            let first = d.labels.first().map(|l| sources.origin(l.span));
-            json!({
-                "code": format!("cutover::{}", d.code),
-                "severity": severity(d.severity),
-                "message": tame(&d.message),
-                "help": d.help.as_deref().map(tame),
-                "file": first.as_ref().map(|o| o.file.clone()),
-                "line": first.as_ref().map(|o| o.line),
-                "column": first.as_ref().map(|o| o.column),
-                "labels": labels,
-                "rule": d.lint.as_ref().map(|l| l.rule),
-                "allow": d.lint.as_ref().map(|l| allow(l.environment.as_deref(), l.rule, &l.on)),
-            })
-        })
-        .collect();
-    json!({ "diagnostics": list })
-}
+pub use super::diagnostics_json::json;
 
-fn severity(s: Severity) -> &'static str {
+pub(super) fn severity(s: Severity) -> &'static str {
     match s {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -401,7 +366,9 @@ mod tests {
         let v = super::json(&sources, &ds);
         let d = &v["diagnostics"][0];
         assert_eq!((d["line"].as_u64(), d["column"].as_u64()), (Some(2), Some(8)));
-        assert_eq!(d["code"], "cutover::E0103");
+        assert_eq!(d["code"], "E0103");
+        assert_eq!((&d["place"]["offset"], &d["place"]["end_column"]), (&15.into(), &9.into()));
+        assert_eq!(d["labels"][0]["place"]["utf16"]["character"], 7);
         assert_eq!(d["labels"][0]["text"], "l");
     }
 

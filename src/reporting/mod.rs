@@ -4,6 +4,7 @@ mod changes;
 mod closing;
 pub mod codes;
 pub mod diagnostics;
+pub mod diagnostics_json;
 mod dns;
 mod drift;
 mod estimate;

@@ -4,6 +4,7 @@ use crate::model::event::Event;
 use crate::model::plan::Plan;
 
 use super::closing::ApplyReport;
+use super::diagnostics_json::DiagnosticsDocument;
 use super::dns::ZoneReport;
 use super::drift::DriftReport;
 use super::topology_json::TopologyDocument;
@@ -21,6 +22,8 @@ pub fn schemas() -> serde_json::Result<Vec<(&'static str, String)>> {
         ("apply-report.schema.json", schemars::schema_for!(ApplyReport)),
         // What `dns verify` and `dns diff` print.
         ("dns.schema.json", schemars::schema_for!(Vec<ZoneReport>)),
+        // What `check --format json` and every command that finds mistakes print.
+        ("diagnostics.schema.json", schemars::schema_for!(DiagnosticsDocument)),
         // What `export` prints.
         ("topology.schema.json", schemars::schema_for!(TopologyDocument)),
     ];

@@ -28,6 +28,7 @@ mod language_effect;
 mod language_layers;
 mod language_robust;
 mod language_rules;
+mod language_secrets;
 mod lsp;
 mod lsp_rename;
 mod lsp_texts;

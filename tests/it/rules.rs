@@ -222,7 +222,7 @@ fn lint_runs_the_rules_alone_and_check_runs_them_too() {
     let json: serde_json::Value =
         serde_json::from_str(&sandbox.run(&["lint", "--format", "json"]).ends(0).out).expect("JSON");
     let first = &json["diagnostics"][0];
-    assert_eq!((first["code"].as_str(), first["rule"].as_str()), (Some("cutover::L0103"), Some("no-address")));
+    assert_eq!((first["code"].as_str(), first["rule"].as_str()), (Some("L0103"), Some("no-address")));
     assert_eq!(first["allow"], "allow no-address reason=\"..\" { on \"server:a\" \"server:b\"; }");
     sandbox.write("topology.kdl", "server a\n");
     sandbox.run(&["lint"]).ends(1).says("E0107");

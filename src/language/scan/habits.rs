@@ -1,7 +1,7 @@
 //! What people write out of the habit of other languages, told once and by its name.
 
 use super::{Scanner, Tok, is_newline, word_len};
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, Span};
 
 /// Quotes that KDL does not know, each with those that may close it.
 pub(super) const FOREIGN_QUOTES: [(char, &[char]); 9] = [
@@ -22,7 +22,7 @@ impl Scanner<'_> {
         let rest = &self.rest()[reached.min(self.rest().len())..];
         let next = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or_default();
         let line = &next[..next.find(is_newline).unwrap_or(next.len())];
-        match line.find('"') {
+        match line.find('"').filter(|_| !self.searching) {
             Some(i) if line.matches('"').count() % 2 == 1 => reached + (rest.len() - next.len()) + i + 1,
             _ => 0,
         }
@@ -138,4 +138,10 @@ impl Scanner<'_> {
         self.push(Tok::Word, end);
         true
     }
+}
+
+pub(super) fn comma(span: Span, before: &str) -> Diagnostic {
+    Diagnostic::error("E0006", "between two values stands a space, no comma")
+        .label(span, "not KDL")
+        .help(format!("write {before} without the comma"))
 }
