@@ -1,5 +1,7 @@
 //! Trees to draft nodes: strict fields at every depth, ranges, interpolation, types.
 
+use std::sync::Arc;
+
 use super::draft::{DraftField, DraftNode, DraftValue};
 use super::range::{Pattern, RangeError};
 use super::schema::{KindDef, Schema};
@@ -13,8 +15,8 @@ use crate::model::tree::{Scalar, Tree};
 use crate::model::{Diagnostic, Span};
 
 /// A whole topology has at most this many nodes and values; beyond it somebody multiplied ranges by mistake.
-const MAX_NODES: usize = 200_000;
-const MAX_VALUES: usize = 2_000_000;
+const MAX_NODES: usize = 300_000;
+const MAX_VALUES: usize = 3_000_000;
 
 pub(super) struct Decoder<'a> {
     pub schema: &'static Schema,
@@ -99,7 +101,7 @@ impl<'a> Decoder<'a> {
             let p = self.prepare(f, kind, Place { zip: first_zip, ..place });
             tainted |= matches!(p, Prepared::Broken);
             let layer = match &p {
-                Prepared::Same(values) => Some(layer(place.layer, f.span, values)),
+                Prepared::Same(values) => Some(layer(place, f, values)),
                 _ => None,
             };
             prepared.push((f, p, layer));
@@ -263,19 +265,49 @@ impl<'a> Decoder<'a> {
             return;
         };
         self.values += values.len();
-        let layer = layer_of_all.cloned().unwrap_or_else(|| layer(place.layer, f.span, &values));
+        let layer = layer_of_all.cloned().unwrap_or_else(|| layer(place, f, &values));
         node.fields.insert(&f.def.name, DraftField { values, layers: vec![layer], span: f.span });
     }
 }
 
 /// What a layer shows of its values: at most a line.
-pub(super) fn layer(by: &str, span: Span, values: &[DraftValue]) -> Layer {
+pub(super) fn layer(place: Place, f: &WrittenField, values: &[DraftValue]) -> Layer {
+    let via = via(f, place);
+    let shown = shown_values(values);
+    let shown = match f.verb.map(|v| v.value.as_str()) {
+        Some(verb @ ("add" | "remove")) => format!("({verb}) {shown}"),
+        _ => shown,
+    };
+    Layer { by: place.layer.to_owned(), span: Some(f.span), shown, via }
+}
+
+/// Variables, parameters and ranges that the values of a field were made of.
+fn via(f: &WrittenField, place: Place) -> Option<Arc<[Layer]>> {
+    let mut out: Vec<Layer> = Vec::new();
+    for e in &f.entries {
+        let Scalar::Text(t) = &e.value.value else { continue };
+        for name in super::text::names(t) {
+            for l in place.scope.names.get(name).map_or(&[][..], |b| &b.layers) {
+                if !out.contains(l) {
+                    out.push(l.clone());
+                }
+            }
+        }
+        if t.contains('[') && f.def.ty.expands() && matches!(Pattern::parse(t), Ok(Some(_))) {
+            let by = if f.list() { "range" } else { "zipped from" };
+            out.push(Layer::new(by, Some(e.value.span), t.as_str()));
+        }
+    }
+    (!out.is_empty()).then(|| out.into())
+}
+
+fn shown_values(values: &[DraftValue]) -> String {
     const SHOWN: usize = 8;
     let mut shown: Vec<String> = values.iter().take(SHOWN).map(|v| show(&v.draft)).collect();
     if values.len() > SHOWN {
         shown.push(format!(".. ({} in all)", values.len()));
     }
-    Layer { by: by.to_owned(), span: Some(span), shown: shown.join(" ") }
+    shown.join(" ")
 }
 
 pub(super) fn show(d: &Draft) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::schema::KindDef;
 use super::types::Draft;
 use crate::model::Span;
-use crate::model::topology::{Layer, Value};
+use crate::model::topology::{Layer, NodeId, Value};
 
 #[derive(Debug, Clone)]
 pub(super) struct DraftValue {
@@ -135,6 +135,11 @@ impl Store {
     /// Identity of every living node with its place in the store, in the order in which they were made.
     pub fn living(&self) -> impl Iterator<Item = (&String, usize)> {
         self.ids.iter().enumerate().map(|(at, id)| (id, at)).filter(|(_, at)| self.nodes[*at].is_some())
+    }
+
+    /// An overlay took the node away.
+    pub fn was_dropped(&self, id: &NodeId) -> bool {
+        self.dropped.keys().any(|(k, n)| *k == id.kind && *n == id.name)
     }
 
     pub fn remove(&mut self, at: usize, by: Span) -> Option<DraftNode> {

@@ -2,7 +2,7 @@
 
 use super::suggest::nearest;
 use crate::model::Sources;
-use crate::model::topology::{Field, Node, NodeId, Topology, Value};
+use crate::model::topology::{Field, Layer, Node, NodeId, Topology, Value};
 use crate::model::unit::format_duration;
 
 /// A value as people write it. Secrets as their reference.
@@ -70,12 +70,26 @@ pub(super) fn explain(topology: &Topology, sources: &Sources, address: &str) -> 
                     block(&mut out, name, value, sources);
                 }
                 for c in &node.children {
-                    out.push_str(&format!("child {}.{}  {}\n", c.id.kind, c.id.name, sources.origin(c.span)));
+                    child(&mut out, c, sources);
                 }
             }
         }
     }
     Ok(out)
+}
+
+/// A child with its values; layers that only say where it stands are left to the child's own address.
+fn child(out: &mut String, node: &Node, sources: &Sources) {
+    out.push_str(&format!("child {}.{}  {}\n", node.id.kind, node.id.name, sources.origin(node.span)));
+    for (name, field) in node.fields.iter().filter(|(n, f)| *n != "name" && f.layers.iter().any(|l| l.by != "default"))
+    {
+        out.push_str("    ");
+        let mut text = String::new();
+        block(&mut text, name, field, sources);
+        out.push_str(text.trim_end().replace('\n', "\n    ").as_str());
+        out.push('\n');
+    }
+    node.children.iter().for_each(|c| child(out, c, sources));
 }
 
 /// The node itself, its field, or the same of a child, when `rest` names it. A keyed node answers to its plain name.
@@ -102,10 +116,22 @@ fn walk<'t, 'r>(node: &'t Node, rest: &'r str, found: &mut Vec<(&'t Node, Option
 fn block(out: &mut String, name: &str, field: &Field, sources: &Sources) {
     let values: Vec<String> = field.values.iter().map(|v| value(&v.value)).collect();
     out.push_str(&format!("{name} = {}\n", values.join(" ")));
-    let width = field.layers.iter().map(|l| l.by.chars().count()).max().unwrap_or(0);
-    for l in &field.layers {
-        let at = l.span.map_or("schema".to_owned(), |s| sources.origin(s).to_string());
-        out.push_str(&format!("    {:width$}  {}  {at}\n", l.by, l.shown));
+    lines(out, &field.layers, "    ", sources);
+}
+
+/// A line for each layer, and below it what its value was made of.
+fn lines(out: &mut String, layers: &[Layer], indent: &str, sources: &Sources) {
+    let width = layers.iter().map(|l| l.by.chars().count()).max().unwrap_or(0);
+    for l in layers {
+        let at = match l.span {
+            Some(s) => sources.origin(s).to_string(),
+            None if l.by == "default" => "schema".to_owned(),
+            None => "command line".to_owned(),
+        };
+        out.push_str(&format!("{indent}{:width$}  {}  {at}\n", l.by, l.shown));
+        if let Some(via) = &l.via {
+            lines(out, via, &format!("{indent}    "), sources);
+        }
     }
 }
 

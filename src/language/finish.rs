@@ -12,7 +12,7 @@ use super::sink::Sink;
 use super::suggest::counted;
 use super::timescale::Scale;
 use super::types::{Draft, Type};
-use super::{lookalike, policy, versions};
+use super::{lookalike, moved, policy, versions};
 use crate::model::topology::{Field, Layer, Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Span, Spanned};
 
@@ -55,6 +55,7 @@ impl<'a> Finish<'a> {
             }
         }
         inherit(&mut topology);
+        topology.moved = moved::read(&store, &index, schema(), self.sink);
         versions::check(&topology, &self.kinds, self.sink);
         policy::check(&topology, self.sink);
         lookalike::check(&topology, self.sink);
@@ -90,7 +91,7 @@ impl<'a> Finish<'a> {
         if let (Some(v), Some(ty)) = (&d.name_value, &kind.name_type) {
             let asked = Asked { field: &kind.name, ty, many: false, rest: false, kind: None, later: false };
             if let Some(values) = self.value(&asked, kind, v, store, index) {
-                let layers = vec![Layer { by: "name".into(), span: Some(v.span), shown: d.name.clone() }];
+                let layers = vec![Layer::new("name", Some(v.span), d.name.clone())];
                 let mut field = Field { values, layers };
                 self.mapped_layer(ty, kind, std::slice::from_ref(v), &mut field);
                 node.fields.insert("name".into(), field);
@@ -136,7 +137,7 @@ impl<'a> Finish<'a> {
                 && !node.fields.contains_key(&c.kind.name)
             {
                 let value = Spanned::new(Value::Ref(child.id.clone()), c.span);
-                let layer = Layer { by: "child".into(), span: Some(c.span), shown: child.id.name.clone() };
+                let layer = Layer::new("child", Some(c.span), child.id.name.clone());
                 node.fields.insert(c.kind.name.clone(), Field { values: vec![value], layers: vec![layer] });
             }
             node.children.push(child);
@@ -221,7 +222,7 @@ impl<'a> Finish<'a> {
         }
         for (by, span) in by {
             let shown: Vec<String> = field.values.iter().take(8).map(|v| show(&v.value)).collect();
-            field.layers.push(Layer { by: by.into(), span: Some(span), shown: shown.join(" ") });
+            field.layers.push(Layer::new(by, Some(span), shown.join(" ")));
         }
     }
 
@@ -238,7 +239,7 @@ impl<'a> Finish<'a> {
             Some(f) => f.clone(),
             None => {
                 let Ok(Draft::Value(value)) = def.ty.read(scalar, None, false) else { return None };
-                let layer = Layer { by: "default".into(), span: None, shown: show(&value) };
+                let layer = Layer::new("default", None, show(&value));
                 let field = Field { values: vec![Spanned::new(value, span)], layers: vec![layer] };
                 self.defaults.insert(key, field.clone());
                 field
@@ -293,7 +294,7 @@ fn inherit(topology: &mut Topology) {
                     let shown = f.layers.last().map_or(String::new(), |l| l.shown.clone());
                     let span = f.layers.last().and_then(|l| l.span);
                     let by = format!("environment {}", p.id.name);
-                    let field = Field { layers: vec![Layer { by, span, shown }], ..f.clone() };
+                    let field = Field { layers: vec![Layer::new(by, span, shown)], ..f.clone() };
                     found.push((node.id.clone(), def.clone(), field));
                     break;
                 }

@@ -15,6 +15,7 @@ mod format;
 mod load;
 mod lookalike;
 mod module;
+mod moved;
 mod overlay;
 mod patch;
 mod policy;

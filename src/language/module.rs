@@ -10,6 +10,7 @@ use super::suggest::nearest;
 use super::text::{Bound, Scope};
 use super::types::{Draft, Type};
 use super::written::split;
+use crate::model::topology::Layer;
 use crate::model::tree::{Entry, Scalar, Tree};
 use crate::model::{Diagnostic, Span};
 
@@ -278,12 +279,15 @@ impl Build<'_, '_> {
                 (other, _) => (other.clone(), false, false),
             };
             let annotation = if secret { Some("secret") } else { annotation };
-            let bound = bind(
-                &mut self.dec,
-                d,
-                "parameter",
-                Given { scalar, annotation, derived, span: e.span, value: e.value.span },
-            )?;
+            let mut layers: Vec<Layer> = Vec::new();
+            if let (Scalar::Text(t), Some(_)) = (&e.value.value, hit) {
+                let used = super::text::names(t).filter_map(|n| place.scope.names.get(n));
+                layers.extend(used.flat_map(|b| b.layers.iter().cloned()));
+            }
+            let by = if hit.is_some() { "param" } else { "default of param" };
+            let by = format!("{by} {} of {name}", d.name);
+            let given = Given { scalar, annotation, derived, span: e.span, value: e.value.span, layers, by };
+            let bound = bind(&mut self.dec, d, "parameter", given)?;
             if let (Type::Ref(_) | Type::Select(_), Scalar::Text(t)) = (&d.ty, &bound.scalar) {
                 let value = DraftValue { draft: Draft::Name(t.clone()), span: e.span, raw: false, listed: false };
                 self.given.push(GivenRef { ty: d.ty.clone(), value, param: d.name.clone() });
@@ -369,5 +373,5 @@ impl Build<'_, '_> {
 }
 
 fn text_bound(text: &str, span: Span) -> Bound {
-    Bound { scalar: Scalar::Text(text.to_owned()), secret: false, span: Some(span) }
+    Bound { scalar: Scalar::Text(text.to_owned()), secret: false, span: Some(span), layers: Vec::new() }
 }

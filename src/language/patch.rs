@@ -69,6 +69,7 @@ impl Build<'_, '_> {
                 node.tainted = true;
                 continue;
             };
+            let layer_of = layer(place, f, &values);
             let old = node.fields.remove(f.def.name.as_str());
             let (old_values, mut layers) = old.map_or((Vec::new(), Vec::new()), |o| (o.values, o.layers));
             match f.verb.map(|v| v.value.as_str()) {
@@ -100,7 +101,7 @@ impl Build<'_, '_> {
                 }
                 _ => {}
             }
-            layers.push(layer(place.layer, f.span, &values));
+            layers.push(layer_of);
             node.fields.insert(&f.def.name, DraftField { values, layers, span: f.span });
         }
         for (tree, kind) in &w.children {

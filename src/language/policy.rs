@@ -1,6 +1,6 @@
 //! Rules that the language itself holds: separation of duties, order of phases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sink::Sink;
 use super::slice;
@@ -91,27 +91,33 @@ fn order(topology: &Topology, phase: &Node, sink: &mut Sink) {
         return;
     }
     for (field, verb) in [("migrates", "migrates"), ("deploys", "deploys")] {
-        for v in phase.values(field) {
-            let Value::Ref(seed) = &v.value else { continue };
-            let needs = slice::closure(topology, [seed.clone()].into());
-            for q in &later {
-                for claim in q.values("deploys") {
-                    let Value::Ref(id) = &claim.value else { continue };
-                    if id != seed && needs.contains(id) && !done.contains(id) {
-                        sink.push(
-                            Diagnostic::error(
-                                "E0901",
-                                format!(
-                                    "phase `{}` {verb} `{}`, which needs {} `{}`, deployed later in `{}`",
-                                    phase.id.name, seed.name, id.kind, id.name, q.id.name
-                                ),
-                            )
-                            .label(v.span, "needs it here")
-                            .label(claim.span, "deployed only here")
-                            .help(format!("deploy `{}` in `{}` or earlier", id.name, phase.id.name)),
-                        );
-                    }
-                }
+        let seeds: BTreeMap<NodeId, Span> = phase
+            .values(field)
+            .filter_map(|v| match &v.value {
+                Value::Ref(id) => Some((id.clone(), v.span)),
+                _ => None,
+            })
+            .collect();
+        if seeds.is_empty() {
+            continue;
+        }
+        let needs = slice::reached(topology, seeds.keys().cloned().collect());
+        for q in &later {
+            for claim in q.values("deploys") {
+                let Value::Ref(id) = &claim.value else { continue };
+                let Some(seed) = needs.get(id).filter(|s| *s != id && !done.contains(id)) else { continue };
+                sink.push(
+                    Diagnostic::error(
+                        "E0901",
+                        format!(
+                            "phase `{}` {verb} `{}`, which needs {} `{}`, deployed later in `{}`",
+                            phase.id.name, seed.name, id.kind, id.name, q.id.name
+                        ),
+                    )
+                    .label(seeds.get(seed).copied().unwrap_or(phase.span), "needs it here")
+                    .label(claim.span, "deployed only here")
+                    .help(format!("deploy `{}` in `{}` or earlier", id.name, phase.id.name)),
+                );
             }
         }
     }

@@ -3,7 +3,7 @@
 //! hostile range costs nothing before its size is known.
 
 /// More names than this from one text are refused.
-pub(super) const MAX_ITEMS: u64 = 100_000;
+pub(super) const MAX_ITEMS: u64 = 250_000;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Item {

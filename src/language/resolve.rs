@@ -92,7 +92,13 @@ impl Index {
         }
     }
 
-    fn names(&self, kind: &str) -> impl Iterator<Item = &String> {
+    /// Where a node is defined, found by its full or its plain name.
+    pub fn place(&self, id: &NodeId) -> Option<Span> {
+        let hit = self.exact(&id.kind, &id.name);
+        self.ids.get(id.kind.as_str())?.get(&hit.first()?.name).copied()
+    }
+
+    pub fn names(&self, kind: &str) -> impl Iterator<Item = &String> {
         self.ids.get(kind).into_iter().flat_map(|m| m.keys())
     }
 

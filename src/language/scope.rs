@@ -7,6 +7,7 @@ use super::decode::{Decoder, Place};
 use super::suggest::nearest;
 use super::text::{Bound, Missing, Scope, fill};
 use super::types::Type;
+use crate::model::topology::Layer;
 use crate::model::tree::{Entry, Scalar, Tree};
 use crate::model::{Diagnostic, Span};
 
@@ -52,11 +53,15 @@ pub(super) struct Given<'a> {
     pub span: Span,
     /// The value alone, which is masked when it is a literal secret.
     pub value: Span,
+    /// What it had before, or was made of.
+    pub layers: Vec<Layer>,
+    /// Who gives it, as `explain` says it.
+    pub by: String,
 }
 
 /// Binds one value to a declared name, typed. `None`: reported.
 pub(super) fn bind(dec: &mut Decoder, d: &Declared, what: &str, given: Given) -> Option<Bound> {
-    let Given { scalar, annotation, derived, span, value } = given;
+    let Given { scalar, annotation, derived, span, value, mut layers, by } = given;
     let secret = annotation == Some("secret");
     let unit = annotation.filter(|a| *a != "secret");
     let check = |s: &Scalar| d.ty.read(s, unit, derived);
@@ -100,7 +105,11 @@ pub(super) fn bind(dec: &mut Decoder, d: &Declared, what: &str, given: Given) ->
         (Some(u), Scalar::Int(n)) => Scalar::Text(format!("{n}{u}")),
         _ => scalar,
     };
-    Some(Bound { scalar, secret, span: Some(span) })
+    let text = super::text::shown(&scalar);
+    // `--set` stands in no file.
+    let at = Some(span).filter(|_| !by.starts_with("--set"));
+    layers.push(Layer::new(by, at, if secret { format!("(secret){text}") } else { text }));
+    Some(Bound { scalar, secret, span: Some(span), layers })
 }
 
 fn out_of_limits(dec: &mut Decoder, d: &Declared, what: &str, n: &str, span: Span) {
@@ -132,7 +141,7 @@ pub(super) fn root(dec: &mut Decoder, trees: &[Tree], chain: &[&Tree], options: 
             continue;
         }
         if let Some(e) = &d.default {
-            set(dec, &mut scope, &d, e, "variable");
+            set(dec, &mut scope, &d, e, format!("default of variable {}", d.name));
         }
         known.insert(d.name.clone(), d);
     }
@@ -143,7 +152,8 @@ pub(super) fn root(dec: &mut Decoder, trees: &[Tree], chain: &[&Tree], options: 
             let text = name.value.value.as_text().unwrap_or_default();
             // An unknown name is reported where references are resolved.
             if let Some(d) = known.get(text) {
-                set(dec, &mut scope, d, value, "variable");
+                let of = env.args().next().and_then(|e| e.value.value.as_text()).unwrap_or_default();
+                set(dec, &mut scope, d, value, format!("set {text} in environment {of}"));
             }
         }
     }
@@ -154,8 +164,10 @@ pub(super) fn root(dec: &mut Decoder, trees: &[Tree], chain: &[&Tree], options: 
         };
         // `--set start=2026-03-07T22:00` needs no quotes, and a secret is a reference here too.
         let annotation = (d.ty == Type::Secret).then_some("secret");
-        let given =
-            Given { scalar: Scalar::Text(text.clone()), annotation, derived: true, span: d.span, value: d.span };
+        let layers = scope.names.get(name).map(|b| b.layers.clone()).unwrap_or_default();
+        let scalar = Scalar::Text(text.clone());
+        let by = format!("--set {name}");
+        let given = Given { scalar, annotation, derived: true, span: d.span, value: d.span, layers, by };
         if let Some(b) = bind(dec, d, "--set: variable", given) {
             scope.names.insert(name.clone(), b);
         }
@@ -165,7 +177,7 @@ pub(super) fn root(dec: &mut Decoder, trees: &[Tree], chain: &[&Tree], options: 
             continue;
         }
         if options.allow_unset {
-            let bound = Bound { scalar: d.ty.sample(), secret: d.ty == Type::Secret, span: None };
+            let bound = Bound { scalar: d.ty.sample(), secret: d.ty == Type::Secret, span: None, layers: Vec::new() };
             scope.names.insert(name.clone(), bound);
         } else {
             dec.sink.push(
@@ -189,10 +201,12 @@ fn no_variable(name: &str, known: &BTreeMap<String, Declared>) -> Diagnostic {
     }
 }
 
-fn set(dec: &mut Decoder, scope: &mut Scope, d: &Declared, e: &Entry, what: &str) {
+fn set(dec: &mut Decoder, scope: &mut Scope, d: &Declared, e: &Entry, by: String) {
     let annotation = e.annotation.as_ref().map(|a| a.value.as_str());
-    let given = Given { scalar: e.value.value.clone(), annotation, derived: false, span: e.span, value: e.value.span };
-    match bind(dec, d, what, given) {
+    let layers = scope.names.get(&d.name).map(|b| b.layers.clone()).unwrap_or_default();
+    let (scalar, value) = (e.value.value.clone(), e.value.span);
+    let given = Given { scalar, annotation, derived: false, span: e.span, value, layers, by };
+    match bind(dec, d, "variable", given) {
         Some(b) => {
             scope.names.insert(d.name.clone(), b);
         }
@@ -231,7 +245,13 @@ pub(super) fn lets(dec: &mut Decoder, trees: &[Tree], scope: &mut Scope) {
                 },
                 other => other.clone(),
             };
-            scope.names.insert(name.to_owned(), Bound { scalar: filled, secret, span: Some(e.span) });
+            let mut layers: Vec<Layer> = Vec::new();
+            if let Scalar::Text(t) = &e.value.value {
+                let used = super::text::names(t).filter_map(|n| scope.names.get(n));
+                layers.extend(used.flat_map(|b| b.layers.iter().cloned()));
+            }
+            layers.push(Layer::new(format!("let {name}"), Some(e.span), super::text::shown(&filled)));
+            scope.names.insert(name.to_owned(), Bound { scalar: filled, secret, span: Some(e.span), layers });
         }
         open = rest;
         if open.is_empty() || open.len() == before {

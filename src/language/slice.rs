@@ -94,19 +94,29 @@ const PROCESS: [&str; 17] = [
 
 /// The nodes and all that they refer to, however far. A child counts as its top-level node.
 pub fn closure(topology: &Topology, seeds: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    reached(topology, seeds).into_keys().collect()
+}
+
+/// As [`closure`], each node with the first seed, by name, that leads to it. One pass for all seeds.
+pub fn reached(topology: &Topology, seeds: BTreeSet<NodeId>) -> BTreeMap<NodeId, NodeId> {
     let mut owner: BTreeMap<NodeId, NodeId> = BTreeMap::new();
-    for node in topology.nodes.values() {
+    for node in topology.nodes.values().filter(|n| !n.children.is_empty()) {
         own_children(node, &node.id, &mut owner);
     }
-    let mut out = BTreeSet::new();
-    let mut open: Vec<NodeId> = seeds.iter().cloned().collect();
-    while let Some(id) = open.pop() {
-        let id = owner.get(&id).cloned().unwrap_or(id);
-        if let Some(node) = topology.nodes.get(&id)
-            && out.insert(id.clone())
-            && (seeds.contains(&id) || !PROCESS.contains(&id.kind.as_str()))
-        {
-            refs(node, &mut open);
+    let mut out: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+    let mut open: Vec<(NodeId, NodeId)> = Vec::new();
+    for seed in &seeds {
+        open.push((seed.clone(), seed.clone()));
+        while let Some((id, seed)) = open.pop() {
+            let id = owner.get(&id).cloned().unwrap_or(id);
+            if let Some(node) = topology.nodes.get(&id).filter(|_| !out.contains_key(&id)) {
+                out.insert(id.clone(), seed.clone());
+                if seeds.contains(&id) || !PROCESS.contains(&id.kind.as_str()) {
+                    let mut next = Vec::new();
+                    refs(node, &mut next);
+                    open.extend(next.into_iter().map(|n| (n, seed.clone())));
+                }
+            }
         }
     }
     out

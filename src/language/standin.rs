@@ -438,5 +438,5 @@ fn fits(many: bool, ty: &Type, old: &KindDef, name: &str) -> bool {
 
 fn layer(f: &mut DraftField, s: &StandIn, span: Span) {
     let shown: Vec<String> = f.values.iter().take(8).map(|v| show(&v.draft)).collect();
-    f.layers.push(Layer { by: s.layer(), span: Some(span), shown: shown.join(" ") });
+    f.layers.push(Layer::new(s.layer(), Some(span), shown.join(" ")));
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::Span;
+use crate::model::topology::Layer;
 use crate::model::tree::Scalar;
 
 /// The value of a variable, let or parameter.
@@ -12,6 +13,8 @@ pub(super) struct Bound {
     /// Written with `(secret)`, so it may stand where a secret is wanted.
     pub secret: bool,
     pub span: Option<Span>,
+    /// Who gave it its value, the last one last: what `explain` shows behind a value that uses it.
+    pub layers: Vec<Layer>,
 }
 
 /// The names that texts of one place can use.
@@ -64,6 +67,14 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
 pub(super) fn has_capture(text: &str) -> bool {
     text.contains('$')
         && pieces(text).any(|p| matches!(p, Piece::Name(n) if n.starts_with(|c: char| c.is_ascii_digit())))
+}
+
+/// The variables that a text uses.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    pieces(text).filter_map(|p| match p {
+        Piece::Name(n) if !n.starts_with(|c: char| c.is_ascii_digit()) => Some(n),
+        _ => None,
+    })
 }
 
 pub(super) fn fill(text: &str, scope: &Scope, captures: &[String]) -> Result<Filled, Missing> {
@@ -140,7 +151,7 @@ mod tests {
 
     #[test]
     fn fills() {
-        let bound = |s: Scalar| Bound { scalar: s, secret: false, span: None };
+        let bound = |s: Scalar| Bound { scalar: s, secret: false, span: None, layers: Vec::new() };
         let scope = Scope {
             names: [("n".to_owned(), bound(Scalar::Int(3))), ("self".to_owned(), bound(Scalar::Text("red".into())))]
                 .into(),

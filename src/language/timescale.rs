@@ -62,7 +62,7 @@ impl Scale {
         }
         if hit {
             let shown: Vec<String> = field.values.iter().map(|v| show(&v.value)).collect();
-            field.layers.push(Layer { by: "time-scale".into(), span: Some(self.span), shown: shown.join(" ") });
+            field.layers.push(Layer::new("time-scale", Some(self.span), shown.join(" ")));
         }
     }
 

@@ -124,6 +124,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         hosts,
         resources,
         bodies,
+        moved: topology.moved.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
     };
     (site, once(diagnostics))
 }

@@ -72,6 +72,8 @@ pub struct Survey<'t> {
     pairs: BTreeMap<&'t str, &'t Node>,
     /// Servers of the new side by role: each server asks for several, which must not cost a walk over all of them.
     by_role: BTreeMap<&'t str, Vec<&'t str>>,
+    /// Addresses of all accounts.
+    pub addresses: BTreeSet<&'t str>,
     pub organization: &'t str,
     pub domain: &'t str,
 }
@@ -119,7 +121,9 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
     for s in servers.values().filter(|s| !s.legacy) {
         s.roles.iter().for_each(|(role, _)| by_role.entry(*role).or_default().push(s.name));
     }
+    let addresses = topology.all("mail-account").map(|a| a.id.name.as_str()).collect();
     Survey {
+        addresses,
         topology,
         by_role,
         servers,

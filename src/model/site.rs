@@ -16,6 +16,8 @@ pub struct Site {
     pub hosts: BTreeMap<HostName, HostAccess>,
     /// Sorted by address; addresses are unique.
     pub resources: Vec<Resource>,
+    /// Former owners (`kind:name`) with what each is called now.
+    pub moved: BTreeMap<String, String>,
     /// Contents by `Body::intent`.
     pub bodies: BTreeMap<Digest, Body>,
 }

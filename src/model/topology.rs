@@ -61,6 +61,14 @@ pub struct Layer {
     pub span: Option<Span>,
     /// The value as people read it; secrets as their reference.
     pub shown: String,
+    /// What the value was made of: variables with each of their layers, parameters, the range that it is one element of.
+    pub via: Option<std::sync::Arc<[Layer]>>,
+}
+
+impl Layer {
+    pub fn new(by: impl Into<String>, span: Option<Span>, shown: impl Into<String>) -> Self {
+        Self { by: by.into(), span, shown: shown.into(), via: None }
+    }
 }
 
 /// All values of one field (one, or many in order) and the layers that led to them.

@@ -87,6 +87,25 @@ pub fn compare(r: &Resource, record: &Record, owned: Option<&Owned>) -> Result<O
     })
 }
 
+/// The same resource under the key of a new name: the host's ledger learns it, and forgets the former one.
+pub fn renamed(change: Option<Change>, former: &Owned, r: &Resource) -> Change {
+    let key = FieldChange {
+        field: "key".to_owned(),
+        before: Some(former.key.clone()),
+        after: Some(r.address.key.clone()),
+        forces_replacement: false,
+    };
+    let reason = format!("renamed from {}:{}", former.kind, former.key);
+    match change {
+        Some(mut c) => {
+            c.fields.insert(0, key);
+            c.reason = format!("{reason}; {}", c.reason);
+            c
+        }
+        None => Change { action: Action::Update, fields: vec![key], reason },
+    }
+}
+
 fn names<'a>(fields: impl IntoIterator<Item = &'a FieldChange>) -> String {
     fields.into_iter().map(|f| f.field.as_str()).collect::<Vec<_>>().join(", ")
 }

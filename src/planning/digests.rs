@@ -78,6 +78,9 @@ pub fn intent(input: &PlanInput, index: &Index, scope: &Scope) -> Digest {
     h.json(&targets);
     h.json(&input.options.destroy);
     h.maybe(site.anchor.as_ref().map(|a| a.0.as_str()));
+    if !site.moved.is_empty() {
+        h.json(&site.moved);
+    }
     let hosts = scope.hosts(index, site);
     for (host, _) in index.hosts.iter().zip(hosts).filter(|(_, asked)| *asked) {
         h.text(&host.0);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use crate::model::address::{Address, Kind};
+use crate::model::attr::Attrs;
 use crate::model::host::{HostError, HostErrorKind};
 use crate::model::observed::{Observation, Owned, Record};
 use crate::model::plan::PlanNote;
@@ -42,6 +43,8 @@ pub struct Findings<'a> {
     pub notes: Vec<PlanNote>,
     /// Resources looked at.
     pub examined: usize,
+    /// Resources that the ledger knows under the key of a former name, which stand in the same place.
+    pub renamed: BTreeMap<Node, &'a Owned>,
     /// Services among `left`.
     lost_services: BTreeSet<(HostId, &'a str)>,
 }
@@ -60,9 +63,10 @@ impl<'a> Findings<'a> {
             if input.options.destroy {
                 out.destroyed(index, scope, id as HostId, answer, &ledger);
             } else {
+                out.renames(input, index, id as HostId, answer, &ledger);
                 out.wanted(index, scope, id as HostId, answer, &ledger)?;
             }
-            out.left_behind(index, scope, id as HostId, answer);
+            out.left_behind(input, index, scope, id as HostId, answer);
             if let Some(apply) = &answer.armed {
                 out.note(None, format!("the dead man's switch of apply {apply} is armed on {host}"), false);
             }
@@ -128,6 +132,35 @@ impl<'a> Findings<'a> {
         Some(answer)
     }
 
+    /// Pairs what the ledger holds for a former name with what is wanted for the new one, when both are the same file.
+    fn renames(
+        &mut self,
+        input: &PlanInput<'a>,
+        index: &Index<'a>,
+        host: HostId,
+        answer: &'a Observation,
+        ledger: &Ledger<'a>,
+    ) {
+        if input.site.moved.is_empty() {
+            return;
+        }
+        let path = |kind, key: &str, attrs: &Attrs| path_of(kind, key, attrs.get("path").and_then(|a| a.as_text()));
+        for owned in answer.owned.iter().filter(|o| index.named(host, o.kind, &o.key).is_none()) {
+            let Some(owner) = input.site.moved.get(&owned.owner) else { continue };
+            let Some(place) = path(owned.kind, &owned.key, &owned.attrs) else { continue };
+            let hit = index.of_host(host).find(|n| {
+                let r = index.resources[*n];
+                r.address.kind == owned.kind
+                    && r.owner == *owner
+                    && !ledger.contains_key(&(r.address.kind, r.address.key.as_str()))
+                    && path(r.address.kind, &r.address.key, &r.attrs).as_ref() == Some(&place)
+            });
+            if let Some(node) = hit {
+                self.renamed.insert(node as Node, owned);
+            }
+        }
+    }
+
     /// Compares what is wanted with what is there.
     fn wanted(
         &mut self,
@@ -145,13 +178,23 @@ impl<'a> Findings<'a> {
             let Some(record) = answer.records.get(&local) else { continue };
             self.examined += 1;
             let owned = ledger.get(&(r.address.kind, r.address.key.as_str())).copied();
-            let Some(change) = diff::compare(r, record, owned)? else { continue };
+            let former = self.renamed.get(&(node as Node)).copied();
+            let change = diff::compare(r, record, owned)?;
+            let change = match former {
+                Some(former) => Some(diff::renamed(change, former, r)),
+                None => change,
+            };
+            let Some(change) = change else { continue };
             if change.action == Action::Replace && (r.protect || owned.is_some_and(|o| o.protect)) {
                 let text = format!("is protected, and {}: a replacement would delete it", change.reason);
                 self.note(Some(r.address.clone()), text, true);
                 continue;
             }
-            if record.present && owned.is_none() && path_of(r.address.kind, &r.address.key, Some("")).is_some() {
+            if record.present
+                && owned.is_none()
+                && former.is_none()
+                && path_of(r.address.kind, &r.address.key, Some("")).is_some()
+            {
                 let text =
                     "was not written by cutover: it is taken over, and what stood there is kept for undo".to_owned();
                 self.note(Some(r.address.clone()), text, false);
@@ -189,7 +232,14 @@ impl<'a> Findings<'a> {
     }
 
     /// What the ledger holds and the site does not name any more.
-    fn left_behind(&mut self, index: &Index<'a>, scope: &Scope, host: HostId, answer: &'a Observation) {
+    fn left_behind(
+        &mut self,
+        input: &PlanInput<'a>,
+        index: &Index<'a>,
+        scope: &Scope,
+        host: HostId,
+        answer: &'a Observation,
+    ) {
         let start = self.left.len();
         let name = index.hosts[host as usize];
         let mut paths: Option<(BTreeSet<String>, BTreeSet<String>)> = None;
@@ -198,7 +248,9 @@ impl<'a> Findings<'a> {
                 continue;
             }
             let address = Address::new(name, owned.kind, owned.key.clone());
-            if !scope.holds_left(&address, &owned.owner) {
+            // What it was made for may have another name now.
+            let owner = input.site.moved.get(&owned.owner).unwrap_or(&owned.owner);
+            if !scope.holds_left(&address, owner) || self.renamed.values().any(|o| std::ptr::eq(*o, owned)) {
                 continue;
             }
             let Some(record) = answer.records.get(&address.local()) else { continue };

@@ -286,6 +286,11 @@ impl World {
                     self.texts.insert(address.clone(), text);
                 }
                 self.own(address, step);
+                // One entry in the ledger, under the name that it has now.
+                if let Some(former) = step.changes.iter().find(|c| c.field == "key").and_then(|c| c.before.clone()) {
+                    self.owned.remove(&Address::new(&address.host, address.kind, former.clone()));
+                    self.state.remove(&Address::new(&address.host, address.kind, former));
+                }
             }
         }
         for notify in &step.notifies {

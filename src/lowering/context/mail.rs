@@ -84,7 +84,7 @@ fn aliases(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
     }
     for domain in survey.topology.all("accepted-domain") {
         let name = &domain.id.name;
-        let exists = |address: &str| survey.accounts.iter().any(|a| a.address == address);
+        let exists = |address: &str| survey.addresses.contains(address);
         if let Some(to) = domain.text("postmaster") {
             for local in ["postmaster", "abuse"] {
                 let address = format!("{local}@{name}");

@@ -65,7 +65,7 @@ move_pins() {
 }
 
 fresh_step() {
-  s_id='' s_action='' s_kind='' s_key='' s_own='' s_ledger='' s_expect='' s_cas='' s_after='' s_risky='' s_notify='' s_from=''
+  s_id='' s_action='' s_kind='' s_key='' s_own='' s_was='' s_ledger='' s_expect='' s_cas='' s_after='' s_risky='' s_notify='' s_from=''
   s_meta='' s_starts=''
   o_secret='' o_file='' o_path='' o_prefix='' o_line='' o_old='' o_creates='' o_unless='' o_once='' o_user=''
   a_owner='' a_group='' a_mode='' a_validate='' a_version='' a_hold='' a_recommends='' a_system='' a_shell='' a_line='' a_value=''
@@ -240,6 +240,8 @@ step_close() {
       fi
       ;;
   esac
+  # The same thing under a former name: it has one entry.
+  if [ -n "$s_was" ]; then rm -f "$R/owned/$s_was"; fi
   case $s_action:$s_kind in
     re[ls]*) ;;
     *:line | *:setting | *:mail-account) "after_$F" "$KD" ;;
