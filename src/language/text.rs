@@ -69,14 +69,6 @@ pub(super) fn has_capture(text: &str) -> bool {
         && pieces(text).any(|p| matches!(p, Piece::Name(n) if n.starts_with(|c: char| c.is_ascii_digit())))
 }
 
-/// The variables that a text uses.
-pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
-    pieces(text).filter_map(|p| match p {
-        Piece::Name(n) if !n.starts_with(|c: char| c.is_ascii_digit()) => Some(n),
-        _ => None,
-    })
-}
-
 pub(super) fn fill(text: &str, scope: &Scope, captures: &[String]) -> Result<Filled, Missing> {
     if !text.contains('$') {
         return Ok(Filled { text: text.to_owned(), whole: None, secret: false });
