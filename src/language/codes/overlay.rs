@@ -96,6 +96,27 @@ pub(super) const OVERLAYS: &[Code] = &[
             "platform ex exchange=\"2010\"\nplatform open dovecot=\"2.3\"\nenvironment lab purpose=lab {\n    stand-in ex with=open { map mailbox imap; }\n}\n",
         ),
     ),
+    code(
+        "E0415",
+        "A rename that cannot be read",
+        "`moved` names both sides as KIND:NAME, of one kind, and their ranges are zipped.",
+        "Write moved from=\"server:box-[1:3]\" to=\"server:mail-[1:3]\".",
+        Text("moved from=box to=mail\n"),
+    ),
+    code(
+        "E0416",
+        "Moved away, and still there",
+        "A node that was renamed cannot also have its former name: a plan could not tell the two apart.",
+        "Rename the node, or take the `moved` away.",
+        Text("site dublin\nsite cork\nmoved from=\"site:dublin\" to=\"site:cork\"\n"),
+    ),
+    code(
+        "E0417",
+        "Renames that contradict one another",
+        "One node has one past: a name moves once, to one other, and no chain leads back to itself.",
+        "Keep one of the two, or chain them: a to b, b to c.",
+        Text("site cork\nmoved from=\"site:dublin\" to=\"site:cork\"\nmoved from=\"site:ennis\" to=\"site:cork\"\n"),
+    ),
 ];
 
 pub(super) const MODULES: &[Code] = &[
