@@ -73,7 +73,7 @@ pub fn write(
             s.roles.clone_from(&options.roles);
         }
     }
-    servers.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    servers.sort_by_cached_key(|s| natural(&s.name));
     let connections = connections(servers);
     let mut kdl = String::new();
     if !options.servers_only {

@@ -172,7 +172,7 @@ impl Reader {
             }
             self.apex = Some(owner);
             self.last_ttl = own_ttl.or(self.last_ttl);
-            return self.left(format!("SOA: cutover counts serials itself"));
+            return self.left("SOA: cutover counts serials itself".to_owned());
         }
         // RFC 2308, section 4; before it, the TTL of the record above (RFC 1035, section 5.1).
         let ttl = own_ttl.or(self.default_ttl).or(self.last_ttl).or(self.soa_minimum);
