@@ -55,7 +55,6 @@ impl Ask<'_> {
         if let Some(found) = self.variables() {
             return found;
         }
-        let at = self.place.at.clone();
         let found = match &self.place.spot {
             Spot::Verb { .. } => VERBS.iter().map(|(v, doc)| Candidate::new(Kind::Keyword, *v).doc(*doc)).collect(),
             Spot::Start { .. } => self.starts(),
@@ -63,7 +62,22 @@ impl Ask<'_> {
             Spot::Key { .. } => self.keys(),
             Spot::Value { key, word } => self.value(&key.text, *word),
         };
-        (found, at)
+        (found, self.replaced())
+    }
+
+    /// The bytes that a candidate replaces: the word under the cursor. Of a text that is not closed yet, and so reaches to the end of the
+    /// line, only what stands before the cursor.
+    fn replaced(&self) -> std::ops::Range<usize> {
+        let at = self.place.at.clone();
+        let written = self.text.as_str().get(at.clone()).unwrap_or_default();
+        let open = written.starts_with('"') && (written.len() < 2 || !written.ends_with('"'));
+        if written.contains(['\n', '\r']) {
+            self.offset..self.offset
+        } else if open {
+            at.start..self.offset.max(at.start)
+        } else {
+            at
+        }
     }
 
     /// Behind a `$`: the names that are bound here.

@@ -169,6 +169,14 @@ fn a_text_that_does_not_parse_is_still_helped() {
     e.until_code(file, "E0002");
     assert!(has(&e.completes(file, "site=| platform"), &["ber", "muc"]), "names of the last good text");
     assert!(has(&e.completes(file, "platform=\"gat|"), &["gateway"]));
+    // What follows an open quote on its line is not replaced.
+    let item = e.at("textDocument/completion", file, "platform=\"gat|").expect("a list")["items"][0].clone();
+    assert_eq!(item["textEdit"]["newText"], "\"gateway\"");
+    e.replace(file, "\"gat\n", "\"gat cpu=4\n");
+    let item = e.at("textDocument/completion", file, "platform=\"gat| cpu").expect("a list")["items"][0].clone();
+    let replaced = applied(&e.texts[file], &json!([item["textEdit"]]));
+    assert!(replaced.contains("platform=\"gateway\" cpu=4\n"), "{replaced}");
+    e.replace(file, "\"gat cpu=4\n", "\"gat\n");
     let hover = e.hovers(file, "server \"gw|-[1:2]\"");
     assert!(hover.contains("2 names: gw-1 gw-2"), "{hover}");
     // Below the mistake, places have moved.
@@ -302,4 +310,32 @@ fn suggestions_are_applied() {
         e.replace(file, bad, good);
         e.until(file, |list| !codes(list).contains(&code));
     }
+}
+
+/// The extension is packaged by hand; that it names what is there is held here.
+#[test]
+fn the_extension_for_vs_code_holds_together() {
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/editors/vscode");
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let json = |name: &str| serde_json::from_str::<Value>(&read(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let package = json("package.json");
+    let contributes = &package["contributes"];
+    json(contributes["languages"][0]["configuration"].as_str().expect("a path"));
+    let grammar = json(contributes["grammars"][0]["path"].as_str().expect("a path"));
+    assert_eq!(grammar["scopeName"], contributes["grammars"][0]["scopeName"]);
+    let verbs = grammar["repository"]["nodes"]["patterns"][2]["match"].as_str().expect("a pattern");
+    for verb in ["patch", "add", "remove", "replace", "take", "final"] {
+        assert!(verbs.contains(verb), "{verb}");
+    }
+    let client = read("src/client.js");
+    assert!(client.contains("args: [\"lsp\"]") && client.contains("getConfiguration(\"cutover\").get(\"path\""));
+    assert!(contributes["configuration"]["properties"]["cutover.path"].is_object());
+    assert!(read("package.json").contains("--outfile=dist/client.js") && package["main"] == "./dist/client.js");
+    // The page says what is made.
+    let made = format!(
+        "{}-{}.vsix",
+        package["name"].as_str().expect("a name"),
+        package["version"].as_str().expect("a version")
+    );
+    assert!(read("README.md").contains(&made) && read("../README.md").contains(&made));
 }
