@@ -2,7 +2,7 @@
 
 use crate::model::code::Example::Elsewhere;
 use crate::model::code::{Chapter, Code, code};
-use crate::{language, lowering};
+use crate::{importing, language, lowering};
 
 const FILES: &[Chapter] = &[Chapter {
     title: "Files beside the topology",
@@ -33,7 +33,7 @@ const FILES: &[Chapter] = &[Chapter {
 
 /// Every chapter, in the order of the page.
 pub fn chapters() -> impl Iterator<Item = &'static Chapter> {
-    language::CHAPTERS.iter().chain(lowering::CHAPTERS).chain(FILES)
+    language::CHAPTERS.iter().chain(lowering::CHAPTERS).chain(importing::CHAPTERS).chain(FILES)
 }
 
 /// One code, written `E0301` or `cutover::E0301`, in letters of any case.

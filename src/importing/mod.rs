@@ -3,6 +3,7 @@
 //! left out. Secrets in the input are neither copied nor shown.
 
 mod ansible;
+mod codes;
 mod foreign;
 mod ldif;
 mod quoting;
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use crate::model::{Diagnostics, Sources};
 
+pub use codes::CHAPTERS;
 pub use server::ServerOptions;
 pub use users::UserOptions;
 pub use zone::ZoneOptions;

@@ -1,4 +1,5 @@
 //! `cutover export`: every example in every environment, held against the published schema.
+#![allow(clippy::unwrap_used)] // a test may end so
 
 use std::path::Path;
 
