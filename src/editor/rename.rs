@@ -250,7 +250,7 @@ impl<'a> Plan<'a> {
         if !indent.trim_start_matches('\u{feff}').trim().is_empty() {
             return None;
         }
-        let text = format!("moved from=\"{}.{}\" to=\"{}.{new}\"\n", id.kind, self.old, id.kind);
+        let text = format!("moved from=\"{}:{}\" to=\"{}:{new}\"\n", id.kind, self.old, id.kind);
         Some((Span { offset: line + indent.len(), len: 0, ..tree.span }, text))
     }
 

@@ -228,7 +228,7 @@ fn every_mistake_of_a_zone_at_once() {
     refused(&box_, &["zone", "inc"]).says("deeper than 8").says("there is no file nowhere");
 }
 
-const MIGRATION: &str = "legacy old product=imap host=old.acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nmigration move strategy=phased from=old to=open\n";
+const MIGRATION: &str = "legacy old product=imap host=old.acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nmigration move strategy=phased from=old to=open coexistence=native\n";
 
 #[test]
 fn lists_of_users() {

@@ -56,7 +56,7 @@ fn a_server_is_renamed_in_base_and_overlays_and_keeps_its_identity() {
         let edit = rename(&mut e, file, around, "gate-1").expect("an edit");
         let texts = e.edited(&edit);
         let hosts = HOSTS.replace("gw-1", "gate-1");
-        assert_eq!(texts["hosts.kdl"], format!("moved from=\"server.gw-1\" to=\"server.gate-1\"\n{hosts}"), "{around}");
+        assert_eq!(texts["hosts.kdl"], format!("moved from=\"server:gw-1\" to=\"server:gate-1\"\n{hosts}"), "{around}");
         assert_eq!(texts["topology.kdl"], MAIN.replace("gw-1", "gate-1"));
     }
 }
@@ -72,7 +72,7 @@ fn a_range_is_renamed_whole_and_never_in_part() {
     let hosts = &e.edited(&edit)["hosts.kdl"];
     assert!(hosts.contains("server \"box-[a:c]\" platform"), "{hosts}");
     assert!(hosts.contains("to gw-1 \"box-[a:c]\" box-b;"), "{hosts}");
-    assert!(hosts.contains("moved from=\"server.mbx-[1:3]\" to=\"server.box-[a:c]\""), "{hosts}");
+    assert!(hosts.contains("moved from=\"server:mbx-[1:3]\" to=\"server:box-[a:c]\""), "{hosts}");
     let why = refused(&mut e, "hosts.kdl", "\"mbx-[1:3]\" mbx|-2", "box-2");
     assert!(
         why.contains("comes from the range \"mbx-[1:3]\" at hosts.kdl:3") && why.contains("cannot be renamed alone"),

@@ -17,7 +17,7 @@ In an editor:
   Neovim     vim.lsp.config('cutover', { cmd = { 'cutover', 'lsp' }, filetypes = { 'kdl' }, root_markers = { 'topology.kdl' } })
   others     docs/editors/README.md: Helix, Emacs, and what any client needs
 
-By hand:
+Examples:
   cutover lsp -v < session.txt    answers a recorded session; the log goes to standard error
 
 Ends with 0 after `shutdown` and `exit`, with 1 when the editor goes away without them.")]
