@@ -49,7 +49,8 @@ fn values(node: &Node, out: &mut String) {
 
 /// What a topology of one text leads to.
 fn outputs(text: &str) -> Outputs {
-    let mut environment = text.lines().filter_map(|l| l.strip_prefix("environment ")).filter_map(|l| l.split(' ').next());
+    let mut environment =
+        text.lines().filter_map(|l| l.strip_prefix("environment ")).filter_map(|l| l.split(' ').next());
     let environment = environment.next_back().map(str::to_owned);
     let files: BTreeMap<String, Vec<u8>> = [
         ("t.kdl".to_owned(), text.as_bytes().to_vec()),
