@@ -151,14 +151,14 @@ fn a_zone_file() {
     }
 }
 
-/// The records that BIND sees in the same file, where BIND is installed.
+/// The records that BIND sees in the same file.
 #[test]
 fn the_zone_is_what_bind_reads() {
     let run = Command::new("named-compilezone")
         .args(["-q", "-i", "none", "-k", "ignore", "-o", "-", "acme.example", "db.acme.example"])
         .current_dir(cases().join("zone"))
         .output();
-    let Ok(theirs) = run else { return };
+    let theirs = run.expect("named-compilezone (apt-get install bind9-utils; tests/run does it)");
     let theirs = String::from_utf8_lossy(&theirs.stdout).into_owned();
     let box_ = Sandbox::new();
     checked(&box_, &["zone", &case("zone/db.acme.example"), "--name", "acme.example"], "");
