@@ -65,17 +65,7 @@ pub(super) const MAX_ERRORS: usize = 20;
 
 /// The tokens, and every lexical mistake. Mistakes leave a token where one was meant, so that an editor can go on.
 pub fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
-    let mut s = Scanner {
-        source,
-        text,
-        at: 0,
-        tokens: Vec::with_capacity(text.len() / 5),
-        errors: Vec::new(),
-        searching: false,
-    };
-    if text.starts_with('\u{feff}') {
-        s.at = 3;
-    }
+    let mut s = Scanner::new(source, text, false);
     while s.at < text.len() && s.errors.len() < MAX_ERRORS {
         s.token();
     }
@@ -84,17 +74,7 @@ pub fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
 
 /// The tokens of the whole text, however many mistakes there are.
 pub(super) fn scan_all(source: SourceId, text: &str) -> Vec<Token> {
-    let mut s = Scanner {
-        source,
-        text,
-        at: 0,
-        tokens: Vec::with_capacity(text.len() / 5),
-        errors: Vec::new(),
-        searching: true,
-    };
-    if text.starts_with('\u{feff}') {
-        s.at = 3;
-    }
+    let mut s = Scanner::new(source, text, true);
     while s.at < text.len() {
         s.token();
         s.errors.clear();
@@ -132,6 +112,12 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
+    /// At the beginning of a text, behind its byte order mark.
+    fn new(source: SourceId, text: &'a str, searching: bool) -> Self {
+        let at = if text.starts_with('\u{feff}') { 3 } else { 0 };
+        Self { source, text, at, tokens: Vec::with_capacity(text.len() / 5), errors: Vec::new(), searching }
+    }
+
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }

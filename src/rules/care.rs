@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 
 use super::{Facts, Findings, Rule};
-use crate::model::Span;
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId, Value};
 use crate::model::unit::format_duration;
@@ -109,17 +108,13 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn at(node: &Node, field: &str) -> Span {
-    node.value(field).map_or(node.span, |v| v.span)
-}
-
 fn unprotected_store(t: &Facts, out: &mut Findings) {
     if t.purpose() != Some("production") {
         return;
     }
     for node in ["pair", "dag", "ccr", "database"].into_iter().flat_map(|k| t.all(k)).filter(|n| !n.flag("protect")) {
         out.push(&node.id, format!("a plan may destroy {}", node.id), |d| {
-            d.label(at(node, "protect"), "holds mailboxes")
+            d.label(node.at("protect"), "holds mailboxes")
                 .help("take protect=#false away; write it in the change that removes the store")
         });
     }
@@ -143,7 +138,7 @@ fn backup_misses_database(t: &Facts, out: &mut Findings) {
         });
         if !home.is_some_and(|h| saved.contains(h)) {
             out.push(&db.id, format!("database `{}` is in no backup", db.id.name), |d| {
-                d.label(db.span, "not saved").label(at(first, "of"), "others are").help("add it to a backup")
+                d.label(db.span, "not saved").label(first.at("of"), "others are").help("add it to a backup")
             });
         }
     }
@@ -160,8 +155,8 @@ fn longer<'f>(t: &'f Facts, a: &'f str, b: &'f str) -> impl Iterator<Item = (&'f
 fn restore_test_too_late(t: &Facts, out: &mut Findings) {
     for (b, test, keep) in longer(t, "restore-test-every", "keep") {
         out.push(&b.id, format!("`{}` is tested every {test} and kept for {keep}", b.id.name), |d| {
-            d.label(at(b, "restore-test-every"), "most backups are never tried")
-                .label(at(b, "keep"), "gone by then")
+            d.label(b.at("restore-test-every"), "most backups are never tried")
+                .label(b.at("keep"), "gone by then")
                 .help("test at least as often as backups end")
         });
     }
@@ -170,8 +165,8 @@ fn restore_test_too_late(t: &Facts, out: &mut Findings) {
 fn backup_gap(t: &Facts, out: &mut Findings) {
     for (b, every, keep) in longer(t, "every", "keep") {
         out.push(&b.id, format!("`{}` is made every {every} and kept for {keep}", b.id.name), |d| {
-            d.label(at(b, "keep"), "then there is none")
-                .label(at(b, "every"), "until the next")
+            d.label(b.at("keep"), "then there is none")
+                .label(b.at("every"), "until the next")
                 .help("keep it longer than the time to the next one")
         });
     }
@@ -192,7 +187,7 @@ fn backup_on_itself(t: &Facts, out: &mut Findings) {
             let Some(server) = t.topology().nodes.get(id).filter(|n| n.id.kind == "server") else { continue };
             if server.id.name == host || t.fqdn(server) == host || server.text("ip") == Some(host) {
                 out.push(&b.id, format!("the backup of `{}` lies on `{}`", server.id.name, server.id.name), |d| {
-                    d.label(at(b, "to"), "lost with it")
+                    d.label(b.at("to"), "lost with it")
                         .label(v.span, "what is saved")
                         .help("write it to another host, better to another site")
                 });
@@ -224,7 +219,7 @@ fn baseline_of_other_role(t: &Facts, out: &mut Findings) {
                     format!("`{}` has no role of baseline `{}`", user.top.id.name, b.id.name),
                     |d| {
                         d.label(user.span, "this baseline")
-                            .label(at(b, "roles"), format!("is for {}", roles.join(", ")))
+                            .label(b.at("roles"), format!("is for {}", roles.join(", ")))
                             .help("name a baseline of its roles, or add the role to the baseline")
                     },
                 );
@@ -252,7 +247,7 @@ fn waiver_ends(t: &Facts, out: &mut Findings) {
                 n => format!("ends in {n} days"),
             };
             out.push(&w.id, format!("waiver `{}` {when}", w.id.name), |d| {
-                d.label(at(w, "until"), "decide by then")
+                d.label(w.at("until"), "decide by then")
                     .help("mend what it covers, or decide anew and write a later date")
             });
         }
@@ -294,7 +289,7 @@ fn retired_hardware(t: &Facts, out: &mut Findings) {
         {
             out.push(&user.top.id, format!("`{}` stands on hardware that is to be retired", user.top.id.name), |d| {
                 d.label(user.span, "this hardware")
-                    .label(at(h, "reuse"), "to be retired")
+                    .label(h.at("reuse"), "to be retired")
                     .help("name other hardware, or reuse=keep")
             });
         }
@@ -314,7 +309,7 @@ fn larger_than_hardware(t: &Facts, out: &mut Findings) {
                 && want > have
             {
                 out.push(&server.id, format!("`{}` has more {field} than `{}`", server.id.name, h.id.name), |d| {
-                    d.label(at(server, field), "wanted").label(at(h, field), "there is").help("mend one of the two")
+                    d.label(server.at(field), "wanted").label(h.at(field), "there is").help("mend one of the two")
                 });
             }
         }

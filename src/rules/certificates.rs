@@ -152,7 +152,7 @@ fn certificate_not_on_target(t: &Facts, out: &mut Findings) {
         if let Some(bare) = hosts.iter().find(|h| !on.contains(*h) && !on.contains(target)) {
             out.push(&n.id, format!("`{}` answers for {} without its certificate", bare.name, n.name()), |d| {
                 d.label(span, "the certificate of the namespace")
-                    .label(c.value("on").map_or(c.span, |v| v.span), format!("does not lie on `{}`", bare.name))
+                    .label(c.at("on"), format!("does not lie on `{}`", bare.name))
                     .help(format!("add {} to `on` of certificate {}", bare.name, c.id.name))
             });
         }
@@ -163,8 +163,7 @@ fn late_renewal(t: &Facts, out: &mut Findings) {
     for c in t.all("certificate").filter(|c| c.text("issuer") != Some("self-signed")) {
         let Some(before) = c.duration("renew-before").filter(|b| b.as_secs() < 14 * 24 * 3600) else { continue };
         out.push(&c.id, format!("`{}` is renewed {} before its end", c.id.name, format_duration(before)), |d| {
-            d.label(c.value("renew-before").map_or(c.span, |v| v.span), "too late to mend what fails")
-                .help("write renew-before=\"30d\"")
+            d.label(c.at("renew-before"), "too late to mend what fails").help("write renew-before=\"30d\"")
         });
     }
 }
@@ -178,12 +177,9 @@ fn own_authority_outside(t: &Facts, out: &mut Findings) {
     {
         let issuer = c.text("issuer").unwrap_or_default();
         out.push(&c.id, format!("clients outside do not trust the certificate of {}", n.name()), |d| {
-            d.label(
-                c.value("issuer").map_or(c.span, |v| v.span),
-                if issuer == "internal" { "our own authority" } else { "signed by itself" },
-            )
-            .label(span, "shown to clients outside")
-            .help("write issuer=import key=(secret)\"..\" chain=\"..\", or scope=internal")
+            d.label(c.at("issuer"), if issuer == "internal" { "our own authority" } else { "signed by itself" })
+                .label(span, "shown to clients outside")
+                .help("write issuer=import key=(secret)\"..\" chain=\"..\", or scope=internal")
         });
     }
 }
@@ -193,7 +189,7 @@ fn wildcard_on_many(t: &Facts, out: &mut Findings) {
         let Some((name, span)) = names(c).find(|(n, _)| n.starts_with("*.")) else { continue };
         out.push(&c.id, format!("`{}` is for {name} and lies on {} servers", c.id.name, c.values("on").count()), |d| {
             d.label(span, "every name below")
-                .label(c.value("on").map_or(c.span, |v| v.span), "the same key on each")
+                .label(c.at("on"), "the same key on each")
                 .help("write the names that there are")
         });
     }

@@ -116,10 +116,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn at(node: &Node, field: &str) -> Span {
-    node.value(field).map_or(node.span, |v| v.span)
-}
-
 fn connectors<'f>(t: &'f Facts, direction: &'f str) -> impl Iterator<Item = &'f Node> {
     t.all("connector").filter(move |c| c.text("direction") == Some(direction))
 }
@@ -140,7 +136,7 @@ fn open_relay(t: &Facts, out: &mut Findings) {
     for (c, net, span) in relays(t).filter(|(_, net, _)| net.prefix_len() == 0) {
         out.push(&c.id, format!("`{}` relays for the whole internet", c.id.name), |d| {
             d.label(span, format!("{net} is everybody"))
-                .label(at(c, "type"), "may send on to any domain")
+                .label(c.at("type"), "may send on to any domain")
                 .help("allow the addresses of the senders only, or ask for a login: auth=basic tls=encrypt")
         });
     }
@@ -173,8 +169,8 @@ fn login_without_tls(t: &Facts, out: &mut Findings) {
         t.all("connector").filter(|c| c.text("auth") == Some("basic") && matches!(c.text("tls"), Some("none" | "may")))
     {
         out.push(&c.id, format!("`{}` may send passwords in clear text", c.id.name), |d| {
-            d.label(at(c, "auth"), "a password")
-                .label(at(c, "tls"), "TLS is not asked for")
+            d.label(c.at("auth"), "a password")
+                .label(c.at("tls"), "TLS is not asked for")
                 .help("write tls=encrypt, or tls=verify for a known host")
         });
     }
@@ -185,7 +181,7 @@ fn login_on_port_25(t: &Facts, out: &mut Findings) {
     for c in connectors(t, "receive").filter(wanted).filter(|c| matches!(c.text("auth"), Some("basic" | "integrated")))
     {
         out.push(&c.id, format!("`{}` offers a login on port 25 to the internet", c.id.name), |d| {
-            d.label(at(c, "auth"), "passwords are guessed here")
+            d.label(c.at("auth"), "passwords are guessed here")
                 .help("write port=587 for users, and auth=none on port 25")
         });
     }
@@ -196,7 +192,7 @@ fn submission_without_tls(t: &Facts, out: &mut Findings) {
         connectors(t, "receive").filter(|c| c.int("port") == Some(587) && matches!(c.text("tls"), Some("none" | "may")))
     {
         out.push(&c.id, format!("`{}` takes submissions without TLS", c.id.name), |d| {
-            d.label(at(c, "port"), "submission").label(at(c, "tls"), "TLS is not asked for").help("write tls=encrypt")
+            d.label(c.at("port"), "submission").label(c.at("tls"), "TLS is not asked for").help("write tls=encrypt")
         });
     }
 }
@@ -204,7 +200,7 @@ fn submission_without_tls(t: &Facts, out: &mut Findings) {
 fn internet_without_tls(t: &Facts, out: &mut Findings) {
     for c in t.all("connector").filter(|c| c.text("type") == Some("internet") && c.text("tls") == Some("none")) {
         out.push(&c.id, format!("`{}` never encrypts", c.id.name), |d| {
-            d.label(at(c, "tls"), "readable on the way").help("write tls=may: encrypted where the other side can")
+            d.label(c.at("tls"), "readable on the way").help("write tls=may: encrypted where the other side can")
         });
     }
 }
@@ -213,7 +209,7 @@ fn tls_forced_on_internet(t: &Facts, out: &mut Findings) {
     let public = |c: &&Node| c.text("type") == Some("internet") && c.int("port") == Some(25);
     for c in connectors(t, "receive").filter(public).filter(|c| matches!(c.text("tls"), Some("encrypt" | "verify"))) {
         out.push(&c.id, format!("`{}` refuses mail from hosts without TLS", c.id.name), |d| {
-            d.label(at(c, "tls"), "asked of the whole internet")
+            d.label(c.at("tls"), "asked of the whole internet")
                 .help("write tls=may; MTA-STS and TLSA records keep senders from falling back")
         });
     }
@@ -248,7 +244,7 @@ fn smart_host_loop(t: &Facts, out: &mut Findings) {
 fn login_without_credential(t: &Facts, out: &mut Findings) {
     for c in connectors(t, "send").filter(|c| c.text("auth") == Some("basic") && c.value("credential").is_none()) {
         out.push(&c.id, format!("`{}` logs in with nothing", c.id.name), |d| {
-            d.label(at(c, "auth"), "no credential").help("write credential=(secret)\"file:..\"")
+            d.label(c.at("auth"), "no credential").help("write credential=(secret)\"file:..\"")
         });
     }
 }
@@ -256,7 +252,7 @@ fn login_without_credential(t: &Facts, out: &mut Findings) {
 fn credential_without_login(t: &Facts, out: &mut Findings) {
     for c in t.all("connector").filter(|c| c.text("auth") == Some("none") && c.value("credential").is_some()) {
         out.push(&c.id, format!("the credential of `{}` is not used", c.id.name), |d| {
-            d.label(at(c, "credential"), "auth is none").help("write auth=basic, or take it away")
+            d.label(c.at("credential"), "auth is none").help("write auth=basic, or take it away")
         });
     }
 }
@@ -268,7 +264,7 @@ fn catch_all_outside(t: &Facts, out: &mut Findings) {
         };
         if t.get("accepted-domain", to).is_none() {
             out.push(&domain.id, format!("unknown addresses of {} go to {address}", domain.name()), |d| {
-                d.label(at(domain, "catch-all"), "not a domain of ours")
+                d.label(domain.at("catch-all"), "not a domain of ours")
                     .help("name a mailbox of ours, or leave catch-all out: senders then learn of their mistake")
             });
         }

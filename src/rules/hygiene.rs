@@ -72,7 +72,7 @@ fn never_deployed(t: &Facts, out: &mut Findings) {
     for node in MADE.iter().flat_map(|k| t.all(k)).filter(|n| !seen.contains(&n.id)) {
         out.push(&node.id, format!("no phase of {environment} deploys {}", node.id), |d| {
             d.label(node.span, "never made")
-                .label(first.value("deploys").map_or(first.span, |v| v.span), "deploys others")
+                .label(first.at("deploys"), "deploys others")
                 .help("add it to `deploys` of a phase, or write deploys \"*\" in one")
         });
     }

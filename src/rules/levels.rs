@@ -108,10 +108,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn at(node: &Node, field: &str) -> Span {
-    node.value(field).map_or(node.span, |v| v.span)
-}
-
 fn formal(sla: &Node) -> bool {
     sla.text("formality") == Some("formal")
 }
@@ -145,7 +141,7 @@ fn level_without_redundancy(t: &Facts, out: &mut Findings) {
             if let [only] = t.with_role(role) {
                 out.push(&sla.id, format!("`{}` promises {level} with one server in role {role}", sla.id.name), |d| {
                     d.label(
-                        at(sla, "target"),
+                        sla.at("target"),
                         format!("{} a month", shown(budget(level, Duration::from_secs(30 * 24 * 3600)))),
                     )
                     .label(only.span, format!("the only {role}"))
@@ -220,8 +216,8 @@ fn probe_laxer_than_level(t: &Facts, out: &mut Findings) {
                 format_duration(within)
             );
             out.push(&sla.id, message, |d| {
-                d.label(at(sla, "within"), "the level")
-                    .label(at(probe, "within"), "longer")
+                d.label(sla.at("within"), "the level")
+                    .label(probe.at("within"), "longer")
                     .help("write the same time at both")
             });
         }
@@ -243,8 +239,8 @@ fn probe_too_seldom(t: &Facts, out: &mut Findings) {
                 format_duration(every)
             );
             out.push(&sla.id, message, |d| {
-                d.label(at(sla, "target"), format!("{level} of {}", format_duration(window)))
-                    .label(at(probe, "every"), "too seldom")
+                d.label(sla.at("target"), format!("{level} of {}", format_duration(window)))
+                    .label(probe.at("every"), "too seldom")
                     .help("ask more often")
             });
         }
@@ -267,8 +263,8 @@ fn supports_stricter(t: &Facts, out: &mut Findings) {
             && a < b
         {
             out.push(&part.id, format!("`{}` at {a} cannot carry `{}` at {b}", part.id.name, whole.id.name), |d| {
-                d.label(at(part, "target"), "looser")
-                    .label(at(whole, "target"), "than this")
+                d.label(part.at("target"), "looser")
+                    .label(whole.at("target"), "than this")
                     .label(span, "which rests on it")
                     .help(format!("write a target of {b} or more here, or promise less there"))
             });
@@ -315,8 +311,8 @@ fn retention_below_level(t: &Facts, out: &mut Findings) {
             format_duration(least)
         );
         out.push(&b.id, message, |d| {
-            d.label(at(b, "keep"), "shorter")
-                .label(at(sla, "minimum"), "than this")
+            d.label(b.at("keep"), "shorter")
+                .label(sla.at("minimum"), "than this")
                 .help(format!("write keep={:?}", format_duration(least)))
         });
     }
@@ -346,9 +342,9 @@ fn recovery_slower_than_level(t: &Facts, out: &mut Findings) {
                 sla.id.name,
                 format_duration(most)
             );
-            let place = if r.node.value("ttl").is_some() { at(r.node, "ttl") } else { at(r.zone, "ttl") };
+            let place = if r.node.value("ttl").is_some() { r.node.at("ttl") } else { r.zone.at("ttl") };
             out.push(&sla.id, message, |d| {
-                d.label(at(sla, "within"), "the level")
+                d.label(sla.at("within"), "the level")
                     .label(place, format!("senders keep the one MX host for {}", format_duration(ttl)))
                     .help("add a second MX host, or a lower ttl at the MX record")
             });
@@ -361,7 +357,7 @@ fn weighting_without_counts(t: &Facts, out: &mut Findings) {
         ["traffic", "legacy", "tenant"].into_iter().flat_map(|k| t.all(k)).any(|n| n.value("mailboxes").is_some());
     for sla in t.all("sla").filter(|s| !counted && s.text("weighting") == Some("mailboxes")) {
         out.push(&sla.id, format!("`{}` is weighted by mailboxes that nobody counted", sla.id.name), |d| {
-            d.label(at(sla, "weighting"), "by what number?").help("write traffic NAME mailboxes=..")
+            d.label(sla.at("weighting"), "by what number?").help("write traffic NAME mailboxes=..")
         });
     }
 }
@@ -390,8 +386,8 @@ fn downtime_over_budget(t: &Facts, out: &mut Findings) {
             shown(least)
         );
         out.push(&m.id, message, |d| {
-            d.label(at(m, "downtime-max"), "longer")
-                .label(at(sla, "target"), "than this leaves")
+            d.label(m.at("downtime-max"), "longer")
+                .label(sla.at("target"), "than this leaves")
                 .help("allow less, or write outages=unplanned at the level when the move is announced")
         });
     }

@@ -162,7 +162,7 @@ impl<'t> Allows<'t> {
             match a.text("until").map(str::parse::<Date>) {
                 Some(Ok(until)) if until < today => {
                     let d = Diagnostic::warning("L0002", format!("`allow {}` ended on {until}", a.name()))
-                        .label(a.value("until").map_or(a.span, |v| v.span), "silences nothing any more")
+                        .label(a.at("until"), "silences nothing any more")
                         .help("mend what it silenced, or decide anew and write a later date");
                     out.mistakes.push(d);
                 }

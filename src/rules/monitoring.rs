@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Facts, Findings, Rule};
-use crate::model::Span;
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId, Value};
 use crate::model::unit::format_duration;
@@ -123,10 +122,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn at(node: &Node, field: &str) -> Span {
-    node.value(field).map_or(node.span, |v| v.span)
-}
-
 /// Every rule with its monitor.
 fn rules<'f>(t: &'f Facts) -> impl Iterator<Item = (&'f Node, &'f Node)> {
     t.all("monitor").flat_map(|m| m.children("rule").map(move |r| (m, r)))
@@ -159,8 +154,8 @@ fn for_shorter_than_every(t: &Facts, out: &mut Findings) {
                 format_duration(every)
             );
             out.push(&m.id, message, |d| {
-                d.label(at(r, "for"), "one measurement decides")
-                    .label(at(m, "every"), "longer")
+                d.label(r.at("for"), "one measurement decides")
+                    .label(m.at("every"), "longer")
                     .help("write a `for` of two measurements or more, or look more often")
             });
         }
@@ -191,8 +186,8 @@ fn rule_shadowed(t: &Facts, out: &mut Findings) {
                         m.id.name
                     ),
                     |d| {
-                        d.label(at(r, direction), "one of these is enough")
-                            .label(at(first, direction), "the other")
+                        d.label(r.at(direction), "one of these is enough")
+                            .label(first.at(direction), "the other")
                             .help("take one away, or give it another severity")
                     },
                 );
@@ -216,7 +211,7 @@ fn alert_to_nobody(t: &Facts, out: &mut Findings) {
         };
         out.push(&m.id, format!("rule `{}` of `{}` wakes nobody", r.name(), m.id.name), |d| {
             d.label(m.span, "no escalation")
-                .label(at(r, "severity"), "somebody should hear")
+                .label(r.at("severity"), "somebody should hear")
                 .help("write escalation=NAME at the monitor")
         });
     }
@@ -253,8 +248,8 @@ fn escalation_falls(t: &Facts, out: &mut Findings) {
                 && y < x
             {
                 out.push(&e.id, format!("tier {} solves {y}, {} before it {x}", b.name(), a.name()), |d| {
-                    d.label(at(b, "resolves"), "less")
-                        .label(at(a, "resolves"), "than this")
+                    d.label(b.at("resolves"), "less")
+                        .label(a.at("resolves"), "than this")
                         .help("shares count what is solved up to this tier")
                 });
             }
@@ -328,8 +323,8 @@ fn probe_timeout_too_long(t: &Facts, out: &mut Findings) {
                     format_duration(every)
                 ),
                 |d| {
-                    d.label(at(p, "timeout"), "longer")
-                        .label(at(p, "every"), "than this")
+                    d.label(p.at("timeout"), "longer")
+                        .label(p.at("every"), "than this")
                         .help("wait less, or ask less often")
                 },
             );

@@ -118,13 +118,9 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn at(node: &Node, field: &str) -> Span {
-    node.value(field).map_or(node.span, |v| v.span)
-}
-
 /// Addresses of a server with the field that they stand in.
 fn addresses(server: &Node) -> impl Iterator<Item = (IpAddr, Span)> {
-    ["ip", "ip6"].into_iter().filter_map(|f| Some((server.text(f)?.parse().ok()?, at(server, f))))
+    ["ip", "ip6"].into_iter().filter_map(|f| Some((server.text(f)?.parse().ok()?, server.at(f))))
 }
 
 fn network(subnet: &Node) -> Option<IpNet> {
@@ -145,7 +141,7 @@ fn address_outside_subnet(t: &Facts, out: &mut Findings) {
                 format!("{address} of `{}` lies outside subnet `{}`", server.id.name, subnet.id.name),
                 |d| {
                     d.label(span, format!("not in {net}"))
-                        .label(at(subnet, "cidr"), "the subnet")
+                        .label(subnet.at("cidr"), "the subnet")
                         .help("mend the address, or name the right subnet")
                 },
             );
@@ -172,7 +168,7 @@ fn address_outside_site(t: &Facts, out: &mut Findings) {
                     format!("{address} of `{}` is in no subnet of site {site}", server.id.name),
                     |d| {
                         d.label(span, "not there")
-                            .label(at(first, "cidr"), format!("a subnet of {site}"))
+                            .label(first.at("cidr"), format!("a subnet of {site}"))
                             .help("mend the address or the site, or write subnet NAME cidr=.. for it")
                     },
                 );
@@ -187,8 +183,7 @@ fn duplicate_address(t: &Facts, out: &mut Findings) {
         t.all("server").flat_map(|s| addresses(s).map(move |(a, span)| (s, a, span))).collect();
     for kind in ["pair", "load-balancer"] {
         for node in t.all(kind) {
-            let own =
-                ["vip", "vip6"].into_iter().filter_map(|f| Some((node, node.text(f)?.parse().ok()?, at(node, f))));
+            let own = ["vip", "vip6"].into_iter().filter_map(|f| Some((node, node.text(f)?.parse().ok()?, node.at(f))));
             all.extend(own);
         }
     }
@@ -220,8 +215,8 @@ fn subnets_overlap(t: &Facts, out: &mut Findings) {
                 &subnet.id,
                 format!("`{}` and `{}` share addresses and stand in two sites", other.id.name, subnet.id.name),
                 |d| {
-                    d.label(at(subnet, "cidr"), "these")
-                        .label(at(other, "cidr"), format!("{outer} has them too"))
+                    d.label(subnet.at("cidr"), "these")
+                        .label(other.at("cidr"), format!("{outer} has them too"))
                         .help("cut the larger one, or put both into one site")
                 },
             );
@@ -236,8 +231,8 @@ fn subnet_in_other_site(t: &Facts, out: &mut Findings) {
         let (here, there) = (server.text("site").unwrap_or_default(), subnet.text("site").unwrap_or_default());
         if here != there {
             out.push(&server.id, format!("`{}` stands in {here}, its subnet in {there}", server.id.name), |d| {
-                d.label(at(server, "subnet"), "this subnet")
-                    .label(at(subnet, "site"), "is of another site")
+                d.label(server.at("subnet"), "this subnet")
+                    .label(subnet.at("site"), "is of another site")
                     .help("mend one of the two")
             });
         }
@@ -257,8 +252,8 @@ fn pair_in_one_site(t: &Facts, out: &mut Findings) {
             let site = a.text("site").unwrap_or_default();
             out.push(&pair.id, format!("both members of `{}` stand in {site}", pair.id.name), |d| {
                 d.label(pair.span, "lost with its site")
-                    .label(at(a, "site"), "here")
-                    .label(at(b, "site"), "and here")
+                    .label(a.at("site"), "here")
+                    .label(b.at("site"), "and here")
                     .help("put one member into another datacenter")
             });
         }
@@ -289,8 +284,8 @@ fn any_to_any(t: &Facts, out: &mut Findings) {
         let all = |field| reached(t, flow, field, &by_site).len() == count;
         if all("from") && all("to") {
             out.push(&flow.id, format!("`{}` lets all {count} servers reach all", flow.id.name), |d| {
-                d.label(at(flow, "from"), "all of them")
-                    .label(at(flow, "to"), "all of them")
+                d.label(flow.at("from"), "all of them")
+                    .label(flow.at("to"), "all of them")
                     .help("name roles: from \"role:relay\", to \"role:imap\"")
             });
         }
@@ -305,7 +300,7 @@ fn flow_without_tls(t: &Facts, out: &mut Findings) {
         let Some(port) = flow.values("ports").find(login) else { continue };
         let Value::Int(number) = port.value else { continue };
         out.push(&flow.id, format!("`{}` opens port {number} without TLS", flow.id.name), |d| {
-            d.label(at(flow, "tls"), "readable on the way")
+            d.label(flow.at("tls"), "readable on the way")
                 .label(port.span, "carries passwords")
                 .help("take tls=#false away, or name the ports apart that need it")
         });
@@ -341,7 +336,7 @@ fn site_without_link(t: &Facts, out: &mut Findings) {
 fn balancer_of_one(t: &Facts, out: &mut Findings) {
     for l in t.all("load-balancer").filter(|l| t.real() && l.values("members").count() == 1) {
         out.push(&l.id, format!("`{}` has one member", l.id.name), |d| {
-            d.label(at(l, "members"), "nothing to spread over")
+            d.label(l.at("members"), "nothing to spread over")
                 .help("name a second server, or point at the server itself")
         });
     }

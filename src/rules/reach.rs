@@ -1,7 +1,6 @@
 //! Hosts and how they are reached.
 
 use super::{Facts, Findings, Rule};
-use crate::model::Span;
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, Value};
 
@@ -146,10 +145,6 @@ fn unpinned_host_key(t: &Facts, out: &mut Findings) {
     }
 }
 
-fn at(node: &Node, field: &str) -> Span {
-    node.value(field).map_or(node.span, |v| v.span)
-}
-
 /// Every connection with the top-level node that it stands in.
 fn connections<'f>(t: &'f Facts) -> impl Iterator<Item = (&'f Node, &'f Node)> {
     let own = ["server", "legacy"].into_iter().flat_map(|k| t.all(k));
@@ -159,7 +154,7 @@ fn connections<'f>(t: &'f Facts) -> impl Iterator<Item = (&'f Node, &'f Node)> {
 fn password_login(t: &Facts, out: &mut Findings) {
     for (c, on) in connections(t).filter(|(c, _)| c.value("password").is_some() && c.value("key").is_none()) {
         out.push(&on.id, format!("connection `{}` logs in with a password", c.id.name), |d| {
-            d.label(at(c, "password"), "no key")
+            d.label(c.at("password"), "no key")
                 .help("write key=(secret)\"file:keys/NAME\", and its public half into authorized_keys")
         });
     }
@@ -223,7 +218,7 @@ fn unprivileged_user(t: &Facts, out: &mut Findings) {
             continue;
         };
         out.push(&on.id, format!("`{user}` on `{}` stays without the rights of root", host.top.id.name), |d| {
-            d.label(at(c, "user"), "not root")
+            d.label(c.at("user"), "not root")
                 .label(host.top.span, "packages and services are changed here")
                 .help("write become=sudo (doas, runas)")
         });
@@ -237,7 +232,7 @@ fn root_login(t: &Facts, out: &mut Findings) {
     for (c, on) in connections(t).filter(|(c, _)| c.text("user") == Some("root") && c.text("transport") == Some("ssh"))
     {
         out.push(&on.id, format!("connection `{}` logs in as root", c.id.name), |d| {
-            d.label(at(c, "user"), "whose hand was it?").help("write user=NAME become=sudo")
+            d.label(c.at("user"), "whose hand was it?").help("write user=NAME become=sudo")
         });
     }
 }
@@ -248,7 +243,7 @@ fn key_in_environment(t: &Facts, out: &mut Findings) {
     for (node, on) in connections(t).chain(certificates).chain(dkim) {
         let Some(name) = node.secret("key").and_then(|s| s.0.strip_prefix("env:")) else { continue };
         out.push(&on.id, format!("the private key of {} comes in the variable {name}", node.id), |d| {
-            d.label(at(node, "key"), "every program that is started can read it")
+            d.label(node.at("key"), "every program that is started can read it")
                 .help("write (secret)\"file:..\", \"age:..\" or \"vault:..\"")
         });
     }

@@ -98,10 +98,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn at(node: &Node, field: &str) -> Span {
-    node.value(field).map_or(node.span, |v| v.span)
-}
-
 fn capturing<'f>(t: &'f Facts) -> impl Iterator<Item = &'f Node> {
     t.all("proxy").filter(|p| p.text("passwords") == Some("capture"))
 }
@@ -117,7 +113,7 @@ fn capture_without_purge(t: &Facts, out: &mut Findings) {
 fn capture_without_recipient(t: &Facts, out: &mut Findings) {
     for p in capturing(t).filter(|p| p.value("recipient").is_none()) {
         out.push(&p.id, format!("passwords that `{}` captures are sealed to nobody", p.id.name), |d| {
-            d.label(at(p, "passwords"), "whoever reads the host has them")
+            d.label(p.at("passwords"), "whoever reads the host has them")
                 .help("write recipient=age1.., the public half of a key that stays offline")
         });
     }
@@ -130,12 +126,12 @@ fn capture_without_risk(t: &Facts, out: &mut Findings) {
         match risk {
             Some(r) if signed(r) => {}
             Some(r) => out.push(&p.id, format!("the risk of `{}` is not accepted by anybody", p.id.name), |d| {
-                d.label(at(p, "risk"), "this risk")
+                d.label(p.at("risk"), "this risk")
                     .label(r.span, "no status=accepted with an approval")
                     .help("write status=accepted and { approval NAME; } at the risk")
             }),
             None => out.push(&p.id, format!("nobody has accepted the risk of `{}`", p.id.name), |d| {
-                d.label(at(p, "store"), "passwords of all users").help("write risk NAME .. and risk=NAME here")
+                d.label(p.at("store"), "passwords of all users").help("write risk NAME .. and risk=NAME here")
             }),
         }
     }
@@ -147,7 +143,7 @@ fn proxy_without_implicit_tls(t: &Facts, out: &mut Findings) {
         for (plain, safe) in [("imap", "imaps"), ("pop3", "pop3s"), ("submission", "submissions")] {
             if listen.contains(&plain) && !listen.contains(&safe) {
                 out.push(&p.id, format!("`{}` listens for {plain} and not for {safe}", p.id.name), |d| {
-                    d.label(at(p, "listen"), "begins without TLS").help(format!("add {safe}"))
+                    d.label(p.at("listen"), "begins without TLS").help(format!("add {safe}"))
                 });
             }
         }
@@ -157,7 +153,7 @@ fn proxy_without_implicit_tls(t: &Facts, out: &mut Findings) {
 fn legacy_without_tls(t: &Facts, out: &mut Findings) {
     for l in t.all("legacy").filter(|l| l.text("tls") == Some("none") && l.value("admin").is_some()) {
         out.push(&l.id, format!("the master password of `{}` is sent in clear text", l.id.name), |d| {
-            d.label(at(l, "tls"), "no TLS").label(at(l, "admin"), "opens every mailbox").help("write tls=starttls or tls=implicit; where the product has neither, go through a tunnel and allow this rule")
+            d.label(l.at("tls"), "no TLS").label(l.at("admin"), "opens every mailbox").help("write tls=starttls or tls=implicit; where the product has neither, go through a tunnel and allow this rule")
         });
     }
 }
@@ -168,7 +164,7 @@ fn ldap_without_tls(t: &Facts, out: &mut Findings) {
         .filter(|n| n.value("bind").is_some() && n.text("url").is_some_and(|u| u.starts_with("ldap://")))
     {
         out.push(&n.id, format!("the password for `{}` is sent in clear text", n.id.name), |d| {
-            d.label(at(n, "url"), "no TLS").label(at(n, "bind"), "this password").help("write url=\"ldaps://..\"")
+            d.label(n.at("url"), "no TLS").label(n.at("bind"), "this password").help("write url=\"ldaps://..\"")
         });
     }
 }
@@ -179,7 +175,7 @@ fn secret_over_http(t: &Facts, out: &mut Findings) {
             t.all(kind).filter(|n| n.value(secret).is_some() && n.text(url).is_some_and(|u| u.starts_with("http://")))
         {
             out.push(&n.id, format!("the {secret} of {} is sent in clear text", n.id), |d| {
-                d.label(at(n, url), "no TLS").label(at(n, secret), "this secret").help("write https://")
+                d.label(n.at(url), "no TLS").label(n.at(secret), "this secret").help("write https://")
             });
         }
     }
@@ -200,12 +196,12 @@ fn shared_password(t: &Facts, out: &mut Findings) {
         match first.get(secret.0.as_str()) {
             Some((other, theirs)) => {
                 out.push(&a.id, format!("{} and {} have one password", other.name(), a.name()), |d| {
-                    d.label(at(a, "password"), "the same secret")
+                    d.label(a.at("password"), "the same secret")
                         .label(*theirs, "as here")
                         .help("make a secret for each")
                 });
             }
-            None => drop(first.insert(&secret.0, (a, at(a, "password")))),
+            None => drop(first.insert(&secret.0, (a, a.at("password")))),
         }
     }
 }
@@ -214,7 +210,7 @@ fn malformed_digest(t: &Facts, out: &mut Findings) {
     let digest = |s: &str| s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit());
     for a in t.all("artifact").filter(|a| a.text("sha256").is_some_and(|s| !digest(s))) {
         out.push(&a.id, format!("the digest of `{}` is no SHA-256", a.id.name), |d| {
-            d.label(at(a, "sha256"), "not 64 hexadecimal digits").help("write what sha256sum FILE prints")
+            d.label(a.at("sha256"), "not 64 hexadecimal digits").help("write what sha256sum FILE prints")
         });
     }
 }

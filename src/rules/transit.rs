@@ -124,7 +124,7 @@ fn mta_sts_mx_not_covered(t: &Facts, out: &mut Findings) {
                 let trusted = |c: &&Node| c.text("issuer") == Some("import") && covers(c, &target.name);
                 if !on(t, &server.id).any(|c| trusted(&c)) {
                     out.push(&m.id, format!("the MX host {} has no certificate of its name that senders trust", target.name), |d| {
-                        d.label(p.value("mode").map_or(p.span, |v| v.span), "senders do not deliver without one")
+                        d.label(p.at("mode"), "senders do not deliver without one")
                             .label(target.span, "MX host")
                             .help(format!("write a certificate with issuer=import and the name {}, or mode=testing until then", target.name))
                     });
@@ -140,11 +140,8 @@ fn mta_sts_age(t: &Facts, out: &mut Findings) {
     for (m, p) in policies(t) {
         let Some(age) = p.duration("max-age").filter(|a| !(WEEK..=MOST).contains(&a.as_secs())) else { continue };
         out.push(&m.id, format!("the MTA-STS policy of {} is kept for {}", m.name(), format_duration(age)), |d| {
-            d.label(
-                p.value("max-age").map_or(p.span, |v| v.span),
-                if age.as_secs() < WEEK { "less than a week" } else { "more than a year" },
-            )
-            .help("write a max-age of \"7d\" to \"365d\"")
+            d.label(p.at("max-age"), if age.as_secs() < WEEK { "less than a week" } else { "more than a year" })
+                .help("write a max-age of \"7d\" to \"365d\"")
         });
     }
 }

@@ -114,7 +114,7 @@ fn unlisted_name_server(t: &Facts, out: &mut Findings) {
         {
             out.push(&zone.id, format!("{} lists one name server and has more", zone.name()), |d| {
                 d.label(only.span, format!("only {} is asked", only.name))
-                    .label(provider.value("secondaries").map_or(provider.span, |v| v.span), "there are others")
+                    .label(provider.at("secondaries"), "there are others")
                     .help("write a record \"@\" NS for each of them")
             });
         }
@@ -171,7 +171,7 @@ fn ttl_not_lowered(t: &Facts, out: &mut Findings) {
             out.push(&r.zone.id, message, |d| {
                 d.label(r.node.span, "changes in the window")
                     .label(at, "its TTL")
-                    .label(window.value("steps").map_or(window.span, |v| v.span), "no lower-ttl")
+                    .label(window.at("steps"), "no lower-ttl")
                     .help("add lower-ttl (it runs before the window) and raise-ttl to the steps")
             });
         }
@@ -190,7 +190,7 @@ fn cutover_ttl_not_lower(t: &Facts, out: &mut Findings) {
             format_duration(low)
         );
         out.push(&r.zone.id, message, |d| {
-            d.label(r.zone.value("cutover-ttl").map_or(r.zone.span, |v| v.span), "not lower")
+            d.label(r.zone.at("cutover-ttl"), "not lower")
                 .label(at, "than this")
                 .help("write a cutover-ttl of a few minutes, as in \"5m\"")
         });

@@ -229,7 +229,7 @@ fn reverse_missing(t: &Facts, out: &mut Findings) {
             let Some(zone) = t.all("zone").find(|z| name != z.name() && within(&name, z.name())) else { continue };
             if !t.records().at(&name).iter().any(|r| r.kind == "PTR") {
                 out.push(&server.id, format!("the address {address} of `{}` has no name", server.id.name), |d| {
-                    d.label(server.value(field).map_or(server.span, |v| v.span), "sends mail from here")
+                    d.label(server.at(field), "sends mail from here")
                         .label(zone.span, "no PTR record in this zone")
                         .help(format!(
                             "write record {:?} PTR to={}",

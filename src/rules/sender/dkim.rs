@@ -90,11 +90,8 @@ fn dkim_short_key(t: &Facts, out: &mut Findings) {
     for (m, key) in keys(t).filter(|(_, k)| rsa(k)) {
         let Some(bits) = key.int("bits").filter(|b| *b < 2048) else { continue };
         out.push(&m.id, format!("the DKIM key `{}` of {} has {bits} bits", key.name(), m.name()), |d| {
-            d.label(
-                key.value("bits").map_or(key.span, |v| v.span),
-                if bits < 1024 { "refused by receivers" } else { "too short" },
-            )
-            .help("write bits=2048 and make a new key under a new name")
+            d.label(key.at("bits"), if bits < 1024 { "refused by receivers" } else { "too short" })
+                .help("write bits=2048 and make a new key under a new name")
         });
     }
 }
@@ -103,7 +100,7 @@ fn dkim_ed25519_alone(t: &Facts, out: &mut Findings) {
     for m in t.all("mail-auth").filter(|m| !m.children("dkim").any(rsa)) {
         let Some(key) = m.children("dkim").next() else { continue };
         out.push(&m.id, format!("{} signs with Ed25519 alone", m.name()), |d| {
-            d.label(key.value("algorithm").map_or(key.span, |v| v.span), "unknown to many receivers")
+            d.label(key.at("algorithm"), "unknown to many receivers")
                 .help("add a second dkim with algorithm=rsa-sha256")
         });
     }
@@ -124,10 +121,7 @@ fn dkim_slow_rotation(t: &Facts, out: &mut Findings) {
         out.push(
             &m.id,
             format!("the DKIM key `{}` of {} is changed every {}", key.name(), m.name(), format_duration(every)),
-            |d| {
-                d.label(key.value("rotate").map_or(key.span, |v| v.span), "longer than six months")
-                    .help("write rotate=\"180d\" or less")
-            },
+            |d| d.label(key.at("rotate"), "longer than six months").help("write rotate=\"180d\" or less"),
         );
     }
 }
@@ -136,7 +130,7 @@ fn dkim_key_shared(t: &Facts, out: &mut Findings) {
     let mut first: BTreeMap<&str, (&Node, &Node)> = BTreeMap::new();
     for (m, key) in keys(t) {
         let Some(secret) = key.secret("key") else { continue };
-        let at = |k: &Node| k.value("key").map_or(k.span, |v| v.span);
+        let at = |k: &Node| k.at("key");
         match first.get(secret.0.as_str()) {
             Some((other, theirs)) => {
                 out.push(&m.id, format!("{} and {} sign with one key", other.name(), m.name()), |d| {
@@ -190,8 +184,8 @@ fn unsigned_sender(t: &Facts, out: &mut Findings) {
         if let Some(one) = names.first() {
             let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
             out.push(&m.id, format!("`{one}`{more} may send for {} and does not sign", m.name()), |d| {
-                d.label(spf.value("allow").map_or(spf.span, |v| v.span), "may send")
-                    .label(dmarc.value("policy").map_or(dmarc.span, |v| v.span), "receivers act on what fails")
+                d.label(spf.at("allow"), "may send")
+                    .label(dmarc.at("policy"), "receivers act on what fails")
                     .help("add it to the signers, or send its mail through a server that signs")
             });
         }

@@ -98,7 +98,7 @@ fn dmarc_without_dkim(t: &Facts, out: &mut Findings) {
     {
         let policy = dmarc.text("policy").unwrap_or_default();
         out.push(&m.id, format!("{} asks receivers to {policy} and signs nothing", m.name()), |d| {
-            d.label(dmarc.value("policy").map_or(dmarc.span, |v| v.span), "forwarded mail is lost")
+            d.label(dmarc.at("policy"), "forwarded mail is lost")
                 .help("write dkim NAME key=(secret)\"..\" { signers SERVER; }, or policy=none until then")
         });
     }

@@ -258,8 +258,7 @@ fn spf_neutral(t: &Facts, out: &mut Findings) {
     for m in t.all("mail-auth") {
         for spf in m.children("spf").filter(|s| s.text("all") == Some("neutral")) {
             out.push(&m.id, format!("SPF of {} is neutral about other senders", m.name()), |d| {
-                d.label(spf.value("all").map_or(spf.span, |v| v.span), "tells receivers nothing")
-                    .help("write all=softfail, later all=fail")
+                d.label(spf.at("all"), "tells receivers nothing").help("write all=softfail, later all=fail")
             });
         }
     }
