@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::super::{runtime, secrets};
 use super::Answer;
 use crate::lowering::zone::zones;
 use crate::model::dns::{NameServer, RecordSet, SetKey, Zone};
-use crate::protocol::dns::data::{canonical, canonical_name};
-use crate::protocol::dns::{Answer as Said, DnsError, Link, TsigKey, ask, newer, transfer};
+use crate::protocol::dns::data::wanted as in_one_spelling;
+use crate::protocol::dns::{Answer as Said, Link, TsigKey, ask, newer, transfer};
 use crate::reporting::{Paint, ServerReport, SetDifference, ZoneReport, zones_text};
 use crate::secret::Resolve as _;
 
@@ -104,21 +104,15 @@ fn wanted(project: &Project, which: &Which) -> Result<Vec<Wanted>, Failure> {
     all.into_iter()
         .filter(chosen)
         .map(|zone| {
-            Ok(Wanted { sets: sets(&zone).map_err(|e| Failure::new(format!("zone {}: {e}", zone.name)))?, zone })
+            Ok(Wanted {
+                sets: in_one_spelling(&zone.records)
+                    .map_err(|e| Failure::new(format!("zone {}: {e}", zone.name)))?
+                    .into_values()
+                    .collect(),
+                zone,
+            })
         })
         .collect()
-}
-
-fn sets(zone: &Zone) -> Result<Vec<RecordSet>, DnsError> {
-    let mut out: BTreeMap<SetKey, RecordSet> = BTreeMap::new();
-    for r in &zone.records {
-        let key = SetKey { name: canonical_name(&r.name)?, kind: r.kind.clone() };
-        let data = canonical(&r.kind, &r.data)?;
-        let set = out.entry(key.clone()).or_insert_with(|| RecordSet { key, ttl: r.ttl, data: BTreeSet::new() });
-        set.ttl = set.ttl.min(r.ttl);
-        set.data.insert(data);
-    }
-    Ok(out.into_values().collect())
 }
 
 /// Addresses of a name server: the topology's, else what the system's resolver says.

@@ -1,13 +1,13 @@
 //! One spelling for names and data (RFC 1035, section 5.1), so that what is wanted and what is served can be compared as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::DnsError;
-use crate::model::dns::{RecordSet, SetKey};
+use crate::model::dns::{RecordSet, SetKey, WantedRecord};
 
 /// Octets of one string of a TXT record (RFC 1035, section 3.3).
 const STRING: usize = 255;
@@ -82,16 +82,28 @@ pub(super) fn key_of(record: &Record) -> SetKey {
     SetKey { name: record.name.to_lowercase().to_ascii(), kind: record.record_type().to_string() }
 }
 
-/// Records as sets. Where a set has several times to live, the shortest counts (RFC 2181, section 5.2).
-pub(super) fn sets<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<SetKey, RecordSet> {
-    let mut out: BTreeMap<SetKey, RecordSet> = BTreeMap::new();
+/// Record sets by their key.
+pub type Sets = BTreeMap<SetKey, RecordSet>;
+
+/// Adds one record. Where a set has several times to live, the shortest counts (RFC 2181, section 5.2).
+fn add(sets: &mut Sets, key: SetKey, ttl: u32, data: String) {
+    let set = sets.entry(key.clone()).or_insert_with(|| RecordSet { key, ttl, data: BTreeSet::new() });
+    set.ttl = set.ttl.min(ttl);
+    set.data.insert(data);
+}
+
+pub(super) fn add_record(sets: &mut Sets, record: &Record) {
+    add(sets, key_of(record), record.ttl, print(&record.data));
+}
+
+/// Records of a topology as sets, in their one spelling.
+pub fn wanted(records: &[WantedRecord]) -> Result<Sets, DnsError> {
+    let mut sets = Sets::new();
     for r in records {
-        let key = key_of(r);
-        let set = out.entry(key.clone()).or_insert_with(|| RecordSet { key, ttl: r.ttl, data: Default::default() });
-        set.ttl = set.ttl.min(r.ttl);
-        set.data.insert(print(&r.data));
+        let key = SetKey { name: canonical_name(&r.name)?, kind: r.kind.clone() };
+        add(&mut sets, key, r.ttl, canonical(&r.kind, &r.data)?);
     }
-    out
+    Ok(sets)
 }
 
 #[cfg(test)]

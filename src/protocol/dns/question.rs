@@ -58,7 +58,10 @@ pub async fn ask(server: SocketAddr, key: &SetKey, link: Link, patience: Duratio
         Link::Tcp => Exchange::begin(server, message, None, patience).await?.next(0).await?,
         Link::Udp => udp(server, &message, patience).await?,
     };
-    let sets = data::sets(&answer.answers);
+    let mut sets = data::Sets::new();
+    for r in &answer.answers {
+        data::add_record(&mut sets, r);
+    }
     let alias = SetKey { kind: "CNAME".into(), ..key.clone() };
     let soa = answer.answers.iter().find_map(|r| match &r.data {
         RData::SOA(s) => Some(s.serial),

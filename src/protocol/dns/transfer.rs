@@ -1,6 +1,5 @@
 //! A whole zone (AXFR, RFC 5936): opened and closed by the same SOA, or an error.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 
 use super::stream::{Exchange, refused};
 use super::{DnsError, TsigKey, data};
-use crate::model::dns::{RecordSet, SetKey};
 
 /// Whether serial `a` comes after `b`, in a circle of 32 bits (RFC 1982, section 3.2).
 pub fn newer(a: u32, b: u32) -> bool {
@@ -26,7 +24,7 @@ pub struct Transferred {
     /// How often a secondary that hears no NOTIFY looks, in seconds.
     pub refresh: u32,
     /// All sets but the SOA.
-    pub sets: BTreeMap<SetKey, RecordSet>,
+    pub sets: data::Sets,
     /// Records read, the SOA once.
     pub records: usize,
 }
@@ -47,7 +45,7 @@ pub async fn transfer(
 
     let mut exchange = Exchange::begin(server, message, key, patience).await?;
     let malformed = |why: &str| DnsError::Malformed { server, why: why.to_owned() };
-    let mut sets: BTreeMap<SetKey, RecordSet> = BTreeMap::new();
+    let mut sets = data::Sets::new();
     let mut opening: Option<Record> = None;
     let mut records = 0;
     loop {
@@ -85,22 +83,12 @@ pub async fn transfer(
                 return Err(malformed(&format!("{} does not belong to {zone}", record.name)));
             }
             records += 1;
-            for (key, set) in data::sets([&record]) {
-                match sets.get_mut(&key) {
-                    Some(known) => {
-                        known.ttl = known.ttl.min(set.ttl);
-                        known.data.extend(set.data);
-                    }
-                    None => {
-                        sets.insert(key, set);
-                    }
-                }
-            }
+            data::add_record(&mut sets, &record);
         }
     }
 }
 
-fn whole(soa: &Record, sets: BTreeMap<SetKey, RecordSet>, records: usize) -> Option<Transferred> {
+fn whole(soa: &Record, sets: data::Sets, records: usize) -> Option<Transferred> {
     let RData::SOA(data) = &soa.data else { return None };
     Some(Transferred {
         serial: data.serial,
