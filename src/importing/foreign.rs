@@ -24,6 +24,19 @@ pub struct Foreign {
 pub fn read(path: &Path, importer: impl FnOnce(&mut Foreign, SourceId) -> Option<Imported>) -> Outcome {
     let mut f = Foreign::default();
     let imported = f.open(path).and_then(|id| importer(&mut f, id));
+    outcome(f, imported)
+}
+
+/// As [`read`], of a text that came by another way than a file.
+pub fn given(name: &str, text: &str, importer: impl FnOnce(&mut Foreign, SourceId) -> Option<Imported>) -> Outcome {
+    let mut f = Foreign::default();
+    let id = f.sources.add(name, text);
+    f.mask(id);
+    let imported = importer(&mut f, id);
+    outcome(f, imported)
+}
+
+fn outcome(mut f: Foreign, imported: Option<Imported>) -> Outcome {
     let imported = imported.filter(|_| f.mistakes == 0);
     if f.mistakes > MAX_MISTAKES {
         f.diagnostics.push(Diagnostic::error("E1301", format!("and {} more mistakes", f.mistakes - MAX_MISTAKES)));

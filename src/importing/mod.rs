@@ -55,6 +55,11 @@ pub fn zone(path: &Path, options: &ZoneOptions) -> Outcome {
     foreign::read(path, |f, id| zone::import(f, id, path, options))
 }
 
+/// A zone that a name server transferred, written out as a zone file; `server` stands where a file would be named.
+pub fn transferred(server: &str, text: &str, options: &ZoneOptions) -> Outcome {
+    foreign::given(server, text, |f, id| zone::import(f, id, Path::new(server), options))
+}
+
 /// Users, of a CSV with a header or of an LDIF (RFC 2849) when the file's name ends in `.ldif`.
 pub fn users(path: &Path, options: &UserOptions) -> Outcome {
     let ldif = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("ldif"));

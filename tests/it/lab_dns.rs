@@ -207,11 +207,48 @@ fn refusals_say_what_is_wrong() {
         let nobody = SocketAddr::new(lab.ip(host), 5399);
         assert!(matches!(run(transfer(nobody, ZONE, None, PATIENCE)), Err(DnsError::Unreachable { .. })));
     }
+    imported_from_servers(&lab);
     lab.sh("knot", "apt-get install -qq -y faketime >/dev/null 2>&1");
     lab.fault(Fault::Skew { host: "knot".into(), service: "knot".into(), seconds: 7_200 });
     let late = run(transfer(server(&lab, "knot"), ZONE, Some(&key()), PATIENCE)).expect_err("clocks are apart");
     let DnsError::Tsig { trouble: TsigTrouble::BadTime(Some(ahead)), .. } = late else { panic!("{late}") };
     assert!((7_100..7_300).contains(&ahead), "{ahead}");
+}
+
+/// `import zone --from` brings home what each server has, with a key in the words of either product.
+fn imported_from_servers(lab: &Lab) {
+    let keys = [
+        ("knot", format!("key:\n- id: cutover.acme.test\n  algorithm: hmac-sha256\n  secret: {SECRET}\n")),
+        ("bind", format!("key \"cutover.acme.test\" {{\n\talgorithm hmac-sha256;\n\tsecret \"{SECRET}\";\n}};\n")),
+    ];
+    for (host, text) in keys {
+        let file = lab.root().join(format!("{host}.key"));
+        std::fs::write(&file, text).expect("key file");
+        let import = |keyed: bool| {
+            let mut c = std::process::Command::new(env!("CARGO_BIN_EXE_cutover"));
+            c.args(["import", "zone", "--from", &lab.ip(host).to_string(), "--name", ZONE]);
+            if keyed {
+                c.arg("--key-file").arg(&file);
+            }
+            let out = c.output().expect("runs");
+            let both = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+            assert!(!both.contains(SECRET), "the key is shown");
+            (out.status.code(), both)
+        };
+        let (code, said) = import(true);
+        assert_eq!(code, Some(0), "{host}: {said}");
+        for part in [
+            "zone acme.test provider=imported ttl=\"5m\"",
+            "record \"@\" MX old.acme.test priority=10",
+            "record old A \"192.0.2.2\"",
+            "record h8 TXT \"text number 8\"",
+            "16 records of acme.test",
+        ] {
+            assert!(said.contains(part), "{host}: no {part} in {said}");
+        }
+        let (code, said) = import(false);
+        assert!(code == Some(1) && said.contains("--key-file"), "{host}: {said}");
+    }
 }
 
 #[test]

@@ -1,19 +1,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
+use zeroize::Zeroizing;
 
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
+use super::super::runtime;
 use super::Answer;
 use crate::importing::{self, Outcome, ServerOptions, UserOptions, ZoneOptions};
 use crate::language::schema::schema;
 use crate::language::types::Type;
 use crate::language::{self};
 use crate::model::source::Sources;
+use crate::protocol::dns::{TsigKey, transfer};
 use crate::reporting::diagnostics;
+
+/// To wait for a connection and for each message of a transfer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Turn what others wrote down into KDL
 ///
@@ -25,6 +32,7 @@ Examples:
   cutover import ansible hosts.ini --role mailservers=imap,smtp --out hosts.kdl
   cutover import servers servers.csv --platform ex --column name=Computer
   cutover import zone db.acme.example --provider bind --out dns.kdl
+  cutover import zone --from 192.0.2.53 --name acme.example --key-file transfer.key --out dns.kdl
   cutover import users staff.ldif --cohort wave-1 --migration move --out wave-1.kdl")]
 pub struct Args {
     #[command(subcommand)]
@@ -59,10 +67,17 @@ enum What {
         #[command(flatten)]
         servers: Assumed,
     },
-    /// A zone file of BIND, NSD or Knot
+    /// A zone file of BIND, NSD or Knot, or the zone as a name server transfers it
     Zone {
         /// The zone file
-        path: PathBuf,
+        #[arg(required_unless_present = "from", conflicts_with = "from")]
+        path: Option<PathBuf>,
+        /// Ask this name server for the whole zone (AXFR) in place of a file
+        #[arg(long, value_name = "ADDRESS[:PORT]", requires = "name")]
+        from: Option<String>,
+        /// The key to ask with, in a file as `keymgr -t` and `tsig-keygen` write it
+        #[arg(long, value_name = "FILE", requires = "from")]
+        key_file: Option<PathBuf>,
         /// Name of the zone, where the file does not say it
         #[arg(long, value_name = "DOMAIN")]
         name: Option<String>,
@@ -147,9 +162,13 @@ pub fn run(args: &Args, context: &Context) -> Answer {
             let columns = columns.iter().cloned().collect();
             importing::servers(path, &ServerOptions { columns, ..servers.options() })
         }
-        What::Zone { path, name, provider, view } => {
-            let (name, provider, view) = (name.clone(), provider.clone(), view.clone());
-            importing::zone(path, &ZoneOptions { name, provider, view })
+        What::Zone { path, from, key_file, name, provider, view } => {
+            let options = ZoneOptions { name: name.clone(), provider: provider.clone(), view: view.clone() };
+            match (path, from) {
+                (_, Some(server)) => served(server, key_file.as_deref(), &options)?,
+                (Some(path), None) => importing::zone(path, &options),
+                (None, None) => return Err(Failure::new("name a zone file, or a name server with --from")),
+            }
         }
         What::Users { path, cohort, migration, kind, mail } => {
             let options = UserOptions {
@@ -184,6 +203,59 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     }
     context.out.note(imported.summary);
     Ok(Exit::Ok)
+}
+
+/// The zone as a name server has it.
+fn served(server: &str, key_file: Option<&Path>, options: &ZoneOptions) -> Result<Outcome, Failure> {
+    let zone = options.name.as_deref().unwrap_or_default();
+    let key = key_file.map(key_of).transpose()?;
+    let transferred = runtime::block_on(async {
+        let port = if server.parse::<std::net::IpAddr>().is_ok() || !server.contains(':') { ":53" } else { "" };
+        let address = match server.parse::<std::net::Ipv6Addr>() {
+            Ok(ip) => format!("[{ip}]{port}"),
+            Err(_) => format!("{server}{port}"),
+        };
+        let found = tokio::net::lookup_host(&address).await.map(|mut all| all.next());
+        let found = found.map_err(|e| Failure::new(format!("the name server {server} is not to be found: {e}")))?;
+        let found = found.ok_or_else(|| Failure::new(format!("the name server {server} has no address")))?;
+        transfer(found, zone, key.as_ref(), PATIENCE).await.map_err(|e| {
+            Failure::new(format!("zone {zone}: {e}"))
+                .help("the server must allow a transfer (AXFR) to this machine, or to a key given with --key-file")
+        })
+    })??;
+    let mut text = String::new();
+    for set in transferred.sets.values() {
+        for data in &set.data {
+            text += &format!("{} {} IN {} {data}\n", set.key.name, set.ttl, set.key.kind);
+        }
+    }
+    Ok(importing::transferred(server, &text, options))
+}
+
+/// A key from a file as `tsig-keygen` (BIND) or `keymgr -t` (Knot) writes it. Nothing of the file is quoted in an error.
+fn key_of(path: &Path) -> Result<TsigKey, Failure> {
+    let shown = path.display();
+    let text = std::fs::read(path).map_err(|e| Failure::new(format!("the key file {shown} cannot be read: {e}")))?;
+    let text = Zeroizing::new(text);
+    let text = std::str::from_utf8(&text).map_err(|_| Failure::new(format!("the key file {shown} is not text")))?;
+    let (name, algorithm, secret) = key_words(text).ok_or_else(|| {
+        Failure::new(format!("the key file {shown} has no key"))
+            .help("it is to look like: key \"name\" { algorithm hmac-sha256; secret \"..\"; };")
+    })?;
+    TsigKey::new(name, algorithm, secret).map_err(|e| Failure::new(format!("the key file {shown}: {e}")))
+}
+
+/// Name, algorithm and secret: `key "name" { algorithm a; secret "s"; };` or Knot's `key: - id: name, algorithm: a, secret: s`.
+fn key_words(text: &str) -> Option<(&str, &str, &str)> {
+    let words: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with(['#', '/']))
+        .flat_map(|l| l.split(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | ';' | ':')))
+        .map(|w| w.trim_matches('"'))
+        .filter(|w| !w.is_empty() && *w != "-")
+        .collect();
+    let after = |word: &str| words.iter().position(|w| *w == word).and_then(|at| words.get(at + 1)).copied();
+    Some((after("id").or_else(|| after("key"))?, after("algorithm")?, after("secret")?))
 }
 
 /// A name that makes a node and a file.
@@ -222,4 +294,18 @@ fn write_all(files: &BTreeMap<PathBuf, &str>, force: bool) -> Result<(), Failure
         };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_words;
+
+    #[test]
+    fn keys_of_bind_and_of_knot() {
+        let bind = "// made by hand\nkey \"move.\" {\n\talgorithm hmac-sha256;\n\tsecret \"a//b+c==\";\n};\n";
+        assert_eq!(key_words(bind), Some(("move.", "hmac-sha256", "a//b+c==")));
+        let knot = "# hmac-sha512:move:/a/b==\nkey:\n- id: move\n  algorithm: hmac-sha512\n  secret: /a/b==\n";
+        assert_eq!(key_words(knot), Some(("move", "hmac-sha512", "/a/b==")));
+        assert_eq!(key_words("key \"x\" { algorithm hmac-sha256; };"), None);
+    }
 }
