@@ -92,12 +92,24 @@ impl Authority {
         let text = std::fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
         let end = not_after(&text).ok_or_else(|| format!("{} holds no PEM certificate", path.display()))?;
         let left = end.saturating_sub(self.seconds());
-        if left < request.renew_before.as_secs() {
-            let days = left / DAY.as_secs();
+        let help = "import a newer one; it is exchanged by the next apply";
+        if left == 0 {
             diagnostics.push(
-                Diagnostic::warning("W1003", format!("certificate {} is valid for {days} more days", request.name))
+                Diagnostic::error("E1023", format!("certificate {} has ended", request.name))
                     .label(request.span, "imported here")
-                    .help("import a newer one; it is exchanged by the next apply"),
+                    .help(help),
+            );
+        } else if left < warn_before(request).as_secs() {
+            let days = left / DAY.as_secs();
+            let left = if days == 1 { "1 more day".to_owned() } else { format!("{days} more days") };
+            let label = match request.exchange && days < EXCHANGE_RED {
+                true => "imported here; HealthChecker reports an error of it by now",
+                false => "imported here",
+            };
+            diagnostics.push(
+                Diagnostic::warning("W1003", format!("certificate {} is valid for {left}", request.name))
+                    .label(request.span, label)
+                    .help(help),
             );
         }
         Ok(Issued { chain: text, trust: None, key })
@@ -188,6 +200,18 @@ impl Authority {
         let relative = path.strip_prefix(&self.root).map(Path::to_owned);
         let shown = relative.or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
         SecretRef(format!("file:{}", shown.display()))
+    }
+}
+
+/// Days before the end from which Microsoft's CSS-Exchange HealthChecker warns of a certificate, and reports an error of it.
+const EXCHANGE_YELLOW: u32 = 60;
+const EXCHANGE_RED: u64 = 30;
+
+/// How long before its end an import is warned of.
+fn warn_before(request: &Request) -> Duration {
+    match request.exchange {
+        true => request.renew_before.max(DAY * EXCHANGE_YELLOW),
+        false => request.renew_before,
     }
 }
 
@@ -300,6 +324,7 @@ mod tests {
             names: vec!["gate.acme.example".into(), "mail.acme.example".into()],
             addresses: vec!["192.0.2.10".into(), "2001:db8::10".into()],
             renew_before: 30 * DAY,
+            exchange: false,
             key: None,
             chain: None,
             span: Span { source: SourceId(0), offset: 0, len: 0 },
@@ -367,5 +392,11 @@ mod tests {
         let (options, said) = run(&import, now);
         assert_eq!((options.certificates["tls"].chain.as_str(), said.len()), (own.chain.as_str(), 0));
         assert_eq!(run(&import, now + 350 * DAY).1, ["W1003 certificate tls is valid for 15 more days"]);
+        assert_eq!(run(&import, now + 364 * DAY).1, ["W1003 certificate tls is valid for 1 more day"]);
+        assert_eq!(run(&import, now + 366 * DAY).1, ["E1023 certificate tls has ended"]);
+        assert!(run(&import, now + 320 * DAY).1.is_empty());
+        import.exchange = true;
+        assert_eq!(run(&import, now + 320 * DAY).1, ["W1003 certificate tls is valid for 45 more days"]);
+        assert!(run(&import, now + 300 * DAY).1.is_empty());
     }
 }

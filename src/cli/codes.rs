@@ -22,9 +22,16 @@ const FILES: &[Chapter] = &[Chapter {
             Elsewhere("cutover plan, where an imported certificate and its key do not belong together"),
         ),
         code(
+            "E1023",
+            "An imported certificate has ended",
+            "Clients refuse it, so that nothing is put in place with it.",
+            "Import a newer one; the next apply exchanges it.",
+            Elsewhere("cutover plan, after the end of an imported certificate"),
+        ),
+        code(
             "W1003",
             "An imported certificate ends soon",
-            "It will not be renewed by cutover.",
+            "It will not be renewed by cutover. On Exchange the warning begins 60 days before the end, as that of HealthChecker does.",
             "Import a newer one; the next apply exchanges it.",
             Elsewhere("cutover plan, some weeks before an imported certificate ends"),
         ),

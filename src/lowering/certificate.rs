@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::catalog;
 use crate::model::resource::{Notify, NotifyHow, Resource};
 use crate::model::topology::{Node, Topology};
+use crate::model::version;
 use crate::model::{Address, Attr, Body, Diagnostic, Diagnostics, HostName, Kind, SecretRef, Segment, Sources, Span};
 
 use super::expand::Wanted;
@@ -44,6 +45,8 @@ pub struct Request {
     pub addresses: Vec<String>,
     /// Issue anew when it is valid for less than this.
     pub renew_before: Duration,
+    /// Some server that carries it runs Exchange.
+    pub exchange: bool,
     /// The node's own key, for `import`.
     pub key: Option<SecretRef>,
     /// PEM file of the chain, leaf first, for `import`; relative to the root folder.
@@ -77,6 +80,9 @@ fn request(topology: &Topology, node: &Node) -> Option<Request> {
         servers.flat_map(|s| [s.text("ip"), s.text("ip6")].into_iter().flatten()).map(str::to_owned).collect();
     addresses.sort();
     addresses.dedup();
+    let mut servers = refs(node, "on").filter_map(|id| topology.get("server", &id.name));
+    let exchange =
+        servers.any(|s| topology.target(s, "platform").is_some_and(|p| version::of_platform(p, "exchange").is_some()));
     let issuer = match node.text("issuer") {
         Some("internal") => Issuer::Internal,
         Some("self-signed") => Issuer::SelfSigned,
@@ -89,6 +95,7 @@ fn request(topology: &Topology, node: &Node) -> Option<Request> {
         names,
         addresses,
         renew_before: node.duration("renew-before").unwrap_or(Duration::from_secs(30 * 86_400)),
+        exchange,
         key: node.secret("key").cloned(),
         chain: node.text("chain").map(str::to_owned),
         span: node.span,

@@ -47,6 +47,14 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         source: "Microsoft TechNet bb232170: Exchange Server 2007 platforms, editions, and versions",
         check: standard_edition,
     },
+    Rule {
+        name: "ccr-node-with-other-role",
+        code: "L3206",
+        severity: Severity::Error,
+        about: "A node of a CCR cluster holds the mailbox role and no other: setup refuses the others in a failover cluster.",
+        source: "Microsoft Learn bb124521: Cluster continuous replication",
+        check: node_with_other_role,
+    },
 ];
 
 fn node_twice(t: &Facts, out: &mut Findings) {
@@ -125,6 +133,20 @@ fn standard_edition(t: &Facts, out: &mut Findings) {
                         .help("license Enterprise on both nodes and write edition=enterprise")
                 });
             }
+        }
+    }
+}
+
+fn node_with_other_role(t: &Facts, out: &mut Findings) {
+    for ccr in t.all("ccr") {
+        for (id, at) in ccr.refs("nodes") {
+            let Some(node) = t.nodes.get(id) else { continue };
+            let Some(other) = ["cas", "hub", "um", "edge"].into_iter().find(|r| has_role(node, r)) else { continue };
+            out.push(&ccr.id, format!("node `{}` of `{}` is a {other} server too", id.name, ccr.id.name), |d| {
+                d.label(role_at(node, other), "not in a cluster")
+                    .label(at, "a node here")
+                    .help(format!("give the role {other} to a server outside the cluster"))
+            });
         }
     }
 }

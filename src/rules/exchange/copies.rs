@@ -66,6 +66,14 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         source: "Microsoft Learn: Exchange Server storage configuration options",
         check: jbod,
     },
+    Rule {
+        name: "active-not-preferred",
+        code: "L3508",
+        severity: Severity::Warning,
+        about: "The copy that is active is the first in the order of activation: else balancing the group moves the database away.",
+        source: "Microsoft Learn: Mailbox database copies (activation preference); PowerShell reference: Set-MailboxDatabaseCopy",
+        check: active_not_preferred,
+    },
 ];
 
 /// Servers that a database may lie on.
@@ -230,6 +238,19 @@ fn jbod(t: &Facts, out: &mut Findings) {
             d.label(db.at("copies"), "too few")
                 .label(disk.at("raid"), format!("`{}`", server.id.name))
                 .help("add copies, or use RAID")
+        });
+    }
+}
+
+fn active_not_preferred(t: &Facts, out: &mut Findings) {
+    for db in t.all("database") {
+        let Some(active) = db.reference("active") else { continue };
+        let Some((first, at)) = db.refs("copies").next().filter(|(first, _)| *first != active) else { continue };
+        let message = format!("`{}` is active on `{}` and prefers `{}`", db.id.name, active.name, first.name);
+        out.push(&db.id, message, |d| {
+            d.label(db.at("active"), "active here")
+                .label(at, "the first in the order")
+                .help(format!("write copies {} first, or leave `active` out", active.name))
         });
     }
 }

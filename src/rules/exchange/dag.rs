@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{has_role, installed, role_at};
 use crate::model::diagnostic::Severity;
-use crate::model::topology::Node;
+use crate::model::topology::{Node, NodeId};
 use crate::model::unit::format_duration;
-use crate::model::version::{windows, year_name};
+use crate::model::version::{Exchange, Update, windows, year_name};
 use crate::rules::{Facts, Findings, Rule};
 
 pub(in crate::rules) const RULES: &[Rule] = &[
@@ -99,6 +99,22 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         about: "Where a database availability group spans datacenters, each database has copies in more than one: else its loss is a loss of mail.",
         source: "Microsoft Learn: Plan for high availability and site resilience",
         check: copies_in_one_datacenter,
+    },
+    Rule {
+        name: "dag-needs-account",
+        code: "L3312",
+        severity: Severity::Advice,
+        about: "A database availability group with a cluster name needs a computer account that is made and disabled beforehand, on Windows Server 2012 and later; one without addresses needs none, from Exchange 2013 SP1 on 2012 R2 on.",
+        source: "Microsoft Learn: Create a database availability group; Pre-stage the cluster name object for a database availability group",
+        check: needs_account,
+    },
+    Rule {
+        name: "fail-over-onto-one",
+        code: "L3313",
+        severity: Severity::Warning,
+        about: "What a member holds active goes to several others when it fails: one alone would carry twice the load.",
+        source: "Microsoft Learn: Plan for high availability and site resilience; Exchange 2010 database copy layout design (ff973944)",
+        check: fail_over_onto_one,
     },
 ];
 
@@ -281,5 +297,70 @@ fn copies_in_one_datacenter(t: &Facts, out: &mut Findings) {
             let d = d.label(db.at("copies"), format!("none at `{}`", other.name));
             d.label(db.at("on"), "a group of several sites").help(format!("add a copy on a member at `{}`", other.name))
         });
+    }
+}
+
+/// True where a group may have neither address nor cluster name.
+fn without_name(version: Exchange, os: (u16, bool)) -> bool {
+    let old = version.year < 2013 || version.year == 2013 && version.at_least(Update::cu(4)) == Some(false);
+    !old && os >= (2012, true)
+}
+
+fn needs_account(t: &Facts, out: &mut Findings) {
+    for dag in t.all("dag") {
+        let mut members = t.targets(dag, "members");
+        let known = |s| Some((s, installed(t, s)?.version, s.text("os").and_then(windows)?));
+        let Some((member, version, os)) = members.find_map(known).filter(|(.., os)| os.0 >= 2012) else { continue };
+        let can = without_name(version, os);
+        if dag.value("ips").is_none() && can {
+            continue;
+        }
+        let name = &dag.id.name;
+        out.push(&dag.id, format!("`{name}` needs a computer account of this name before its first member joins"), |d| {
+            let d = d.label(dag.at("ips"), "a group with a cluster name");
+            let d = d.label(member.at("os"), "its members do not make the account themselves");
+            if can {
+                d.help("leave `ips` out for a group without a cluster name, or make and disable the account and allow this rule")
+            } else {
+                d.help("make and disable the account, give the members full control of it, and allow this rule with that as its reason")
+            }
+        });
+    }
+}
+
+fn fail_over_onto_one(t: &Facts, out: &mut Findings) {
+    for dag in t.all("dag").filter(|d| d.refs("members").count() >= 3) {
+        // Active on the key; the value is who takes each over.
+        let mut heirs: BTreeMap<&NodeId, Vec<(&NodeId, &Node)>> = BTreeMap::new();
+        for db in t.referrers(&dag.id).iter().filter(|r| r.field == "on" && r.top.id.kind == "database").map(|r| r.top)
+        {
+            let lagged: BTreeSet<_> = db.refs("lagged").map(|(id, _)| id).collect();
+            let order: Vec<&NodeId> = db.refs("copies").map(|(id, _)| id).collect();
+            let Some(active) = db.reference("active").or(order.first().copied()) else { continue };
+            if let Some(heir) = order.iter().find(|id| **id != active && !lagged.contains(*id)) {
+                heirs.entry(active).or_default().push((heir, db));
+            }
+        }
+        let site = |id: &NodeId| t.nodes.get(id).and_then(|s| s.reference("site"));
+        for (active, list) in heirs {
+            let [(heir, _), .., (_, last)] = list.as_slice() else { continue };
+            // Others could take some only where they stand beside the heir.
+            let other =
+                dag.refs("members").map(|(id, _)| id).find(|id| *id != active && id != heir && site(id) == site(heir));
+            let Some(other) = other.filter(|_| list.len() >= 3 && list.iter().all(|(id, _)| id == heir)) else {
+                continue;
+            };
+            let message = format!(
+                "all {} databases that `{}` holds active go to `{}` when it fails",
+                list.len(),
+                active.name,
+                heir.name
+            );
+            out.push(&dag.id, message, |d| {
+                d.label(last.at("copies"), "the same second place in all of them")
+                    .label(dag.at("members"), format!("`{}` takes none", other.name))
+                    .help("vary the order of `copies`, so that each member is second as often as the others")
+            });
+        }
     }
 }

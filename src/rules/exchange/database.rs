@@ -1,11 +1,13 @@
 //! Mailbox databases: how many, how large, with which quotas.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::copies::{disk, holders};
 use super::{has_role, installed};
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId};
+use crate::model::unit::format_duration;
 use crate::model::version::{Update, year_name};
 use crate::rules::{Facts, Findings, Rule};
 
@@ -65,6 +67,30 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         about: "A volume has room for 120% of the databases on it: indexes and maintenance need the rest.",
         source: "Microsoft Learn: Exchange Server storage configuration options",
         check: volume_without_room,
+    },
+    Rule {
+        name: "storage-group-overfull",
+        code: "L3608",
+        severity: Severity::Error,
+        about: "A storage group of Exchange 2007 holds five databases at most.",
+        source: "Microsoft Learn bb331958: Understanding the Exchange 2007 store (storage features of the editions)",
+        check: storage_group_overfull,
+    },
+    Rule {
+        name: "deleted-items-below-level",
+        code: "L3609",
+        severity: Severity::Warning,
+        about: "Deleted items are kept as long as the level of retention says, where none does 14 days: else a restore replaces what users could do alone.",
+        source: "Microsoft: Exchange 2019 preferred architecture; PowerShell reference: Set-MailboxDatabase, DeletedItemRetention",
+        check: deleted_items_below_level,
+    },
+    Rule {
+        name: "move-constraint-outside-dag",
+        code: "L3610",
+        severity: Severity::Warning,
+        about: "Moves into a database without copies wait for none: DataMoveReplicationConstraint is None outside a database availability group.",
+        source: "Microsoft PowerShell reference: Set-MailboxDatabase, DataMoveReplicationConstraint",
+        check: move_constraint_outside_dag,
     },
 ];
 
@@ -226,5 +252,60 @@ fn volume_without_room(t: &Facts, out: &mut Findings) {
                     .help(format!("give the volume {}, or move a database", shown(needs)))
             });
         }
+    }
+}
+
+fn storage_group_overfull(t: &Facts, out: &mut Findings) {
+    let mut groups: BTreeMap<(&NodeId, &str), usize> = BTreeMap::new();
+    for db in t.all("database") {
+        // On a cluster a group holds a single one, which is another rule's.
+        let Some(on) = db.reference("on").filter(|on| on.kind == "server") else { continue };
+        let Some(group) = db.text("storage-group") else { continue };
+        let count = groups.entry((on, group)).or_insert(0);
+        *count += 1;
+        if *count == 6 {
+            out.push(&db.id, format!("storage group `{group}` of `{}` holds more than five databases", on.name), |d| {
+                d.label(db.at("storage-group"), format!("`{}` is the sixth", db.id.name))
+                    .label(db.at("on"), "on this server")
+                    .help("write one storage group for each database, 50 on a server at most")
+            });
+        }
+    }
+}
+
+fn deleted_items_below_level(t: &Facts, out: &mut Findings) {
+    const DAYS: Duration = Duration::from_secs(14 * 86_400);
+    let least = |s: &&Node| s.duration("minimum").or_else(|| s.duration("within"));
+    let level = t.all("sla").filter(|s| s.text("type") == Some("retention")).max_by_key(least);
+    let (least, says) = match level.and_then(|s| Some((least(&s)?, s))) {
+        Some((least, s)) => (least, Some(s)),
+        None => (DAYS, None),
+    };
+    for db in databases(t) {
+        let Some(kept) = db.duration("keep-deleted").filter(|k| *k < least) else { continue };
+        let (kept, least) = (format_duration(kept), format_duration(least));
+        out.push(&db.id, format!("`{}` keeps deleted items for {kept}, {least} are promised", db.id.name), |d| {
+            let d = d.label(db.at("keep-deleted"), "shorter");
+            match says {
+                Some(s) => d.label(s.span, format!("the level `{}`", s.id.name)),
+                None => d,
+            }
+            .help(format!("write keep-deleted=\"{least}\" or more"))
+        });
+    }
+}
+
+fn move_constraint_outside_dag(t: &Facts, out: &mut Findings) {
+    for db in t.all("database").filter(|db| db.reference("on").is_some_and(|on| on.kind != "dag")) {
+        let constraint =
+            db.children("setting").find(|s| s.name().eq_ignore_ascii_case("exchange:DataMoveReplicationConstraint"));
+        let Some(set) = constraint.filter(|s| s.text("value").is_some_and(|v| !v.eq_ignore_ascii_case("none"))) else {
+            continue;
+        };
+        out.push(&db.id, format!("moves into `{}` wait for copies that it does not have", db.id.name), |d| {
+            d.label(set.at("value"), "for members of a database availability group")
+                .label(db.at("on"), "none of these")
+                .help("write \"None\", or leave it out")
+        });
     }
 }

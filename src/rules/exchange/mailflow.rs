@@ -98,6 +98,14 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         source: "Microsoft CSS-Exchange HealthChecker: MaxPerDomainOutboundConnections, MessageRetryInterval",
         check: transport_limits_low,
     },
+    Rule {
+        name: "edge-connector-in-two-places",
+        code: "L3712",
+        severity: Severity::Error,
+        about: "A send connector runs on subscribed Edge servers, or on others: to the subscribed ones it is copied from the organization, and cannot be changed there.",
+        source: "Microsoft Learn: Edge subscriptions in Exchange Server (cmdlets for send connectors that a subscription disables)",
+        check: edge_connector_in_two_places,
+    },
 ];
 
 fn subscribed_twice(t: &Facts, out: &mut Findings) {
@@ -361,4 +369,25 @@ fn clock(text: &str) -> Option<std::time::Duration> {
         seconds = seconds * 60 + part.parse::<u64>().ok()?;
     }
     Some(std::time::Duration::from_secs(seconds))
+}
+
+fn edge_connector_in_two_places(t: &Facts, out: &mut Findings) {
+    let subscribed: BTreeMap<&NodeId, &Node> =
+        t.all("edge-subscription").flat_map(|s| s.refs("edges").map(move |(id, _)| (id, s))).collect();
+    for c in t.all("connector").filter(|c| c.text("direction") == Some("send")) {
+        let by = c.refs("servers").find_map(|(id, at)| Some((id, at, subscribed.get(id)?)));
+        let other = c.refs("servers").find(|(id, _)| {
+            !subscribed.contains_key(id) && t.nodes.get(*id).is_some_and(|s| installed(t, s).is_some())
+        });
+        let (Some((edge, _, subscription)), Some((other, at))) = (by, other) else { continue };
+        let message = format!(
+            "`{}` sends from `{}`, which is subscribed, and from `{}`, which is not",
+            c.id.name, edge.name, other.name
+        );
+        out.push(&c.id, message, |d| {
+            d.label(at, "kept on its own")
+                .label(subscription.span, format!("copies connectors to `{}`", edge.name))
+                .help("write two connectors, one for the subscribed Edge servers and one for the others")
+        });
+    }
 }

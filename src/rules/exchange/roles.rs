@@ -114,6 +114,14 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         source: "Microsoft CSS-Exchange HealthChecker: Processor information",
         check: too_many_cores,
     },
+    Rule {
+        name: "exchange-2013-half",
+        code: "L3014",
+        severity: Severity::Error,
+        about: "An organization with Exchange 2013 has both its roles, a Mailbox and a Client Access server: neither serves anybody alone.",
+        source: "Microsoft Learn: Deploy a new installation of Exchange 2013 (one Mailbox and one Client Access server at least)",
+        check: exchange_2013_half,
+    },
 ];
 
 fn edge_shares_host(t: &Facts, out: &mut Findings) {
@@ -378,4 +386,23 @@ fn too_many_cores(t: &Facts, out: &mut Findings) {
             });
         }
     }
+}
+
+fn exchange_2013_half(t: &Facts, out: &mut Findings) {
+    // Client access services of 2016 and later serve mailboxes of 2013 too.
+    if servers(t).any(|i| i.version.year > 2013 && has_role(i.server, "mailbox")) {
+        return;
+    }
+    let of = |role| servers(t).find(|i| i.version.year == 2013 && has_role(i.server, role));
+    let (there, lacks) = match (of("mailbox"), of("cas")) {
+        (Some(i), None) => (i, "cas"),
+        (None, Some(i)) => (i, "mailbox"),
+        _ => return,
+    };
+    let message = format!("`{}` runs Exchange 2013 and no server of 2013 has the role {lacks}", there.server.id.name);
+    out.push(&there.server.id, message, |d| {
+        d.label(there.server.at("roles"), "one half of it")
+            .label(there.platform.span, "Exchange 2013")
+            .help(format!("write `roles mailbox cas` here, or give another server `roles {lacks}`"))
+    });
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster_field;
+use super::{cluster_field, has_role, installed};
 use crate::model::diagnostic::Severity;
+use crate::model::topology::Node;
 use crate::model::version::{windows, windows_name};
 use crate::rules::{Facts, Findings, Rule};
 
@@ -47,6 +48,14 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         about: "With two datacenters the witness stands in a third one, else where most members are: beside the minority it can outvote them.",
         source: "Microsoft Learn: Manage database availability groups",
         check: beside_minority,
+    },
+    Rule {
+        name: "witness-not-administered",
+        code: "L3406",
+        severity: Severity::Warning,
+        about: "On a witness server without Exchange the group Exchange Trusted Subsystem is a local administrator: else the directory of the witness cannot be made.",
+        source: "Microsoft Learn: Create a database availability group",
+        check: not_administered,
     },
 ];
 
@@ -144,6 +153,36 @@ fn beside_minority(t: &Facts, out: &mut Findings) {
                     Some(s) => d.help(format!("put it on a host at `{}`, a third datacenter", s.id.name)),
                     None => d.help(format!("put it on a host at `{}`, or in a third datacenter", most.name)),
                 }
+            });
+        }
+    }
+}
+
+/// The group of all Exchange servers, which makes the witness directory.
+const SUBSYSTEM: &str = "Exchange Trusted Subsystem";
+
+/// True where a check or a setting of the host, or of its baselines, speaks of the group.
+fn speaks_of_subsystem(t: &Facts, host: &Node) -> bool {
+    let says = |n: &Node| {
+        let fields = ["name", "key", "expect", "value"].into_iter().filter_map(|f| n.text(f));
+        fields.into_iter().any(|text| text.to_ascii_lowercase().contains(&SUBSYSTEM.to_ascii_lowercase()))
+    };
+    let baselines = t.targets(host, "baselines").flat_map(|b| b.children.iter());
+    host.children.iter().chain(baselines).any(says)
+}
+
+fn not_administered(t: &Facts, out: &mut Findings) {
+    for dag in t.all("dag") {
+        for place in ["witness", "alternate-witness"] {
+            let Some(host) = t.target(dag, place).and_then(|w| t.target(w, "host")) else { continue };
+            let member = installed(t, host).is_some() && !has_role(host, "edge");
+            if member || speaks_of_subsystem(t, host) {
+                continue;
+            }
+            out.push(&dag.id, format!("the witness of `{}` stands on `{}`, which has no Exchange", dag.id.name, host.id.name), |d| {
+                d.label(dag.at(place), "made by Exchange").label(host.at("platform"), "knows nothing of its groups").help(format!(
+                    "use an Exchange server outside the group; or audit it in a baseline of the host: check witness-admins source=script key=\"local administrators\" expect=\"{SUBSYSTEM}\""
+                ))
             });
         }
     }
