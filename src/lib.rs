@@ -6,8 +6,9 @@
 //! |---|---|
 //! | [`model`] | nothing of ours |
 //! | [`catalog`], [`journal`], [`secret`] | model |
-//! | [`language`], [`importing`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
+//! | [`language`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
 //! | [`protocol`] | model |
+//! | [`importing`] | ground, protocol |
 //! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport |
 //! | [`execution`] | ground, journal, transport, providers |

@@ -1,3 +1,4 @@
 //! Protocols as machines of their own, apart from what they are used for.
 
 pub mod dns;
+pub mod master;

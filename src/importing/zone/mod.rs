@@ -1,7 +1,6 @@
 //! A zone file as a `zone` with its records. Lines are split here, so that one mistake does not hide the next; data is judged by
 //! the `domain` crate, one record at a time.
 
-mod entries;
 mod record;
 
 use std::collections::BTreeMap;

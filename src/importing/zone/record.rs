@@ -6,10 +6,10 @@ use std::path::Path;
 use domain::base::iana::Class;
 use domain::zonefile::inplace::{Entry as Scanned, Zonefile};
 
-use super::entries::{Entry, Word, entries};
 use super::{CODE, shown};
 use crate::importing::foreign::Foreign;
 use crate::model::{SourceId, Span};
+use crate::protocol::master::{self, Word, ttl};
 
 /// Types that the language has.
 const KNOWN: [&str; 10] = ["A", "AAAA", "CNAME", "MX", "NS", "TXT", "SRV", "PTR", "CAA", "TLSA"];
@@ -23,6 +23,29 @@ pub struct Record {
     pub priority: Option<u16>,
     pub value: String,
     pub place: Span,
+}
+
+/// An entry of the file with its place among the sources.
+#[derive(Debug)]
+struct Entry {
+    of: master::Entry,
+    place: Span,
+}
+
+impl std::ops::Deref for Entry {
+    type Target = master::Entry;
+
+    fn deref(&self) -> &master::Entry {
+        &self.of
+    }
+}
+
+/// All entries; what cannot be read is reported, and reading goes on behind it.
+fn entries(f: &mut Foreign, id: SourceId) -> Vec<Entry> {
+    let text = f.text(id);
+    let place = |at: std::ops::Range<usize>| Span { source: id, offset: at.start, len: at.len() };
+    let found = master::entries(&text, &mut |e| f.wrong(CODE, place(e.at), e.message, e.help));
+    found.into_iter().map(|of| Entry { place: place(of.place()), of }).collect()
 }
 
 /// What was read so far, and what an entry may leave out.
@@ -50,8 +73,7 @@ impl Reader {
 
     pub fn file(&mut self, f: &mut Foreign, id: SourceId, path: &Path, depth: usize) {
         for e in entries(f, id) {
-            let first =
-                e.words.first().filter(|w| !w.quoted && !e.continued).map(|w| w.text.as_str()).unwrap_or_default();
+            let first = e.opening().unwrap_or_default();
             match first.to_ascii_uppercase().as_str() {
                 "$ORIGIN" => match e.words.get(1) {
                     Some(w) => {
@@ -252,34 +274,6 @@ fn help(kind: &str) -> &'static str {
     }
 }
 
-/// Seconds of `3600`, `1h30m`, `1W`.
-fn ttl(text: &str) -> Option<u32> {
-    let (mut total, mut n, mut digits) = (0u32, 0u32, false);
-    if !text.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    for c in text.chars() {
-        if let Some(d) = c.to_digit(10) {
-            n = n.checked_mul(10)?.checked_add(d)?;
-            digits = true;
-            continue;
-        }
-        let unit = match c.to_ascii_lowercase() {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            'd' => 86_400,
-            'w' => 604_800,
-            _ => return None,
-        };
-        if !std::mem::take(&mut digits) {
-            return None;
-        }
-        total = total.checked_add(std::mem::take(&mut n).checked_mul(unit)?)?;
-    }
-    total.checked_add(n)
-}
-
 /// `\"` and `\123` of a character string; `None` where the bytes are no UTF-8.
 fn unescaped(text: &str) -> Option<String> {
     let mut out: Vec<u8> = Vec::new();
@@ -303,15 +297,6 @@ fn unescaped(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_as_bind_writes_them() {
-        assert_eq!(
-            (ttl("3600"), ttl("1h30m"), ttl("1W"), ttl("90")),
-            (Some(3600), Some(5400), Some(604_800), Some(90))
-        );
-        assert_eq!((ttl("A"), ttl("1x"), ttl("h"), ttl("99999999999"), ttl("1hh")), (None, None, None, None, None));
-    }
 
     #[test]
     fn texts_are_unescaped() {
