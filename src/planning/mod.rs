@@ -6,6 +6,7 @@
 //! ```
 
 mod constraints;
+pub mod cutover;
 mod diff;
 mod digests;
 mod error;

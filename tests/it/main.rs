@@ -1,6 +1,7 @@
 //! The flows, in one test binary: it links once.
 
 mod cli;
+mod cutover_caches;
 mod docs;
 mod errors;
 mod examples;
