@@ -62,7 +62,11 @@ fn bind(text: &str) -> BTreeMap<(String, String), (u32, Vec<String>)> {
     for line in String::from_utf8_lossy(&out.stdout).lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [name, ttl, "IN", kind, ..] = words.as_slice() else { panic!("{line}") };
-        let data = line.split_once(" IN ").and_then(|(_, d)| d.strip_prefix(*kind)).expect("data").trim();
+        let mut data = line;
+        for _ in 0..4 {
+            data = data.trim_start().split_once([' ', '\t']).expect("data").1;
+        }
+        let data = data.trim();
         // Only the serial is to change; canonical() knows no TYPE65280 and BIND prints it in one way.
         let data = match *kind {
             "SOA" => words[6].to_owned(),

@@ -75,7 +75,7 @@ impl MasterFile {
         if gone.is_empty() && put.is_empty() && tail.is_empty() {
             return Ok(self.text.clone());
         }
-        let mut out = self.rewritten(&gone, &put, next_serial(self.serial, today));
+        let mut out = self.rewritten(&gone, &put, next_serial(self.soa.serial, today));
         if !out.ends_with('\n') {
             out.push('\n');
         }
@@ -90,7 +90,7 @@ impl MasterFile {
 
     /// The text without some entries and with others in their place.
     fn rewritten(&self, gone: &BTreeSet<usize>, put: &BTreeMap<usize, String>, serial: u32) -> String {
-        let mut edits: Vec<(Range<usize>, String)> = vec![(self.serial_at.clone(), serial.to_string())];
+        let mut edits: Vec<(Range<usize>, String)> = vec![(self.soa.at.clone(), serial.to_string())];
         let names: BTreeMap<usize, &str> = self.records.iter().map(|r| (r.entry, r.key.name.as_str())).collect();
         // The owner that a line beginning with a blank would take now is not the one it had.
         let mut moved = false;
@@ -203,7 +203,7 @@ ldap SRV ( 0 1
     #[test]
     fn everything_is_found_under_its_whole_name() {
         let file = read();
-        assert_eq!(file.serial(), 2_026_112_103);
+        assert_eq!((file.soa().serial, file.soa().refresh, file.soa().negative_ttl), (2_026_112_103, 3600, 300));
         let sets: Vec<RecordSet> = file.sets().into_values().collect();
         let mut wanted = vec![
             set("acme.example.", "MX", 3600, &["10 old.acme.example.", "20 older.acme.example."]),

@@ -52,8 +52,19 @@ pub struct MasterFile {
     zone: String,
     entries: Vec<Entry>,
     records: Vec<Placed>,
-    serial: u32,
-    serial_at: Range<usize>,
+    soa: Soa,
+}
+
+/// The SOA of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Soa {
+    pub serial: u32,
+    /// Seconds after which a secondary that hears no NOTIFY looks.
+    pub refresh: u32,
+    /// TTL of a negative answer in seconds: the lesser of the SOA's own TTL and its MINIMUM (RFC 2308, section 5).
+    pub negative_ttl: u32,
+    /// Where the serial stands.
+    at: Range<usize>,
 }
 
 impl MasterFile {
@@ -72,8 +83,8 @@ impl MasterFile {
         let (mut records, mut soa) = (Vec::new(), None);
         for (i, entry) in entries.iter().enumerate() {
             match reader.entry(entry)? {
-                Some(Read::Soa(serial, at)) if soa.is_none() => soa = Some((serial, at)),
-                Some(Read::Soa(..)) => {
+                Some(Read::Soa(found)) if soa.is_none() => soa = Some(found),
+                Some(Read::Soa(_)) => {
                     return Err(MasterError::new(
                         entry.place(),
                         "a second SOA",
@@ -84,19 +95,19 @@ impl MasterFile {
                 None => {}
             }
         }
-        let Some((serial, serial_at)) = soa else {
+        let Some(soa) = soa else {
             let help = "the file of a zone has its SOA (RFC 1035, section 5.2)";
             return Err(MasterError::new(0..0, "there is no SOA in the file", help));
         };
-        Ok(Self { text, zone, entries, records, serial, serial_at })
+        Ok(Self { text, zone, entries, records, soa })
     }
 
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    pub fn serial(&self) -> u32 {
-        self.serial
+    pub fn soa(&self) -> &Soa {
+        &self.soa
     }
 
     /// All sets but the SOA, as a transfer of this zone would bring them.
@@ -112,8 +123,7 @@ impl MasterFile {
 /// What one entry is.
 enum Read {
     Record(SetKey, u32, String),
-    /// Serial, and where it stands.
-    Soa(u32, Range<usize>),
+    Soa(Soa),
 }
 
 /// What an entry may leave out.
@@ -188,9 +198,10 @@ impl Reader {
         let seconds = own.or(self.default_ttl).or(self.last_ttl);
         self.last_ttl = own.or(self.last_ttl);
         if kind == "SOA" {
-            let minimum = values.get(6).and_then(|w| ttl(&w.text));
+            let number = |at: usize| values.get(at).and_then(|w| ttl(&w.text));
             let serial = values.get(2).and_then(|w| Some((w.text.parse().ok()?, w.at.clone())));
-            let (Some(minimum), Some((serial, at)), 7) = (minimum, serial, values.len()) else {
+            let (Some((serial, at)), Some(refresh), Some(minimum), 7) = (serial, number(3), number(6), values.len())
+            else {
                 return Err(wrong(
                     "this SOA cannot be read",
                     "two names, then serial, refresh, retry, expire, minimum",
@@ -198,7 +209,8 @@ impl Reader {
             };
             // Without $TTL, the last field of the SOA was the default once (RFC 1035, section 3.3.13).
             self.last_ttl = self.last_ttl.or(Some(minimum));
-            return Ok(Some(Read::Soa(serial, at)));
+            let negative_ttl = seconds.unwrap_or(minimum).min(minimum);
+            return Ok(Some(Read::Soa(Soa { serial, refresh, negative_ttl, at })));
         }
         let seconds = seconds.ok_or_else(|| wrong("nothing says this record's time to live", "write $TTL above it"))?;
         let text = self.data(&kind, &values)?;
