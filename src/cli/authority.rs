@@ -279,7 +279,7 @@ fn read(path: &Path) -> Result<Option<String>, String> {
 }
 
 /// The text of a private file, made at first use. Two first uses at once end with one text.
-fn keep(path: &Path, make: impl FnOnce() -> Result<String, String>) -> Result<Zeroizing<String>, String> {
+pub(super) fn keep(path: &Path, make: impl FnOnce() -> Result<String, String>) -> Result<Zeroizing<String>, String> {
     if let Some(found) = read(path)? {
         return Ok(Zeroizing::new(found));
     }
@@ -332,7 +332,8 @@ mod tests {
     }
 
     fn issue(dir: &Path, request: &Request, now: SystemTime) -> Issued {
-        let needs = Needs { certificates: vec![request.clone()], secrets: vec!["pair-store".into()] };
+        let needs =
+            Needs { certificates: vec![request.clone()], secrets: vec!["pair-store".into()], ..Needs::default() };
         let mut diagnostics = Diagnostics::default();
         let options = Authority::new(dir, &dir.join(".cutover/a-lab"), "acme", now).fulfil(&needs, &mut diagnostics);
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
@@ -382,7 +383,7 @@ mod tests {
         let mut import = request(Issuer::Import);
         let run = |r: &Request, now| {
             let mut d = Diagnostics::default();
-            let needs = Needs { certificates: vec![r.clone()], secrets: vec![] };
+            let needs = Needs { certificates: vec![r.clone()], ..Needs::default() };
             let options = Authority::new(dir.path(), &dir.path().join("s"), "acme", now).fulfil(&needs, &mut d);
             (options, d.iter().map(|d| format!("{} {}", d.code, d.message)).collect::<Vec<_>>())
         };

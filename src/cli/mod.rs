@@ -19,6 +19,7 @@ mod recorded;
 mod runtime;
 pub mod secrets;
 mod session;
+mod signing;
 mod told;
 mod work;
 

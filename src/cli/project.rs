@@ -12,7 +12,7 @@ use super::args::Format;
 use super::authority::Authority;
 use super::context::Context;
 use super::failure::Failure;
-use super::packs;
+use super::{packs, signing};
 use crate::journal::StateDir;
 use crate::language::{self, Compiled};
 use crate::lowering;
@@ -29,6 +29,8 @@ pub struct Project {
     pub sources: Sources,
     pub topology: Topology,
     pub site: Site,
+    /// Certificates, secrets and keys that the site was lowered with.
+    pub made: lowering::Options,
 }
 
 /// What a topology became, with everything that is wrong with it.
@@ -87,9 +89,9 @@ fn examine(context: &Context, options: &language::Options, issue: Issue) -> Resu
     let file = existing(context)?;
     let root = context.root();
     let Compiled { mut sources, topology, mut diagnostics } = language::compile(&file, options);
-    let site = if diagnostics.has_errors() {
+    let (site, made) = if diagnostics.has_errors() {
         // Half a topology would only repeat its mistakes under other names.
-        Site::default()
+        (Site::default(), lowering::Options::default())
     } else {
         let packs = packs::load(&root, &mut sources, &mut diagnostics);
         let needs = lowering::needs(&topology);
@@ -99,15 +101,17 @@ fn examine(context: &Context, options: &language::Options, issue: Issue) -> Resu
                 let organization = topology.organization().map_or("", |o| o.id.name.as_str());
                 let state = state(context, &topology);
                 let authority = Authority::new(&root, state.path(), organization, SystemTime::now());
-                authority.fulfil(&needs, &mut diagnostics)
+                let mut made = authority.fulfil(&needs, &mut diagnostics);
+                made.signing = signing::public(&root, &topology, &needs.signing, &mut diagnostics);
+                made
             }
         };
         let (site, more) = lowering::lower(&topology, &packs, &sources, &made);
         diagnostics.extend(more);
-        site
+        (site, made)
     };
     let diagnostics = language::guard(&mut sources, diagnostics);
-    Ok(Examined { project: Project { root, sources, topology, site }, diagnostics })
+    Ok(Examined { project: Project { root, sources, topology, site, made }, diagnostics })
 }
 
 /// Examines the base or the chosen environment; with none chosen, every environment after the other. Variables without a value get
@@ -154,7 +158,8 @@ fn examine_each(context: &Context) -> Result<Vec<Examined>, Failure> {
             return Ok(vec![examine(context, &options, Issue::StandIns)?]);
         }
         let Compiled { sources, topology, diagnostics } = whole;
-        let project = Project { root: context.root(), sources, topology, site: Site::default() };
+        let made = lowering::Options::default();
+        let project = Project { root: context.root(), sources, topology, site: Site::default(), made };
         return Ok(vec![Examined { project, diagnostics }]);
     }
     let base = examine(context, &options, Issue::StandIns)?;

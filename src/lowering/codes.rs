@@ -202,6 +202,51 @@ const CODES: &[Code] = &[
         ),
     ),
     code(
+        "E1023",
+        "No zone holds the domain of a mail-auth",
+        "What proves mail stands in DNS, in the zone of its domain.",
+        "Write the zone; with a provider of type manual where people enter its records.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nmail-auth acme.example { dmarc policy=none; }\n",
+        ),
+    ),
+    code(
+        "E1024",
+        "A record is made and also written out",
+        "Of two SPF, DKIM, DMARC or MTA-STS records of one name receivers take none.",
+        "Keep the record, or what it would be made from.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"_dmarc\" TXT \"v=DMARC1; p=none\"; }\nmail-auth acme.example { dmarc policy=none; }\n",
+        ),
+    ),
+    code(
+        "E1025",
+        "An MTA-STS policy would name no host",
+        "The policy lists the hosts that the domain's MX records name.",
+        "Write the MX records of the domain.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot\nmail-auth acme.example { mta-sts host=ns; }\n",
+        ),
+    ),
+    code(
+        "E1026",
+        "An SPF record would need too many lookups",
+        "Behind the tenth lookup every check ends in an error (RFC 7208, section 4.6.4).",
+        "Take includes away, or allow fewer servers.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nmail-auth acme.example { spf { include a.example b.example c.example d.example e.example f.example g.example h.example i.example j.example k.example; }; }\n",
+        ),
+    ),
+    code(
+        "E1027",
+        "A sender has no address",
+        "SPF lists the addresses of senders.",
+        "Give the server an ip or ip6.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nserver out platform=dns site=office { roles dns; }\nmail-auth acme.example { spf { allow out; }; }\n",
+        ),
+    ),
+    code(
         "W1001",
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",
@@ -215,6 +260,24 @@ const CODES: &[Code] = &[
         "Set the storage up by other means before the roles.",
         Text(
             "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\nserver \"m-[1:2]\" platform=open site=office ip=\"192.0.2.[1:2]\" { roles imap; }\npair store method=drbd { members \"m-[1:2]\"; }\ncertificate tls subject=m.acme.example issuer=internal { on \"m-[1:2]\"; services imap; }\n",
+        ),
+    ),
+    code(
+        "W1004",
+        "Nothing serves an MTA-STS policy",
+        "The host of mta-sts has no role that serves it, so senders find no policy.",
+        "Give it the role mta-sts and a platform with nginx.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nmail-auth acme.example { mta-sts host=ns; }\n",
+        ),
+    ),
+    code(
+        "W1005",
+        "A server signs no mail",
+        "It is named as a signer, and none of its roles sends mail.",
+        "Name a server with a role that sends: smtp, relay, hub or edge.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nmail-auth acme.example { dkim s1 key=(secret)\"file:s1.pem\" { signers ns; }; }\n",
         ),
     ),
 ];

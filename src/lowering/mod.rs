@@ -14,6 +14,7 @@ mod codes;
 mod context;
 pub mod expand;
 mod firewall;
+pub mod mail_auth;
 mod merge;
 mod order;
 pub mod pack;
@@ -38,6 +39,7 @@ use choice::Choice;
 use context::Shared;
 use expand::{Place, Wanted, holds};
 use firewall::Port;
+use mail_auth::{KeyRequest, PublicKey};
 use merge::Merged;
 use pack::{Pack, RoleDef};
 use survey::{Server, Survey};
@@ -50,6 +52,8 @@ pub struct Options {
     pub certificates: BTreeMap<String, Issued>,
     /// Generated secrets by name, for each of [`Needs::secrets`].
     pub secrets: BTreeMap<String, SecretRef>,
+    /// Public keys of DKIM by the name of their node, for each of [`Needs::signing`].
+    pub signing: BTreeMap<String, PublicKey>,
 }
 
 /// What has to be made before lowering.
@@ -58,10 +62,16 @@ pub struct Needs {
     pub certificates: Vec<Request>,
     /// Names of random secrets that stay the same from run to run, such as `pair-store`.
     pub secrets: Vec<String>,
+    /// Keys that sign mail.
+    pub signing: Vec<KeyRequest>,
 }
 
 pub fn needs(topology: &Topology) -> Needs {
-    Needs { certificates: certificate::requests(topology), secrets: topology.all("pair").map(secret_of_pair).collect() }
+    Needs {
+        certificates: certificate::requests(topology),
+        secrets: topology.all("pair").map(secret_of_pair).collect(),
+        signing: mail_auth::requests(topology),
+    }
 }
 
 /// The secret with which the two members of a pair log in to each other.
@@ -79,6 +89,7 @@ impl Options {
         Self {
             certificates: needs.certificates.iter().map(|r| (r.name.clone(), issued(r))).collect(),
             secrets: needs.secrets.iter().map(|s| (s.clone(), SecretRef("env:NOT_ISSUED".into()))).collect(),
+            signing: needs.signing.iter().map(|k| (k.node.clone(), PublicKey::unread(k))).collect(),
         }
     }
 }
@@ -94,10 +105,16 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     }
     let choice = Choice::new(&packs, &mut diagnostics);
     let certificates = Certificates::new(&survey, &options.certificates, &mut diagnostics);
+    let composed = mail_auth::compose(&survey, &options.signing, &mut diagnostics);
     let mut roles = choice.role_names();
     roles.extend(survey.servers.values().flat_map(|s| s.roles.iter().map(|(r, _)| *r)));
-    let shared =
-        Shared { roles, products: choice.product_names(), certificates: &certificates, secrets: &options.secrets };
+    let shared = Shared {
+        roles,
+        products: choice.product_names(),
+        certificates: &certificates,
+        secrets: &options.secrets,
+        composed: &composed,
+    };
     let hosts = access::hosts(&survey, &mut diagnostics);
 
     let mut merged = Merged::default();

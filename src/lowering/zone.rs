@@ -4,20 +4,24 @@ use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
+use super::Options;
 use super::context::dns::{absolute, provider, zone as lowered};
+use super::mail_auth::{self, Composed};
 use super::survey::{Server, Survey, survey};
 use crate::model::Diagnostics;
 use crate::model::dns::{NameServer, WantedRecord, Zone, ZoneKey};
 use crate::model::topology::{Node, Topology};
 
 /// Every zone that a server of the topology holds, by name. Zones of clouds and of hands (`manual`) have no server here.
-pub fn zones(topology: &Topology) -> (Vec<Zone>, Diagnostics) {
+/// `options` has what was made before, as for [`super::lower`].
+pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let survey = survey(topology, &mut diagnostics);
+    let composed = mail_auth::compose(&survey, &options.signing, &mut diagnostics);
     let zones = topology.all("zone").filter_map(|node| {
         let provider = provider(topology, node)?;
         let primary = survey.servers.get(provider.text("host")?)?;
-        Some(zone(&survey, node, provider, primary, &mut diagnostics))
+        Some(zone(&survey, node, provider, primary, &composed, &mut diagnostics))
     });
     (zones.collect(), diagnostics)
 }
@@ -27,9 +31,10 @@ fn zone(
     node: &Node,
     provider: &Node,
     primary: &Server<'_>,
+    composed: &Composed<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Zone {
-    let made = lowered(survey, primary, node, diagnostics);
+    let made = lowered(survey, primary, node, composed, diagnostics);
     let name = made["name"].as_str().unwrap_or_default().to_owned();
     let records: Vec<WantedRecord> =
         made["records"].as_array().into_iter().flatten().filter_map(|r| record(&name, r)).collect();

@@ -96,7 +96,10 @@ fn resources(c: &language::Compiled, out: &mut Outputs) {
     }
     out.resources.extend(site.hosts.values().map(|h| format!("{h:?}")));
     out.resources.insert(format!("{:?} {} {:?}", site.anchor, site.organization, site.environment));
-    for r in cutover::lowering::needs(&c.topology).certificates {
+    let needs = cutover::lowering::needs(&c.topology);
+    out.resources
+        .extend(needs.signing.iter().map(|k| format!("{} {} {} {} {}", k.node, k.ed25519, k.bits, k.generate, k.key)));
+    for r in needs.certificates {
         let (what, who) =
             (format!("{:?} {:?}", r.issuer, r.renew_before), format!("{} {:?} {:?}", r.name, r.names, r.addresses));
         out.resources.insert(format!("{what} {who} {:?} {:?}", r.key, r.chain));

@@ -35,6 +35,7 @@ mod lsp;
 mod lsp_rename;
 mod lsp_texts;
 mod lsp_wire;
+mod mail_auth;
 mod master;
 mod packs;
 mod planning;

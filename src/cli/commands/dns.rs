@@ -65,7 +65,8 @@ struct Wanted {
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("dns", &[Format::Text, Format::Json])?;
-    let project = Project::compile(context)?;
+    // Public keys and certificates of the topology stand in its zones.
+    let project = Project::issued(context)?;
     let (DnsCommand::Verify(which) | DnsCommand::Diff(which)) = &args.command;
     let wanted = wanted(&project, which)?;
     let reports = runtime::block_on(async {
@@ -90,7 +91,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
 }
 
 fn wanted(project: &Project, which: &Which) -> Result<Vec<Wanted>, Failure> {
-    let (all, _) = zones(&project.topology);
+    let (all, _) = zones(&project.topology, &project.made);
     let names: BTreeSet<&str> = all.iter().map(|z| z.name.as_str()).collect();
     if let Some(unknown) = which.zones.iter().find(|z| !names.contains(z.trim_end_matches('.'))) {
         let there = if names.is_empty() {

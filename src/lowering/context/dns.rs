@@ -5,13 +5,14 @@ use serde_json::{Value as Json, json};
 use crate::model::topology::{Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Diagnostics};
 
+use super::super::mail_auth::Composed;
 use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
 
 /// Zones whose provider is on this server.
-pub fn zones(survey: &Survey<'_>, server: &Server<'_>, diagnostics: &mut Diagnostics) -> Json {
+pub fn zones(survey: &Survey<'_>, server: &Server<'_>, composed: &Composed<'_>, diagnostics: &mut Diagnostics) -> Json {
     let here = survey.topology.all("zone").filter(|z| provider(survey.topology, z).is_some_and(|p| is_on(p, server)));
-    here.map(|z| zone(survey, server, z, diagnostics)).collect()
+    here.map(|z| zone(survey, server, z, composed, diagnostics)).collect()
 }
 
 pub fn provider<'t>(topology: &'t Topology, zone: &Node) -> Option<&'t Node> {
@@ -37,7 +38,13 @@ pub fn keys(survey: &Survey<'_>, server: &Server<'_>) -> Json {
 }
 
 /// One zone as templates have it. `server` is the name server that holds it.
-pub fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: &mut Diagnostics) -> Json {
+pub fn zone(
+    survey: &Survey<'_>,
+    server: &Server<'_>,
+    zone: &Node,
+    composed: &Composed<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Json {
     let full = zone.id.name.as_str();
     let name = full.split_once('@').map_or(full, |(n, _)| n);
     let view = zone.text("view").unwrap_or("both");
@@ -52,6 +59,9 @@ pub fn zone(survey: &Survey<'_>, server: &Server<'_>, zone: &Node, diagnostics: 
             data.iter()
                 .map(|d| json!({"name": owner(zone, record), "ttl": ttl, "type": record.text("type"), "data": d})),
         );
+    }
+    for r in composed.of_zone(zone) {
+        records.push(json!({"name": below(&r.name, name), "ttl": ttl, "type": r.kind, "data": r.data}));
     }
     let has_ns = records.iter().any(|r| r["type"] == "NS" && r["name"] == "@");
     if !has_ns {
@@ -89,6 +99,16 @@ fn own_ns(server: &Server<'_>, zone: &str, ttl: u64, records: &[Json]) -> Vec<Js
     out
 }
 
+/// An absolute name as it stands in the zone's file.
+fn below<'n>(name: &'n str, zone: &str) -> &'n str {
+    let head = name.len().checked_sub(zone.len()).filter(|i| name[*i..].eq_ignore_ascii_case(zone));
+    match head {
+        Some(0) => "@",
+        Some(i) => name[..i].trim_end_matches('.'),
+        None => name,
+    }
+}
+
 /// The name of a record in its zone. Its node is called `NAME@TYPE`, for a name may have records of several types.
 fn owner<'n>(zone: &Node, record: &'n Node) -> &'n str {
     match leaf(zone, record).split_once('@') {
@@ -99,7 +119,7 @@ fn owner<'n>(zone: &Node, record: &'n Node) -> &'n str {
 }
 
 /// The record's data, once per literal value or address of its target.
-fn values(
+pub fn values(
     survey: &Survey<'_>,
     zone: &Node,
     zone_name: &str,
@@ -199,7 +219,7 @@ fn with_host_last(text: &str) -> String {
 }
 
 /// Strings of at most 255 octets (RFC 1035 3.3), quoted.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut parts = vec![String::new()];
     for c in text.chars() {
         let escaped = match c {

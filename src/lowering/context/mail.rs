@@ -160,6 +160,12 @@ fn bracket(address: &str) -> String {
 
 /// Addresses that may send through this server without logging in: the organisation's own servers behind it, and nobody else.
 fn trusted(survey: &Survey<'_>, server: &Server<'_>) -> Vec<String> {
+    let network = |a: &str| if a.contains(':') { format!("[{a}]/128") } else { format!("{a}/32") };
+    trusted_addresses(survey, server).into_iter().map(network).collect()
+}
+
+/// The same as plain addresses.
+pub fn trusted_addresses<'a>(survey: &'a Survey<'_>, server: &Server<'_>) -> Vec<&'a str> {
     let behind: &[&str] = if server.legacy {
         &[]
     } else if server.has_any(&["relay", "edge"]) {
@@ -169,10 +175,7 @@ fn trusted(survey: &Survey<'_>, server: &Server<'_>) -> Vec<String> {
     } else {
         &[]
     };
-    let others = survey.with_role(behind).filter(|s| s.name != server.name);
-    let mut out: Vec<String> = others
-        .flat_map(|s| s.ip.map(|i| format!("{i}/32")).into_iter().chain(s.ip6.map(|i| format!("[{i}]/128"))))
-        .collect();
+    let mut out: Vec<&str> = addresses(survey.with_role(behind).filter(|s| s.name != server.name));
     out.dedup();
     out
 }

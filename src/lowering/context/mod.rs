@@ -13,6 +13,7 @@ use crate::model::topology::Value;
 use crate::model::{Diagnostics, SecretRef};
 
 use super::certificate::Certificates;
+use super::mail_auth::Composed;
 use super::setting::Settings;
 use super::survey::{Server, Survey, refs};
 use super::template::secret_marker;
@@ -24,6 +25,7 @@ pub struct Shared<'a> {
     pub products: BTreeSet<&'a str>,
     pub certificates: &'a Certificates<'a>,
     pub secrets: &'a BTreeMap<String, SecretRef>,
+    pub composed: &'a Composed<'a>,
 }
 
 /// What is the same for every server. Made once: it names all of them.
@@ -78,8 +80,10 @@ pub fn own(
     put("settings", settings.json(&shared.products));
     put("settings_files", json!({ "rspamd": settings.rspamd_files() }));
     put("mail", mail::data(survey, server, shared));
-    put("zones", dns::zones(survey, server, diagnostics));
+    put("zones", dns::zones(survey, server, shared.composed, diagnostics));
     put("dns_keys", dns::keys(survey, server));
+    put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
+    put("mta_sts", shared.composed.policies(survey, server, diagnostics));
     root
 }
 

@@ -1,0 +1,132 @@
+//! Keys that sign mail (DKIM): what has to be read or made before lowering, and which server signs with which.
+
+use serde_json::{Value as Json, json};
+
+use crate::model::topology::{Node, Topology};
+use crate::model::{Diagnostic, Diagnostics, SecretRef, Span};
+
+use super::super::survey::{Server, Survey, leaf, refs};
+use super::super::template::secret_marker;
+
+/// A key whose public half the topology publishes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyRequest {
+    /// The node, `acme.example.s1`: what [`super::super::Options::signing`] is keyed by.
+    pub node: String,
+    pub domain: String,
+    pub selector: String,
+    /// Ed25519 (RFC 8463), else RSA.
+    pub ed25519: bool,
+    /// Of a new RSA key.
+    pub bits: u32,
+    /// Make it where `key` points, when nothing is there.
+    pub generate: bool,
+    pub key: SecretRef,
+    pub span: Span,
+}
+
+/// The public half, as a DKIM record has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublicKey {
+    /// `rsa` or `ed25519`: the tag `k=`.
+    pub kind: &'static str,
+    /// The tag `p=`: SubjectPublicKeyInfo for RSA (RFC 6376, erratum 3017), the 32 octets themselves for Ed25519.
+    pub base64: String,
+    pub bits: u32,
+}
+
+impl PublicKey {
+    /// A stand-in for a key that was not read.
+    pub fn unread(request: &KeyRequest) -> Self {
+        let kind = if request.ed25519 { "ed25519" } else { "rsa" };
+        Self { kind, base64: "NOT+READ".into(), bits: request.bits }
+    }
+}
+
+/// The keys of a topology.
+pub fn requests(topology: &Topology) -> Vec<KeyRequest> {
+    let all = topology.all("mail-auth").flat_map(|m| m.children("dkim").map(move |k| (m, k)));
+    all.filter_map(|(auth, node)| {
+        Some(KeyRequest {
+            node: node.id.name.clone(),
+            domain: auth.id.name.clone(),
+            selector: leaf(auth, node).to_owned(),
+            ed25519: ed25519(node),
+            bits: node.int("bits").and_then(|b| u32::try_from(b).ok()).unwrap_or(2048),
+            generate: node.flag("generate"),
+            key: node.secret("key")?.clone(),
+            span: node.span,
+        })
+    })
+    .collect()
+}
+
+fn ed25519(node: &Node) -> bool {
+    node.text("algorithm") == Some("ed25519-sha256")
+}
+
+/// A key with the servers that sign with it.
+pub struct Key<'t> {
+    pub domain: &'t str,
+    pub selector: &'t str,
+    node: &'t Node,
+}
+
+/// The program of a server that signs, by its roles.
+fn signer(server: &Server<'_>) -> Option<&'static str> {
+    if server.has("edge") {
+        Some("rspamd")
+    } else if server.has_any(&["smtp", "relay", "hub"]) {
+        Some("opendkim")
+    } else {
+        None
+    }
+}
+
+pub fn key<'t>(survey: &Survey<'t>, auth: &'t Node, node: &'t Node, diagnostics: &mut Diagnostics) -> Key<'t> {
+    let (domain, selector) = (auth.id.name.as_str(), leaf(auth, node));
+    for (id, span) in node.refs("signers") {
+        let Some(server) = survey.servers.get(id.name.as_str()) else { continue };
+        if signer(server).is_none() {
+            diagnostics.push(
+                Diagnostic::warning("W1005", format!("server {} does not sign for {domain}", id.name))
+                    .label(span, format!("should sign with {selector}"))
+                    .help("give it a role that sends mail (smtp, relay, hub, edge), or name another server"),
+            );
+        }
+    }
+    Key { domain, selector, node }
+}
+
+/// The keys of one server. A key goes to no other.
+pub fn signing(keys: &[Key<'_>], server: &Server<'_>, inside: &[&str]) -> Json {
+    let own = keys.iter().filter(|k| refs(k.node, "signers").any(|s| s.name == server.name));
+    let keys: Vec<Json> = own
+        .filter_map(|k| {
+            Some(json!({
+                "domain": k.domain,
+                "selector": k.selector,
+                "name": format!("{}.{}", k.selector, k.domain),
+                "ed25519": ed25519(k.node),
+                "key": secret_marker(k.node.secret("key")?),
+                "node": format!("mail-auth:{}", k.domain),
+            }))
+        })
+        .collect();
+    let mut domains: Vec<Json> = Vec::new();
+    for key in &keys {
+        match domains.iter_mut().find(|d| d["name"] == key["domain"]) {
+            Some(d) => d["keys"].as_array_mut().into_iter().for_each(|list| list.push(key.clone())),
+            None => domains.push(json!({"name": key["domain"], "keys": [key]})),
+        }
+    }
+    let program = signer(server).filter(|_| !keys.is_empty() && !server.legacy);
+    json!({
+        "opendkim": program == Some("opendkim"),
+        "rspamd": program == Some("rspamd"),
+        "keys": keys,
+        // The same by domain: `name keys`.
+        "domains": domains,
+        "inside": inside,
+    })
+}

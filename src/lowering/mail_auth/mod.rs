@@ -1,0 +1,290 @@
+//! What `mail-auth` makes of a domain: its records, the policy file that a web server serves, and the keys that servers sign with.
+//!
+//! ```text
+//! mail-auth ──┬─ spf ◀── addresses of its senders, and of systems that are still there (`legacy`)
+//!             ├─ dkim ◀── public key of each selector; private keys go to its signers only
+//!             ├─ mta-sts ◀── hosts that the domain's MX records name
+//!             └─ dmarc, tls-rpt
+//! ```
+//!
+//! The records stand in the zone that holds the domain, in each of its views. Pure: public keys are read before and handed in.
+
+mod exchangers;
+mod keys;
+mod senders;
+pub mod spf;
+mod texts;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use crate::model::topology::{Node, NodeId, Topology};
+use crate::model::{Diagnostic, Diagnostics, Span};
+
+use super::certificate::FOLDER;
+use super::context::dns::quoted;
+use super::survey::{Server, Survey, leaf, refs};
+
+pub use keys::{KeyRequest, PublicKey, requests};
+
+/// One record that `mail-auth` asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Absolute, without the last dot, in lower case.
+    pub name: String,
+    pub kind: &'static str,
+    /// As in a zone file.
+    pub data: String,
+}
+
+/// The policy file of MTA-STS for one domain, and who serves it.
+struct Policy<'t> {
+    domain: &'t str,
+    text: String,
+    hosts: Vec<&'t str>,
+    span: Span,
+}
+
+/// Everything that the `mail-auth` nodes of a topology ask for.
+#[derive(Default)]
+pub struct Composed<'t> {
+    /// By the name of the zone's node: views are zones of their own.
+    records: BTreeMap<&'t NodeId, Vec<Record>>,
+    policies: Vec<Policy<'t>>,
+    keys: Vec<keys::Key<'t>>,
+}
+
+/// The name of a zone without its view.
+fn zone_name(zone: &Node) -> &str {
+    zone.id.name.split_once('@').map_or(&zone.id.name, |(n, _)| n)
+}
+
+/// The zones of the deepest name that a name lies in: one, or one for each view.
+fn holding<'t>(topology: &'t Topology, name: &str) -> Vec<&'t Node> {
+    let within = |z: &&Node| {
+        let zone = zone_name(z).to_ascii_lowercase();
+        name.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let found: Vec<&Node> = topology.all("zone").filter(within).collect();
+    let depth = found.iter().map(|z| zone_name(z).len()).max().unwrap_or(0);
+    found.into_iter().filter(|z| zone_name(z).len() == depth).collect()
+}
+
+/// A record that the topology writes out, with the absolute name of its owner.
+fn written(zone: &Node) -> impl Iterator<Item = (String, &Node)> {
+    let origin = zone_name(zone);
+    zone.children("record").map(move |r| {
+        let name = match leaf(zone, r).split_once('@') {
+            Some(("", _)) => "@",
+            Some((name, _)) => name,
+            None => leaf(zone, r),
+        };
+        let name = match name {
+            "@" | "" => origin.to_owned(),
+            n if n.ends_with('.') => n.trim_end_matches('.').to_owned(),
+            n => format!("{n}.{origin}"),
+        };
+        (name.to_ascii_lowercase(), r)
+    })
+}
+
+/// Composes all of it. With errors something is missing.
+pub fn compose<'t>(
+    survey: &Survey<'t>,
+    public: &BTreeMap<String, PublicKey>,
+    diagnostics: &mut Diagnostics,
+) -> Composed<'t> {
+    let mut out = Composed::default();
+    let topology = survey.topology;
+    let mut policies = senders::Policies::new(survey);
+    for auth in topology.all("mail-auth") {
+        let domain = auth.id.name.as_str();
+        if holding(topology, &domain.to_ascii_lowercase()).is_empty() {
+            diagnostics.push(
+                Diagnostic::error("E1023", format!("no zone of the topology holds {domain}"))
+                    .label(auth.span, "its records have no place")
+                    .help(format!(
+                        "write zone {domain} provider=.., with a dns-provider of type=manual where people enter records"
+                    )),
+            );
+            continue;
+        }
+        for node in &auth.children {
+            match node.id.kind.as_str() {
+                "spf" => {
+                    for (name, text) in policies.records(auth, node, diagnostics) {
+                        out.text(survey, &name, &text, node, diagnostics);
+                    }
+                }
+                "dkim" => {
+                    let key = keys::key(survey, auth, node, diagnostics);
+                    if let Some(public) = public.get(&node.id.name) {
+                        let name = format!("{}._domainkey.{domain}", key.selector);
+                        out.text(survey, &name, &texts::dkim(public), node, diagnostics);
+                    }
+                    out.keys.push(key);
+                }
+                "dmarc" => {
+                    let text = texts::dmarc(node.text("policy").unwrap_or("none"), &node.texts("reports"));
+                    out.text(survey, &format!("_dmarc.{domain}"), &text, node, diagnostics);
+                }
+                "tls-rpt" => {
+                    let text = texts::tls_rpt(&node.texts("reports"));
+                    out.text(survey, &format!("_smtp._tls.{domain}"), &text, node, diagnostics);
+                }
+                "mta-sts" => out.mta_sts(survey, auth, node, diagnostics),
+                _ => {}
+            }
+        }
+    }
+    out
+}
+
+impl<'t> Composed<'t> {
+    /// Records for the zone of this node.
+    pub fn of_zone(&self, zone: &Node) -> &[Record] {
+        self.records.get(&zone.id).map_or(&[], Vec::as_slice)
+    }
+
+    /// A TXT record, in each view of its zone. One that is written out for the same purpose is a mistake: only one of two texts can
+    /// hold, and which, nobody would see. A CNAME at its place hands the name to somebody else, who then publishes it.
+    fn text(&mut self, survey: &Survey<'t>, name: &str, text: &str, by: &Node, diagnostics: &mut Diagnostics) {
+        let name = name.to_ascii_lowercase();
+        let tag = text.split([' ', ';']).next().unwrap_or_default();
+        for zone in holding(survey.topology, &name) {
+            let here: Vec<&Node> = written(zone).filter(|(n, _)| *n == name).map(|(_, r)| r).collect();
+            if here.iter().any(|r| r.text("type") == Some("CNAME")) {
+                continue;
+            }
+            let same = |r: &&&Node| {
+                r.text("type") == Some("TXT")
+                    && r.texts("values").iter().any(|v| v.get(..tag.len()).is_some_and(|v| v.eq_ignore_ascii_case(tag)))
+            };
+            if let Some(other) = here.iter().find(same) {
+                diagnostics.push(
+                    Diagnostic::error("E1024", format!("{name} has two records of {tag}"))
+                        .label(other.span, "written here")
+                        .label(by.span, "made from this")
+                        .help("keep one: take the record away, or what it is made from"),
+                );
+                continue;
+            }
+            let record = Record { name: name.clone(), kind: "TXT", data: quoted(text) };
+            self.records.entry(&zone.id).or_default().push(record);
+        }
+    }
+
+    /// Address records of a name, where none is written out in that view.
+    fn addresses(&mut self, survey: &Survey<'t>, name: &str, ip: &[std::net::IpAddr]) {
+        let name = name.to_ascii_lowercase();
+        for zone in holding(survey.topology, &name) {
+            let own = |r: &Node| matches!(r.text("type"), Some("A" | "AAAA" | "CNAME"));
+            if written(zone).any(|(n, r)| n == name && own(r)) {
+                continue;
+            }
+            let records = ip.iter().map(|a| Record {
+                name: name.clone(),
+                kind: if a.is_ipv4() { "A" } else { "AAAA" },
+                data: a.to_string(),
+            });
+            self.records.entry(&zone.id).or_default().extend(records);
+        }
+    }
+
+    fn mta_sts(&mut self, survey: &Survey<'t>, auth: &'t Node, node: &'t Node, diagnostics: &mut Diagnostics) {
+        let domain = auth.id.name.as_str();
+        let exchangers = exchangers::of(survey, domain);
+        let mode = node.text("mode").unwrap_or("testing");
+        if exchangers.is_empty() && mode != "none" {
+            diagnostics.push(
+                Diagnostic::error("E1025", format!("the MTA-STS policy of {domain} would name no host"))
+                    .label(node.span, "names the hosts that the MX records name")
+                    .help(format!("write record \"@\" MX HOST in the zone of {domain}")),
+            );
+            return;
+        }
+        let age = node.duration("max-age").unwrap_or(std::time::Duration::from_secs(7 * 86_400));
+        let text = texts::sts_policy(mode, &exchangers, age);
+        let Some(host) = refs(node, "host").next() else { return };
+        self.text(survey, &format!("_mta-sts.{domain}"), &texts::sts_record(&text), node, diagnostics);
+        let balancer = survey.topology.get("load-balancer", &host.name).filter(|_| host.kind == "load-balancer");
+        let names: Vec<&'t str> = match balancer {
+            Some(b) => refs(b, "members").filter_map(|m| survey.servers.get(m.name.as_str())).map(|s| s.name).collect(),
+            None => survey.servers.get(host.name.as_str()).map(|s| s.name).into_iter().collect(),
+        };
+        let shared: Vec<std::net::IpAddr> = balancer
+            .into_iter()
+            .flat_map(|b| [b.text("vip"), b.text("vip6")])
+            .flatten()
+            .filter_map(|a| a.parse().ok())
+            .collect();
+        let ip = match shared.is_empty() {
+            true => names.iter().flat_map(|n| senders::addresses(survey, n)).collect(),
+            false => shared,
+        };
+        self.addresses(survey, &format!("mta-sts.{domain}"), &ip);
+        for name in &names {
+            if survey.servers.get(name).is_some_and(|s| !s.has("mta-sts")) {
+                diagnostics.push(
+                    Diagnostic::warning(
+                        "W1004",
+                        format!("server {name} does not serve the MTA-STS policy of {domain}"),
+                    )
+                    .label(node.span, "served there")
+                    .help(format!(
+                        "give it the role mta-sts and a platform with nginx: server {name} {{ roles mta-sts; }}"
+                    )),
+                );
+            }
+        }
+        self.policies.push(Policy { domain, text, hosts: names, span: node.span });
+    }
+
+    /// The policies that a server serves, as templates have them. Each needs a certificate of its own name on this server.
+    pub fn policies(&self, survey: &Survey<'_>, server: &Server<'_>, diagnostics: &mut Diagnostics) -> Json {
+        if !server.has("mta-sts") {
+            return json!([]);
+        }
+        let here = self.policies.iter().filter(|p| p.hosts.contains(&server.name));
+        here.filter_map(|p| {
+            let name = format!("mta-sts.{}", p.domain);
+            let fits = |c: &&Node| {
+                let own = refs(c, "on").any(|s| s.name == server.name);
+                let services = c.texts("services");
+                own && (services.is_empty() || services.contains(&"https"))
+                    && c.texts("names").into_iter().chain(c.text("subject")).any(|n| covers(n, &name))
+            };
+            let Some(certificate) = survey.topology.all("certificate").find(fits) else {
+                diagnostics.push(
+                    Diagnostic::error("E1019", format!("server {} has no certificate for {name}", server.name))
+                        .label(p.span, "senders fetch the policy by HTTPS from this name (RFC 8461, section 3.3)")
+                        .help(format!(
+                            "write certificate NAME subject={name} issuer=.. {{ on {}; services https; }}",
+                            server.name
+                        )),
+                );
+                return None;
+            };
+            Some(json!({
+                "domain": p.domain,
+                "name": name,
+                "text": p.text,
+                "certificate": format!("{FOLDER}/{}.pem", certificate.id.name),
+                "key": format!("{FOLDER}/{}.key", certificate.id.name),
+            }))
+        })
+        .collect()
+    }
+
+    /// The keys that a server signs with, as templates have them. `inside`: addresses whose mail it signs, beside its own.
+    pub fn signing(&self, server: &Server<'_>, inside: Vec<&str>) -> Json {
+        keys::signing(&self.keys, server, &inside)
+    }
+}
+
+/// A name of a certificate is this one, or a wildcard for it (RFC 6125, section 6.4.3).
+fn covers(pattern: &str, name: &str) -> bool {
+    let under = |p: &str| name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(p));
+    pattern.eq_ignore_ascii_case(name) || pattern.strip_prefix("*.").is_some_and(under)
+}
