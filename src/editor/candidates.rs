@@ -10,6 +10,7 @@ use super::view::View;
 use crate::language::expand;
 use crate::language::schema::{FieldDef, KindDef};
 use crate::language::types::Type;
+use crate::model::counter::COUNTERS;
 use crate::rules;
 
 /// Names of one range that are offered one by one.
@@ -105,6 +106,11 @@ pub(super) fn values(
                 Candidate::new(Kind::Reference, label.clone()).detail("reference to a secret").written(label)
             })
             .into(),
+        Type::Counter => COUNTERS
+            .iter()
+            .map(|c| Candidate::new(Kind::EnumMember, c.name).detail(c.unit.to_string()).doc(c.about))
+            .chain([Candidate::new(Kind::Operator, "custom:NAME").detail("a counter of your own")])
+            .collect(),
         Type::Type => Type::names()
             .into_iter()
             .map(str::to_owned)

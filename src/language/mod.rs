@@ -8,6 +8,7 @@ mod claim;
 mod codes;
 mod compile;
 mod decode;
+mod domain;
 mod draft;
 mod explain;
 mod finish;

@@ -86,8 +86,9 @@ impl Maps {
 
     /// The value under the maps; `None` when it stays.
     pub fn value(&self, ty: &Type, text: &str) -> Option<Mapped> {
-        let domain = matches!(ty, Type::String | Type::Fqdn | Type::Hostname | Type::Email | Type::Url | Type::Any);
-        let address = matches!(ty, Type::String | Type::Ip | Type::Cidr | Type::Url | Type::Any);
+        let domain =
+            matches!(ty, Type::String | Type::Fqdn | Type::Host | Type::Hostname | Type::Email | Type::Url | Type::Any);
+        let address = matches!(ty, Type::String | Type::Host | Type::Ip | Type::Cidr | Type::Url | Type::Any);
         let named = if domain { self.domain(text) } else { None };
         let placed = if address { self.address(named.as_ref().map_or(text, |m| &m.text)) } else { None };
         match (named, placed) {
@@ -228,7 +229,7 @@ impl Maps {
             node.id.name.strip_prefix(old).and_then(|n| n.strip_prefix('.')).unwrap_or(&node.id.name)
         });
         let domain = match &kind.name_type {
-            Some(Type::Fqdn | Type::Email | Type::String | Type::Hostname) => true,
+            Some(Type::Fqdn | Type::Host | Type::Email | Type::String | Type::Hostname) => true,
             Some(Type::Ref(kinds)) => {
                 kinds.iter().any(|k| schema().kind(k).is_some_and(|k| k.name_type == Some(Type::Fqdn)))
             }

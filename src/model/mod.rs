@@ -3,6 +3,7 @@
 pub mod address;
 pub mod attr;
 pub mod code;
+pub mod counter;
 pub mod cutover;
 pub mod diagnostic;
 pub mod dns;

@@ -75,6 +75,44 @@ pub fn parse_rate(text: &str) -> Option<u64> {
     n.checked_mul(unit)
 }
 
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    Bytes,
+    /// Messages, sessions, logs.
+    Count,
+    Days,
+    Percent,
+    Seconds,
+    /// 0 or 1.
+    State,
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Quantity::Bytes => "bytes",
+            Quantity::Count => "number",
+            Quantity::Days => "days",
+            Quantity::Percent => "percent",
+            Quantity::Seconds => "seconds",
+            Quantity::State => "0 or 1",
+        })
+    }
+}
+
+/// Bytes as people read them: the largest binary unit that fits, one decimal where it is not whole, cut, so that nothing is
+/// called larger than it is: `1.9 TiB`, `200 GiB`, `0 B`.
+pub fn format_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let at = (1..UNITS.len()).rev().find(|i| bytes >> (10 * i) > 0).unwrap_or(0);
+    let tenths = (u128::from(bytes) * 10) >> (10 * at);
+    match tenths % 10 {
+        0 => format!("{} {}", tenths / 10, UNITS[at]),
+        part => format!("{}.{part} {}", tenths / 10, UNITS[at]),
+    }
+}
+
 /// Exact decimal percent in millionths of a percent: `"99.99%"` is 99_990_000. Exact, because service levels are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(pub u64);
@@ -114,6 +152,24 @@ mod tests {
         for bad in ["", "90", "s", "90 s", "9x", "1.5h", "99999999999999999999w"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn bytes_are_cut_to_a_tenth() {
+        let shown: [(u64, &str); 8] = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            ((200 << 30) - 1, "199.9 GiB"),
+            (200 << 30, "200 GiB"),
+            (2 << 40, "2 TiB"),
+            (5000 << 40, "5000 TiB"),
+        ];
+        for (bytes, text) in shown {
+            assert_eq!(format_bytes(bytes), text, "{bytes}");
+        }
+        assert_eq!(format_bytes(u64::MAX), "16777215.9 TiB");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Facts, Findings, Rule};
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId, Value};
+use crate::model::version::PRODUCTS;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -30,6 +31,14 @@ pub(super) const RULES: &[Rule] = &[
         about: "What others refer to is referred to: else a name is wrong, or it can go.",
         source: "docs/architecture.md",
         check: unused_declaration,
+    },
+    Rule {
+        name: "platform-without-product",
+        code: "L1704",
+        severity: Severity::Error,
+        about: "A platform names a product with its version: else no pack fits its servers, and no limit of a version is checked.",
+        source: "schemas/2-topology.kdl (platform, at least one product)",
+        check: platform_without_product,
     },
 ];
 
@@ -98,6 +107,18 @@ fn unused_declaration(t: &Facts, out: &mut Findings) {
         if t.referrers(&node.id).is_empty() {
             out.push(&node.id, format!("nothing refers to {}", node.id), |d| {
                 d.label(node.span, "not used").help("refer to it, or take it away")
+            });
+        }
+    }
+}
+
+fn platform_without_product(t: &Facts, out: &mut Findings) {
+    for p in t.all("platform") {
+        if PRODUCTS.iter().all(|f| p.value(f).is_none()) && p.children("product").next().is_none() {
+            out.push(&p.id, format!("platform `{}` names no product", p.id.name), |d| {
+                d.label(p.span, "of what?").help(
+                    "write its products and versions, as in postfix=\"3.7\" dovecot=\"2.3\"; one without a field of its own: { product NAME \"VERSION\"; }",
+                )
             });
         }
     }

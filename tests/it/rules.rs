@@ -113,6 +113,15 @@ fn names_and_codes_are_unique_and_in_order() {
     assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
 }
 
+/// `platform-without-product` knows each product that has a field.
+#[test]
+fn the_products_are_those_of_the_schema() {
+    let platform = language::schema::schema().kind("platform").expect("kind");
+    let texts = platform.fields.iter().filter(|f| f.ty == language::types::Type::String && !f.many);
+    let fields: Vec<&str> = texts.map(|f| f.name.as_str()).filter(|n| *n != "update").collect();
+    assert_eq!(fields, cutover::model::version::PRODUCTS);
+}
+
 #[test]
 fn a_folder_of_fixtures_has_its_rule() {
     let known: BTreeSet<&str> = rules::all().map(|r| r.name).collect();

@@ -1,5 +1,6 @@
 use super::super::schema::KindDef;
 use super::*;
+use crate::model::counter::COUNTERS;
 
 pub fn all() -> String {
     let mut out = String::from(
@@ -14,7 +15,7 @@ pub fn all() -> String {
         let links: Vec<String> = kinds.iter().map(|k| format!("[{0}](#{0})", k.name)).collect();
         out += &format!("- {}: {}\n", title(area), links.join(", "));
     }
-    out += "- [Types](#types)\n\n";
+    out += "- [Types](#types), [Counters](#counters)\n\n";
     for (area, kinds) in areas() {
         out += &format!("## {}\n\n", title(area));
         for k in kinds {
@@ -27,6 +28,13 @@ pub fn all() -> String {
         out += &format!("| {name} | {what} | {} |\n", cell(written));
     }
     out += "\nA selector is a name, a range, a glob `\"*-mbx-*\"`, `\"role:hub\"`, `\"label:x\"`, `kind:name` or `\"*\"`.\n";
+    out += "\n## Counters\n\nWhat a `rule` of a `monitor` watches. A performance counter may name its instance, \
+            `\\Processor(_Total)\\% Processor Time`, a metric its labels; what stands in no row is `custom:NAME`.\n\n\
+            | counter | what it counts | in | performance counters of Windows | metrics of Prometheus |\n|---|---|---|---|---|\n";
+    let list = |words: &[&str]| words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ");
+    for c in COUNTERS {
+        out += &format!("| `{}` | {} | {} | {} | {} |\n", c.name, c.about, c.unit, list(c.windows), list(c.metrics));
+    }
     out
 }
 

@@ -12,7 +12,7 @@ use super::types::Type;
 use crate::model::tree::Scalar;
 
 /// What a word of a type looks like.
-pub(super) const WRITTEN: [(&str, &str, &str); 25] = [
+pub(super) const WRITTEN: [(&str, &str, &str); 27] = [
     ("int", "whole number", "`64`"),
     ("number", "number", "`2.5`"),
     ("bool", "truth", "`#true`, `#false`"),
@@ -22,6 +22,7 @@ pub(super) const WRITTEN: [(&str, &str, &str); 25] = [
     ("ident", "`a` to `z`, `0` to `9`, `_`", "`pair_net`"),
     ("hostname", "host name, one label (RFC 1123)", "`mbx-01`, `\"mbx-[01:62]\"`"),
     ("fqdn", "domain name, without a dot at the end", "`mail.acme.example`"),
+    ("host", "domain name, host name or address", "`old.acme.example`, `\"192.0.2.10\"`"),
     ("ip", "IPv4 or IPv6 address", "`\"192.0.2.10\"`, `\"192.0.2.[11:72]\"`"),
     ("cidr", "network", "`\"192.0.2.0/24\"`"),
     ("email", "mail address", "`ann@acme.example`"),
@@ -36,6 +37,7 @@ pub(super) const WRITTEN: [(&str, &str, &str); 25] = [
     ("datetime", "day and time, in the organization's timezone", "`\"2026-04-17T21:00\"`"),
     ("time", "time of day", "`\"02:00\"`"),
     ("secret", "where a secret is: env, file, age, cmd, vault", "`(secret)\"env:NAME\"`"),
+    ("counter", "counter of a monitor, by one of its names", "`submission-queue`, `custom:spool`"),
     ("any", "any value", "`8`, `\"text\"`, `#true`"),
     ("type", "name of a type of this table", "`duration`"),
 ];

@@ -1,6 +1,7 @@
 //! What people write out of the habit of other languages, told once and by its name.
 
-use super::{Scanner, Tok, is_newline, word_len};
+use super::word::word_len;
+use super::{Scanner, Tok, is_newline};
 use crate::model::{Diagnostic, Span};
 
 /// Quotes that KDL does not know, each with those that may close it.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::copies::{disk, holders};
 use super::{has_role, installed};
+use crate::model::counter::{self, Watched};
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId};
-use crate::model::unit::format_duration;
+use crate::model::unit::{format_bytes, format_duration};
 use crate::model::version::{Update, year_name};
 use crate::rules::{Facts, Findings, Rule};
 
@@ -92,21 +93,18 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         source: "Microsoft PowerShell reference: Set-MailboxDatabase, DataMoveReplicationConstraint",
         check: move_constraint_outside_dag,
     },
+    Rule {
+        name: "disk-latency-alarm-late",
+        code: "L3611",
+        severity: Severity::Warning,
+        about: "An alert of slow disks under Exchange speaks at 20 ms at the latest: beyond that users wait.",
+        source: "Microsoft Learn: Exchange Server storage configuration options; exchange performance counters (Avg. Disk sec/Read)",
+        check: disk_latency_alarm_late,
+    },
 ];
 
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
-
-/// As people read it: `1.9 TiB`, `200 GiB`.
-fn shown(bytes: u64) -> String {
-    let (unit, name) = if bytes >= TIB { (TIB, "TiB") } else { (GIB, "GiB") };
-    let tenths = u128::from(bytes) * 10 / u128::from(unit);
-    if tenths.is_multiple_of(10) {
-        format!("{} {name}", tenths / 10)
-    } else {
-        format!("{}.{} {name}", tenths / 10, tenths % 10)
-    }
-}
 
 /// Databases on Exchange.
 fn databases<'t>(t: &'t Facts) -> impl Iterator<Item = &'t Node> {
@@ -174,7 +172,8 @@ fn too_large(t: &Facts, out: &mut Findings) {
         let replicated = holders(t, db).len() > 1;
         let (most, how) = if replicated { (2 * TIB, "with copies") } else { (200 * GIB, "without a second copy") };
         let Some(size) = db.size("max-size").filter(|s| (most + 1..=16 * TIB).contains(s)) else { continue };
-        let message = format!("`{}` may grow to {}, {} is advised {how}", db.id.name, shown(size), shown(most));
+        let message =
+            format!("`{}` may grow to {}, {} is advised {how}", db.id.name, format_bytes(size), format_bytes(most));
         out.push(&db.id, message, |d| {
             let d = d.label(db.at("max-size"), "too large to restore in time");
             let d = if db.value("copies").is_some() { d.label(db.at("copies"), "its copies") } else { d };
@@ -186,7 +185,7 @@ fn too_large(t: &Facts, out: &mut Findings) {
 fn beyond_limit(t: &Facts, out: &mut Findings) {
     for db in databases(t) {
         let Some(size) = db.size("max-size").filter(|s| *s > 16 * TIB) else { continue };
-        out.push(&db.id, format!("`{}` may grow to {}, 16 TiB is the most", db.id.name, shown(size)), |d| {
+        out.push(&db.id, format!("`{}` may grow to {}, 16 TiB is the most", db.id.name, format_bytes(size)), |d| {
             d.label(db.at("max-size"), "beyond what the store can hold").help("write max-size=\"2TiB\" or less")
         });
     }
@@ -196,11 +195,15 @@ fn quota_order(t: &Facts, out: &mut Findings) {
     for db in t.all("database") {
         let (Some(warn), Some(stop)) = (db.size("quota-warn"), db.size("quota-stop")) else { continue };
         if warn > stop {
-            out.push(&db.id, format!("`{}` warns at {} and stops at {}", db.id.name, shown(warn), shown(stop)), |d| {
-                d.label(db.at("quota-warn"), "nobody is warned")
-                    .label(db.at("quota-stop"), "mail stops before")
-                    .help("write quota-warn below quota-stop")
-            });
+            out.push(
+                &db.id,
+                format!("`{}` warns at {} and stops at {}", db.id.name, format_bytes(warn), format_bytes(stop)),
+                |d| {
+                    d.label(db.at("quota-warn"), "nobody is warned")
+                        .label(db.at("quota-stop"), "mail stops before")
+                        .help("write quota-warn below quota-stop")
+                },
+            );
         }
     }
 }
@@ -214,7 +217,7 @@ fn quota_beyond_limit(t: &Facts, out: &mut Findings) {
         else {
             continue;
         };
-        out.push(&db.id, format!("{field} of `{}` is {}, 1.999 TB is the most", db.id.name, shown(size)), |d| {
+        out.push(&db.id, format!("{field} of `{}` is {}, 1.999 TB is the most", db.id.name, format_bytes(size)), |d| {
             d.label(db.at(field), "refused").help("write less, or leave the field out for no quota of the database")
         });
     }
@@ -240,16 +243,16 @@ fn volume_without_room(t: &Facts, out: &mut Findings) {
         if room < needs && told.insert((disk_id, needs)) {
             let message = format!(
                 "databases of {} in all lie on `{}` of `{}`, which has {}: 120% is {}",
-                shown(bytes),
+                format_bytes(bytes),
                 disk.name(),
                 server.name,
-                shown(room),
-                shown(needs)
+                format_bytes(room),
+                format_bytes(needs)
             );
             out.push(&db.id, message, |d| {
                 d.label(disk.at("size"), "too small")
                     .label(db.at("max-size"), "the last database on it")
-                    .help(format!("give the volume {}, or move a database", shown(needs)))
+                    .help(format!("give the volume {}, or move a database", format_bytes(needs.div_ceil(GIB) * GIB)))
             });
         }
     }
@@ -307,5 +310,33 @@ fn move_constraint_outside_dag(t: &Facts, out: &mut Findings) {
                 .label(db.at("on"), "none of these")
                 .help("write \"None\", or leave it out")
         });
+    }
+}
+
+fn disk_latency_alarm_late(t: &Facts, out: &mut Findings) {
+    const SECONDS: f64 = 0.020;
+    for m in t.all("monitor") {
+        let on = t.targets(m, "on").find(|s| installed(t, s).is_some_and(|i| has_role(i.server, "mailbox")));
+        let Some(server) = on else { continue };
+        // Of several alerts the first that speaks counts.
+        let mut first: Option<(f64, &Node)> = None;
+        for r in m.children("rule") {
+            let Some(Watched::Known(c)) = r.text("counter").and_then(counter::find) else { continue };
+            let above = r.int("above").map(|n| n as f64).or_else(|| r.text("above")?.parse().ok());
+            if let Some(above) = above.filter(|a| c.name == "disk-latency" && first.is_none_or(|(least, _)| *a < least))
+            {
+                first = Some((above, r));
+            }
+        }
+        let Some((above, r)) = first.filter(|(above, _)| *above > SECONDS) else { continue };
+        out.push(
+            &m.id,
+            format!("`{}` of `{}` speaks of disks above {above} s, 0.02 is advised", r.name(), m.id.name),
+            |d| {
+                d.label(r.at("above"), "in seconds")
+                    .label(server.span, "has mailboxes")
+                    .help("write above=0.02 or less; another rule of a higher severity may have a larger bound")
+            },
+        );
     }
 }

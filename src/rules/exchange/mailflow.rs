@@ -6,7 +6,7 @@ use super::{directory_site, has_role, installed, servers};
 use crate::model::Span;
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId, Value};
-use crate::model::unit::{format_duration, parse_duration};
+use crate::model::unit::{format_bytes, format_duration, parse_duration};
 use crate::rules::{Facts, Findings, Rule};
 
 pub(in crate::rules) const RULES: &[Rule] = &[
@@ -315,8 +315,8 @@ fn size_limit_shrinks(t: &Facts, out: &mut Findings) {
             .min_by_key(|(_, s)| *s);
         let Some((next, smaller)) = next else { continue };
         let mib = |n: u64| n >> 20;
-        let message =
-            format!("`{}` takes {} MiB, `{}` passes on {} MiB", c.id.name, mib(size), next.id.name, mib(*smaller));
+        let (takes, passes) = (format_bytes(size), format_bytes(*smaller));
+        let message = format!("`{}` takes {takes}, `{}` passes on {passes}", c.id.name, next.id.name);
         out.push(&c.id, message, |d| {
             d.label(c.at("max-size"), "accepted")
                 .label(next.at("max-size"), "returned")

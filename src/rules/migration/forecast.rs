@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{cohorts, size};
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId};
-use crate::model::unit::{Percent, format_duration};
+use crate::model::unit::{Percent, format_bytes, format_duration};
 use crate::rules::{Facts, Findings, Rule};
 
 pub(in crate::rules) const RULES: &[Rule] = &[
@@ -74,21 +74,6 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         check: soak_outlasts,
     },
 ];
-
-/// `1.9 TiB`, `200 GiB`, `35 MiB`.
-fn bytes(n: u64) -> String {
-    let (shift, name) = match n {
-        0..0x4000_0000 => (20, "MiB"),
-        0x4000_0000..0x100_0000_0000 => (30, "GiB"),
-        _ => (40, "TiB"),
-    };
-    let tenths = (u128::from(n) * 10 + (1 << (shift - 1))) >> shift;
-    if tenths.is_multiple_of(10) {
-        format!("{} {name}", tenths / 10)
-    } else {
-        format!("{}.{} {name}", tenths / 10, tenths % 10)
-    }
-}
 
 fn mbit(rate: u64) -> String {
     if rate >= 1_000_000 { format!("{} Mbit/s", rate / 1_000_000) } else { format!("{} kbit/s", rate / 1000) }
@@ -174,7 +159,7 @@ fn window_too_short(t: &Facts, out: &mut Findings) {
                 "`{}` needs {}: {users} of {all} mailboxes are {}, at {}; `{}` lasts {}",
                 c.id.name,
                 rough(needs),
-                bytes(share),
+                format_bytes(share),
                 mbit(rate),
                 w.id.name,
                 format_duration(length)
@@ -198,7 +183,7 @@ fn longer_than_project(t: &Facts, out: &mut Findings) {
             let message = format!(
                 "`{}` copies {} at {} in {}, the project has {}",
                 cms.id.name,
-                bytes(data),
+                format_bytes(data),
                 mbit(rate),
                 rough(needs),
                 rough(longest.as_secs())
@@ -265,8 +250,13 @@ fn target_too_small(t: &Facts, out: &mut Findings) {
         let databases = filled(t, m);
         let Some(room) = databases.iter().map(|db| db.size("max-size")).sum::<Option<u64>>() else { continue };
         let Some(last) = databases.last().filter(|_| room < data) else { continue };
-        let message =
-            format!("{} databases hold {}, `{}` has {}", databases.len(), bytes(room), from.id.name, bytes(data));
+        let message = format!(
+            "{} databases hold {}, `{}` has {}",
+            databases.len(),
+            format_bytes(room),
+            from.id.name,
+            format_bytes(data)
+        );
         out.push(&m.id, message, |d| {
             d.label(last.at("max-size"), "too little in all")
                 .label(from.at("data"), "to be moved")
@@ -292,9 +282,9 @@ fn quota_below_average(t: &Facts, out: &mut Findings) {
         let message = format!(
             "mailboxes of `{}` have {} on average ({} in {mailboxes}), the quota is {}",
             from.id.name,
-            bytes(average),
-            bytes(data),
-            bytes(most)
+            format_bytes(average),
+            format_bytes(data),
+            format_bytes(most)
         );
         out.push(&m.id, message, |d| {
             d.label(db.at("quota-stop"), "too small")
@@ -325,9 +315,9 @@ fn pair_too_small(t: &Facts, out: &mut Findings) {
         let message = format!(
             "`{}` has disks of {}, `{}` has {} of mail",
             server.id.name,
-            bytes(least),
+            format_bytes(least),
             from.id.name,
-            bytes(data)
+            format_bytes(data)
         );
         out.push(&m.id, message, |d| {
             d.label(server.span, "too small")
