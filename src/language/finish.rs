@@ -12,7 +12,7 @@ use super::sink::Sink;
 use super::suggest::counted;
 use super::timescale::Scale;
 use super::types::{Draft, Type};
-use super::{lookalike, moved, policy, versions};
+use super::{moved, policy, versions};
 use crate::model::topology::{Field, Layer, Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Span, Spanned};
 
@@ -58,7 +58,6 @@ impl<'a> Finish<'a> {
         topology.moved = moved::read(&store, &index, schema(), self.sink);
         versions::check(&topology, &self.kinds, self.sink);
         policy::check(&topology, self.sink);
-        lookalike::check(&topology, self.sink);
         self.maps.rename(&mut topology, self.sink);
         topology
     }

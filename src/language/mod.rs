@@ -14,7 +14,6 @@ mod explain;
 mod finish;
 mod format;
 mod load;
-mod lookalike;
 mod module;
 mod moved;
 mod overlay;

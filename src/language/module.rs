@@ -1,6 +1,7 @@
 //! `use`: instances of modules, with typed parameters.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::compile::Build;
 use super::decode::{Names, Place, Zip};
@@ -23,6 +24,8 @@ pub(super) struct UsePatch {
     pub scope: Scope,
     pub captures: Vec<String>,
     pub layer: String,
+    /// The nodes that the instance made, by their places in the store.
+    pub own: Range<usize>,
 }
 
 /// A reference that a module was given, checked when all nodes are known.
@@ -92,7 +95,9 @@ impl Build<'_, '_> {
             let Some(inner) = self.bind_params(&given, &params, here, &module_name, &module, &instance_name) else {
                 continue;
             };
+            let before = self.store.nodes.len();
             self.instance(&module, &inner, stack);
+            let own = before..self.store.nodes.len();
             for t in tree.children.iter().filter(|c| self.dec.schema.kind(&c.name.value).is_some_and(|k| k.top_level()))
             {
                 if t.annotation.is_none() {
@@ -102,7 +107,8 @@ impl Build<'_, '_> {
                 let mut patch_scope = scope.clone();
                 patch_scope.names.insert("self".into(), text_bound(&instance_name, instance.span));
                 let layer = format!("use {module_name} {instance_name}");
-                self.patches.push(UsePatch { tree: t.clone(), scope: patch_scope, captures: captures.to_vec(), layer });
+                let (tree, captures, own) = (t.clone(), captures.to_vec(), own.clone());
+                self.patches.push(UsePatch { tree, scope: patch_scope, captures, layer, own });
             }
         }
         stack.pop();
@@ -363,6 +369,9 @@ impl Build<'_, '_> {
         let Some(param) = self.dec.schema.kind("param") else { return };
         let mut seen: BTreeMap<String, Span> = BTreeMap::new();
         for t in tree.children.iter().filter(|c| c.name.value == "param") {
+            if let Some(d) = declared(t) {
+                d.check_limits(&mut self.dec);
+            }
             for n in self.dec.nodes(t, param, place) {
                 if let Some(first) = seen.insert(n.name.clone(), n.span) {
                     self.dec.sink.push(super::decode::duplicate("param", &n.name, first, n.span));

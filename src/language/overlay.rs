@@ -4,6 +4,7 @@
 //! Two verbs of one layer that touch one field are a mistake, so their order cannot matter.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::claim::{Claim, Touched, two_verbs};
 use super::compile::Build;
@@ -24,7 +25,14 @@ pub(super) struct Step<'t> {
     pub scope: &'t Scope,
     pub captures: &'t [String],
     pub layer: &'t str,
-    environment: bool,
+    /// In a `use`: the nodes of its instance, by their places in the store. An environment reaches all.
+    own: Option<&'t Range<usize>>,
+}
+
+impl Step<'_> {
+    fn reaches(&self, at: usize) -> bool {
+        self.own.is_none_or(|own| own.contains(&at))
+    }
 }
 
 pub(super) fn no_verb(t: &Tree) -> Diagnostic {
@@ -39,8 +47,8 @@ impl Build<'_, '_> {
         let mut touched: HashMap<&str, Touched> = HashMap::new();
         for verb in VERBS {
             for p in &patches {
-                let step =
-                    Step { tree: &p.tree, scope: &p.scope, captures: &p.captures, layer: &p.layer, environment: false };
+                let own = Some(&p.own);
+                let step = Step { tree: &p.tree, scope: &p.scope, captures: &p.captures, layer: &p.layer, own };
                 self.step(&step, verb, touched.entry(&p.layer).or_default());
             }
         }
@@ -53,11 +61,7 @@ impl Build<'_, '_> {
             let mut touched = Touched::default();
             for verb in VERBS {
                 for tree in env.children.iter().filter(|c| c.annotation.is_some()) {
-                    self.step(
-                        &Step { tree, scope, captures: &[], layer: &layer, environment: true },
-                        verb,
-                        &mut touched,
-                    );
+                    self.step(&Step { tree, scope, captures: &[], layer: &layer, own: None }, verb, &mut touched);
                 }
             }
         }
@@ -273,8 +277,12 @@ impl Build<'_, '_> {
         let mut out = Vec::new();
         let (first, _) = names.nth(0);
         if pattern(w.name) && matches!(names, Names::One(_)) {
-            let hits: Vec<usize> =
-                self.store.of_kind(&kind.name).filter(|(_, n)| matches_text(n, &first)).map(|(i, _)| i).collect();
+            let hits: Vec<usize> = self
+                .store
+                .of_kind(&kind.name)
+                .filter(|(at, n)| s.reaches(*at) && matches_text(n, &first))
+                .map(|(i, _)| i)
+                .collect();
             if hits.is_empty() {
                 self.no_target(s, kind, &first, span);
                 return None;
@@ -308,19 +316,35 @@ impl Build<'_, '_> {
                 }
                 return None;
             }
+            if let Some(at) = hits.iter().find(|at| !s.reaches(**at)) {
+                self.outside(s, kind, *at, span);
+                return None;
+            }
             let zip = Zip { index: i, count: names.len(), names: span };
             out.extend(hits.into_iter().map(|at| (at, captures.clone().unwrap_or_else(|| s.captures.to_vec()), zip)));
         }
         Some(out)
     }
 
+    /// An instance patches what it made: what others made would be patched by whoever uses the module.
+    fn outside(&mut self, s: &Step, kind: &KindDef, at: usize, span: Span) {
+        let Some(node) = self.store.get(at) else { return };
+        self.dec.sink.push(
+            Diagnostic::error("E0418", format!("{} `{}` is not made by this `use`", kind.name, node.id()))
+                .label(span, format!("{} reaches outside", s.layer))
+                .label(node.span, "made here")
+                .help("change it where it is written, or with this verb in an `environment`"),
+        );
+    }
+
     fn no_target(&mut self, s: &Step, kind: &KindDef, name: &str, span: Span) {
         if self.dec.sink.knows("E0403", span) {
             return;
         }
-        let ids: Vec<String> = self.store.of_kind(&kind.name).map(|(_, n)| n.id()).collect();
+        let near = self.store.of_kind(&kind.name).filter(|(at, _)| s.reaches(*at));
+        let ids: Vec<String> = near.map(|(_, n)| n.id()).collect();
         let create = format!("To create a node only here, write (add){}", kind.name);
-        let message = if s.environment {
+        let message = if s.own.is_none() {
             format!("overlay target {} `{name}` does not exist in the base", kind.name)
         } else {
             format!("patch target {} `{name}` does not exist", kind.name)

@@ -297,7 +297,13 @@ impl Resolver<'_> {
                         && super::spelling::is_name(name)
                         && self.schema.kind(k).is_some_and(KindDef::top_level) =>
                 {
-                    d.help(format!("declare it: {k} {name} .."))
+                    let inside = self.schema.kind(k).and_then(|k| k.parents.iter().find(|p| *p != "root"));
+                    d.help(match inside.filter(|_| matches!(k.as_str(), "gate" | "evidence")) {
+                        Some(p) => {
+                            format!("declare it: {k} {name} ..; one inside a {p} is named {}.{name}", p.to_uppercase())
+                        }
+                        None => format!("declare it: {k} {name} .."),
+                    })
                 }
                 _ => d.help(format!("it names {}", article(&either(kinds)))),
             },

@@ -1,13 +1,14 @@
 //! Variables and lets of the root: default, then `set` along the environments, then `--set`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::Options;
 use super::decode::{Decoder, Place};
 use super::suggest::nearest;
 use super::text::{Bound, Missing, Scope, fill};
-use super::types::Type;
-use crate::model::topology::Layer;
+use super::types::{Draft, Type};
+use crate::model::topology::{Layer, Value};
 use crate::model::tree::{Entry, Scalar, Tree};
 use crate::model::{Diagnostic, Span};
 
@@ -18,8 +19,77 @@ pub(super) struct Declared {
     pub ty: Type,
     pub span: Span,
     pub default: Option<Entry>,
-    pub min: Option<i64>,
-    pub max: Option<i64>,
+    pub min: Option<Entry>,
+    pub max: Option<Entry>,
+}
+
+impl Declared {
+    /// A limit as its type; `None` where there is none, or it is not of the type, which is told at its place.
+    fn limit(&self, e: Option<&Entry>) -> Option<Value> {
+        let e = e?;
+        match self.ty.read(&e.value.value, e.annotation.as_ref().map(|a| a.value.as_str()), false) {
+            Ok(Draft::Value(v)) => Some(v),
+            _ => None,
+        }
+    }
+
+    fn outside(&self, value: &Value) -> bool {
+        let is = |e: Option<&Entry>, order| self.limit(e).and_then(|l| compare(value, &l)) == Some(order);
+        is(self.min.as_ref(), Ordering::Less) || is(self.max.as_ref(), Ordering::Greater)
+    }
+
+    /// What `min` and `max` say must be of the type, of one that has an order, and the right way round.
+    pub fn check_limits(&self, dec: &mut Decoder) {
+        for (word, e) in [("min", &self.min), ("max", &self.max)] {
+            let Some(e) = e else { continue };
+            let noun = self.ty.noun();
+            let ordered =
+                matches!(self.ty, Type::Int | Type::Number | Type::Duration | Type::Size | Type::Rate | Type::Percent);
+            if ordered && self.limit(Some(e)).is_some() {
+                continue;
+            }
+            if !ordered {
+                dec.sink.push(
+                    Diagnostic::error("E0201", format!("`param {}` has no order that `{word}` could limit", self.name))
+                        .label(e.span, format!("it takes {noun}"))
+                        .help("limits are for numbers, durations, sizes, rates and percents"),
+                );
+                continue;
+            }
+            dec.sink.push(
+                Diagnostic::error("E0201", format!("`{word}` of `param {}` takes {noun}", self.name))
+                    .label(e.span, format!("not {noun}"))
+                    .help(format!("write {word} as the values are written: {noun}")),
+            );
+        }
+        if let (Some(low), Some(high)) = (&self.min, &self.max)
+            && let (Some(a), Some(b)) = (self.limit(Some(low)), self.limit(Some(high)))
+            && compare(&a, &b) == Some(Ordering::Greater)
+        {
+            dec.sink.push(
+                Diagnostic::error("E0203", format!("`max` of `param {}` is below its `min`", self.name))
+                    .label(high.span, "below")
+                    .label(low.span, "above")
+                    .help("no value could be given"),
+            );
+        }
+    }
+}
+
+/// Two values of one type that has an order.
+fn compare(a: &Value, b: &Value) -> Option<Ordering> {
+    let number = |v: &Value| match v {
+        Value::Int(i) => Some(*i as f64),
+        Value::Text(t) => t.parse::<f64>().ok(),
+        _ => None,
+    };
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+        (Value::Duration(a), Value::Duration(b)) => Some(a.cmp(b)),
+        (Value::Size(a), Value::Size(b)) | (Value::Rate(a), Value::Rate(b)) => Some(a.cmp(b)),
+        (Value::Percent(a), Value::Percent(b)) => Some(a.cmp(b)),
+        _ => number(a)?.partial_cmp(&number(b)?),
+    }
 }
 
 /// Entry of a field, as a property or as a line.
@@ -30,17 +100,13 @@ pub(super) fn entry_of<'t>(tree: &'t Tree, field: &str) -> Option<&'t Entry> {
 /// `variable` or `param`. The mistakes of its form are the decoder's.
 pub(super) fn declared(tree: &Tree) -> Option<Declared> {
     let name = tree.args().next()?;
-    let int = |f: &str| match entry_of(tree, f)?.value.value {
-        Scalar::Int(i) => i64::try_from(i).ok(),
-        _ => None,
-    };
     Some(Declared {
         name: name.value.value.as_text()?.to_owned(),
         ty: Type::parse(entry_of(tree, "type")?.value.value.as_text()?)?,
         span: name.span,
         default: entry_of(tree, "default").cloned(),
-        min: int("min"),
-        max: int("max"),
+        min: entry_of(tree, "min").cloned(),
+        max: entry_of(tree, "max").cloned(),
     })
 }
 
@@ -87,18 +153,11 @@ pub(super) fn bind(dec: &mut Decoder, d: &Declared, what: &str, given: Given) ->
         dec.sink.push(x);
         return None;
     }
-    if let Scalar::Int(i) = &scalar
-        && (d.min.is_some_and(|m| *i < i128::from(m)) || d.max.is_some_and(|m| *i > i128::from(m)))
+    if !ranged
+        && let Ok(Draft::Value(v)) = check(&scalar)
+        && d.outside(&v)
     {
-        out_of_limits(dec, d, what, &i.to_string(), span);
-        return None;
-    }
-    if let Scalar::Text(t) = &scalar
-        && d.ty == Type::Int
-        && let Ok(i) = t.parse::<i64>()
-        && (d.min.is_some_and(|m| i < m) || d.max.is_some_and(|m| i > m))
-    {
-        out_of_limits(dec, d, what, t, span);
+        out_of_limits(dec, d, what, &super::explain::value(&v), span);
         return None;
     }
     let scalar = match (unit, &scalar) {
@@ -112,17 +171,18 @@ pub(super) fn bind(dec: &mut Decoder, d: &Declared, what: &str, given: Given) ->
     Some(Bound { scalar, secret, span: Some(span), layers })
 }
 
-fn out_of_limits(dec: &mut Decoder, d: &Declared, what: &str, n: &str, span: Span) {
-    let range = match (d.min, d.max) {
+fn out_of_limits(dec: &mut Decoder, d: &Declared, what: &str, given: &str, span: Span) {
+    let shown = |e: &Option<Entry>| d.limit(e.as_ref()).map(|v| super::explain::value(&v));
+    let range = match (shown(&d.min), shown(&d.max)) {
         (Some(a), Some(b)) => format!("{a} to {b}"),
         (Some(a), None) => format!("{a} or more"),
         (_, b) => format!("{} or less", b.unwrap_or_default()),
     };
     dec.sink.push(
-        Diagnostic::error("E0203", format!("{what} `{}` is {range}, not {n}", d.name))
+        Diagnostic::error("E0203", format!("{what} `{}` is {range}, not {given}", d.name))
             .label(span, "out of limits")
             .label(d.span, "limits are set here")
-            .help(format!("write a number of {range}")),
+            .help(format!("write {} of {range}", d.ty.noun())),
     );
 }
 

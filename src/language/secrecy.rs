@@ -1,7 +1,8 @@
 //! Where secrets stand that should not: found by tokens, so that it works on a file that does not parse, and kept out of every
 //! excerpt and message. Marks rather too much than too little.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::OnceLock;
 
 use super::scan::{Tok, Token, scan_all};
 use super::schema::schema;
@@ -237,6 +238,22 @@ fn blocks(text: &str, found: &mut Vec<(usize, usize)>) {
     }
 }
 
+/// Words that messages are made of: kinds, fields, values, and the prose of the schema and of the catalogue of codes. Such a word
+/// is no secret where it stands in a sentence; it is hidden where a message quotes the value, see [`quoted`].
+fn ordinary(word: &str) -> bool {
+    static WORDS: OnceLock<HashSet<&'static str>> = OnceLock::new();
+    let words = WORDS.get_or_init(|| {
+        let kinds = schema().kinds.iter();
+        let fields = kinds.clone().flat_map(|k| &k.fields);
+        let texts = kinds.clone().map(|k| k.doc.as_str()).chain(fields.clone().map(|f| f.doc.as_str()));
+        let codes = super::CHAPTERS.iter().flat_map(|c| c.codes).flat_map(|c| [c.title, c.means, c.mend]);
+        let names = kinds.map(|k| k.name.as_str()).chain(fields.map(|f| f.name.as_str()));
+        let prose = texts.chain(codes).flat_map(|t| t.split(|c: char| !c.is_ascii_alphabetic()));
+        names.chain(prose).collect()
+    });
+    words.contains(word)
+}
+
 /// The words of all secrets, the longest first, so that a part never uncovers the rest.
 fn words(sources: &Sources) -> Vec<String> {
     let mut words: BTreeSet<String> = BTreeSet::new();
@@ -244,8 +261,7 @@ fn words(sources: &Sources) -> Vec<String> {
         for m in sources.masks(id) {
             let Some(raw) = file.text.get(m.offset..m.offset + m.len) else { continue };
             for w in [raw, raw.trim_matches(['"', '#'])] {
-                let known = schema().is_kind(w) || schema().kinds.iter().any(|k| k.field(w).is_some());
-                if w.chars().count() >= SHORTEST && w.len() <= 4096 && !known {
+                if w.chars().count() >= SHORTEST && w.len() <= 4096 && !ordinary(w) {
                     words.insert(w.to_owned());
                 }
             }
@@ -285,12 +301,11 @@ fn covering(sources: &Sources, span: Span) -> Vec<&str> {
 /// A part of a secret that a message quotes: `$ord` of `pass$ord`.
 fn quoted(text: &mut String, secrets: &[&str]) {
     for quote in ['`', '"'] {
-        let parts: Vec<String> = text.split(quote).skip(1).step_by(2).map(str::to_owned).collect();
-        for part in
-            parts.iter().filter(|p| p.chars().count() >= SHORTEST && secrets.iter().any(|s| s.contains(p.as_str())))
-        {
-            *text = text.replace(part.as_str(), MASK);
-        }
+        let field = |p: &str| schema().is_kind(p) || schema().kinds.iter().any(|k| k.field(p).is_some());
+        let hides = |p: &str| p.chars().count() >= SHORTEST && !field(p) && secrets.iter().any(|s| s.contains(p));
+        let parts = text.split(quote).enumerate();
+        let washed: Vec<&str> = parts.map(|(i, p)| if i % 2 == 1 && hides(p) { MASK } else { p }).collect();
+        *text = washed.join(quote.to_string().as_str());
     }
 }
 
@@ -347,6 +362,22 @@ mod tests {
     fn behind_many_mistakes_too() {
         let text = format!("{}connection c password=hunter2", "a [\n".repeat(200));
         assert_eq!(masked(&text), ["hunter2"]);
+    }
+
+    /// The word of a sentence says nothing of a secret that is the same word; the value itself is hidden where it stands.
+    #[test]
+    fn a_common_word_is_hidden_at_its_place_only() {
+        let mut sources = Sources::default();
+        let id = sources.add("t", "connection c password=\"secret\" key=\"Secret7\"");
+        let mut ds = Diagnostics::default();
+        let at = Span { source: id, offset: 13, len: 17 };
+        let d = Diagnostic::error("E0701", "`password` must be a reference to a secret, not `secret` or Secret7");
+        ds.push(d.label(at, "literal value").help("write (secret)\"env:NAME\""));
+        let ds = guard(&mut sources, ds);
+        let d = ds.iter().next().expect("one");
+        assert_eq!(d.message, "`password` must be a reference to a secret, not `*********` or *********");
+        assert_eq!(d.help.as_deref(), Some("write (secret)\"env:NAME\""));
+        assert_eq!(sources.masks(id).count(), 2);
     }
 
     #[test]

@@ -74,7 +74,7 @@ const SIMPLE: [(&str, Type, &str); 27] = [
     ("ident", Type::Ident, "a name of a variable"),
     ("hostname", Type::Hostname, "a host name"),
     ("fqdn", Type::Fqdn, "a domain name"),
-    ("host", Type::Host, "a host: a name or an address"),
+    ("host", Type::Host, "a host name or an address"),
     ("ip", Type::Ip, "an IP address"),
     ("cidr", Type::Cidr, "an IP network"),
     ("email", Type::Email, "an email address"),

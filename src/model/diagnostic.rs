@@ -28,7 +28,7 @@ pub struct Lint {
     pub environment: Option<String>,
 }
 
-/// One mistake: code (`E0102`, `W0301`), message, places, help.
+/// One mistake: code (`E0102`, `W1001`), message, places, help.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnostic {
     /// Stable code without the `cutover::` prefix, as in `E0102`.

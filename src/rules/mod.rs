@@ -16,6 +16,7 @@ mod facts;
 mod findings;
 mod hygiene;
 mod levels;
+mod lookalike;
 mod mailflow;
 mod migration;
 mod monitoring;

@@ -189,12 +189,32 @@ fn duplicate_address(t: &Facts, out: &mut Findings) {
     }
     for (node, address, span) in all {
         match first.get(&address) {
+            // One address for a whole range: told once, with the range of addresses that was meant.
+            Some((other, theirs)) if *theirs == span => {
+                out.push(&node.id, format!("{other} and {} have the one address {address}", node.id), |d| {
+                    d.label(span, "given to each of them")
+                        .help(format!("write a range that is zipped with the names: {}", next_to(address)))
+                });
+            }
             Some((other, theirs)) => {
                 out.push(&node.id, format!("{other} and {} have the address {address}", node.id), |d| {
                     d.label(span, "taken").label(*theirs, "already here").help("give one of them another address")
                 });
             }
             None => drop(first.insert(address, (&node.id, span))),
+        }
+    }
+}
+
+/// `ip="192.0.2.[10:11]"`, an address and the one behind it.
+fn next_to(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            format!("ip=\"{a}.{b}.{c}.[{d}:{}]\"", u16::from(d) + 1)
+        }
+        IpAddr::V6(v6) => {
+            format!("ip6=\"{}:[a:b]\"", v6.to_string().rsplit_once(':').map_or("2001:db8:", |(head, _)| head))
         }
     }
 }

@@ -117,6 +117,15 @@ pub(super) const OVERLAYS: &[Code] = &[
         "Keep one of the two, or chain them: a to b, b to c.",
         Text("site cork\nmoved from=\"site:dublin\" to=\"site:cork\"\nmoved from=\"site:ennis\" to=\"site:cork\"\n"),
     ),
+    code(
+        "E0418",
+        "A patch of a `use` reaches outside its instance",
+        "The overlays in a `use` belong to what it makes; another instance or the rest of the topology is not theirs to change.",
+        "Change the node where it is written, or in an `environment`.",
+        Text(
+            "module place {\n    site $self\n}\nsite cork\nuse place dublin {\n    (patch)site cork location=\"far\"\n}\n",
+        ),
+    ),
 ];
 
 pub(super) const MODULES: &[Code] = &[

@@ -106,18 +106,4 @@ pub(super) const NAMES: &[Code] = &[
             "platform ex exchange=\"2010\"\nsite dublin\nserver hub platform=ex site=dublin { roles hub; }\nwitness w host=hub\nenvironment lab purpose=lab {\n    (remove)server hub\n}\n",
         ),
     ),
-    code(
-        "W0301",
-        "A name mixes scripts that look alike",
-        "Latin, Greek and Cyrillic share the look of many letters: who reads the name cannot type it again (UTS 39, restriction level).",
-        "Write the name in one script.",
-        Text("site d\u{443}blin\n"),
-    ),
-    code(
-        "W0302",
-        "Two names look the same and are not",
-        "They differ in letters that look alike (UTS 39, confusables): a reference to one is read as one to the other.",
-        "Write both in the same alphabet, or give one another name.",
-        Text("site scope\nsite \u{455}\u{441}\u{43e}\u{440}\u{435}\n"),
-    ),
 ];

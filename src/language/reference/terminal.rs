@@ -1,5 +1,6 @@
 use super::super::schema::KindDef;
 use super::*;
+use crate::model::counter::COUNTERS;
 
 const WIDTH: usize = 100;
 
@@ -39,6 +40,13 @@ pub fn kind(k: &KindDef) -> String {
             words += &format!(". {meaning}");
         }
         out += &wrapped(&format!("  {:wide$}  ", f.name), &words.replace('`', ""));
+    }
+    if k.fields.iter().any(|f| f.ty == Type::Counter) {
+        out += "\nCounters:\n";
+        let wide = COUNTERS.iter().map(|c| c.name.len()).max().unwrap_or(0);
+        for c in COUNTERS {
+            out += &wrapped(&format!("  {:wide$}  ", c.name), &format!("{}, in {}", c.about, c.unit));
+        }
     }
     if !k.children.is_empty() {
         out += &format!("\nChildren: {}\n", k.children.join(", "));

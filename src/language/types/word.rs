@@ -223,7 +223,7 @@ fn counter_help(t: &str) -> String {
     let folded = t.to_ascii_lowercase().replace([' ', '_'], "-");
     match nearest(t, counter::words()).or_else(|| nearest(&folded, counter::words())) {
         Some(n) => format!("did you mean `{n}`? {own}"),
-        None => format!("`cutover docs rule` names those that are known; {own}"),
+        None => format!("`cutover docs rule` lists those that are known; {own}"),
     }
 }
 
