@@ -202,15 +202,6 @@ const CODES: &[Code] = &[
         ),
     ),
     code(
-        "E1023",
-        "No zone holds the domain of a mail-auth",
-        "What proves mail stands in DNS, in the zone of its domain.",
-        "Write the zone; with a provider of type manual where people enter its records.",
-        Text(
-            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nmail-auth acme.example { dmarc policy=none; }\n",
-        ),
-    ),
-    code(
         "E1024",
         "A record is made and also written out",
         "Of two SPF, DKIM, DMARC or MTA-STS records of one name receivers take none.",
@@ -244,6 +235,15 @@ const CODES: &[Code] = &[
         "Give the server an ip or ip6.",
         Text(
             "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nserver out platform=dns site=office { roles dns; }\nmail-auth acme.example { spf { allow out; }; }\n",
+        ),
+    ),
+    code(
+        "E1028",
+        "No zone holds the domain of a mail-auth",
+        "What proves mail stands in DNS, in the zone of its domain.",
+        "Write the zone; with a provider of type manual where people enter its records.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nmail-auth acme.example { dmarc policy=none; }\n",
         ),
     ),
     code(

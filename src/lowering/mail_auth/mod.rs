@@ -102,7 +102,7 @@ pub fn compose<'t>(
         let domain = auth.id.name.as_str();
         if holding(topology, &domain.to_ascii_lowercase()).is_empty() {
             diagnostics.push(
-                Diagnostic::error("E1023", format!("no zone of the topology holds {domain}"))
+                Diagnostic::error("E1028", format!("no zone of the topology holds {domain}"))
                     .label(auth.span, "its records have no place")
                     .help(format!(
                         "write zone {domain} provider=.., with a dns-provider of type=manual where people enter records"
