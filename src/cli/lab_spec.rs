@@ -83,7 +83,7 @@ fn networks(topology: &Topology) -> Result<Vec<LabNetwork>, Failure> {
     for node in topology.all("subnet") {
         let Some(cidr) = node.text("cidr") else { continue };
         let net = cidr.parse().map_err(|_| Failure::new(format!("subnet {}: `{cidr}` is no network", node.id.name)))?;
-        networks.push(LabNetwork { name: node.id.name.clone(), subnets: vec![net] });
+        networks.push(LabNetwork { name: node.id.name.to_string(), subnets: vec![net] });
     }
     let covered = |ip: &IpAddr, n: &[LabNetwork]| n.iter().any(|n| n.subnets.iter().any(|s| s.contains(ip)));
     for ip in topology.all("server").filter_map(|s| s.text("ip6")?.parse::<IpAddr>().ok()) {

@@ -5,7 +5,7 @@
 //! packs ──────────────────┴──lowering──▶ Site
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::args::Format;
@@ -59,7 +59,7 @@ impl Project {
 
     /// The language alone, without packs and hosts: for what only reads the topology.
     pub fn topology(context: &Context) -> Result<(Sources, Topology), Failure> {
-        let Compiled { sources, topology, diagnostics } = language::compile(&existing(context)?, &options(context));
+        let Compiled { sources, topology, diagnostics, .. } = language::compile(&existing(context)?, &options(context));
         accept(context, &sources, &diagnostics)?;
         Ok((sources, topology))
     }
@@ -86,9 +86,13 @@ pub enum Issue {
 
 /// Compiles and lowers, so that one run shows the mistakes of both.
 fn examine(context: &Context, options: &language::Options, issue: Issue) -> Result<Examined, Failure> {
-    let file = existing(context)?;
+    lowered(context, language::compile(&existing(context)?, options), issue)
+}
+
+/// Lowers what is compiled.
+fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examined, Failure> {
     let root = context.root();
-    let Compiled { mut sources, topology, mut diagnostics } = language::compile(&file, options);
+    let Compiled { mut sources, topology, mut diagnostics, .. } = compiled;
     let (site, made) = if diagnostics.has_errors() {
         // Half a topology would only repeat its mistakes under other names.
         (Site::default(), lowering::Options::default())
@@ -114,64 +118,67 @@ fn examine(context: &Context, options: &language::Options, issue: Issue) -> Resu
     Ok(Examined { project: Project { root, sources, topology, site, made }, diagnostics })
 }
 
-/// Examines the base or the chosen environment; with none chosen, every environment after the other. Variables without a value get
+/// What is left of a topology that was checked: the topology itself is let go, so that those of several environments of a large fleet
+/// never stand at once.
+pub struct Checked {
+    pub sources: Sources,
+    pub diagnostics: Diagnostics,
+    /// `None` for the base.
+    pub environment: Option<String>,
+    pub nodes: usize,
+    pub hosts: usize,
+    pub resources: usize,
+}
+
+/// Checks the base or the chosen environment; with none chosen, every environment after the other. Variables without a value get
 /// a sample of their type. Lint rules speak here only: a plan is not the place to be told of style.
-pub fn examine_all(context: &Context) -> Result<Vec<Examined>, Failure> {
-    let mut examined = examine_each(context)?;
-    for Examined { project, diagnostics } in &mut examined {
-        if !diagnostics.has_errors() {
-            diagnostics.extend(rules::check(&project.topology, jiff::Zoned::now().date()));
+pub fn check_all(context: &Context) -> Result<Vec<Checked>, Failure> {
+    let options = language::Options { allow_unset: true, ..options(context) };
+    let of = |compiled: Compiled| -> Result<Checked, Failure> {
+        let Examined { project, diagnostics } = lowered(context, compiled, Issue::StandIns)?;
+        let Project { sources, topology, site, .. } = project;
+        let (hosts, resources) = (site.hosts.len(), site.resources.len());
+        drop(site);
+        let environment = topology.environment.clone();
+        let mut checked = Checked { sources, diagnostics, environment, nodes: topology.nodes.len(), hosts, resources };
+        if !checked.diagnostics.has_errors() {
+            checked.diagnostics.extend(rules::check(&topology, jiff::Zoned::now().date()));
         }
-    }
-    Ok(examined)
+        Ok(checked)
+    };
+    each(&existing(context)?, &options, of)
 }
 
 /// Compiles every environment (or the chosen one) and runs the lint rules over each. A topology with mistakes gives its mistakes.
 pub fn lint_all(context: &Context) -> Result<Vec<Compiled>, Failure> {
     let options = language::Options { allow_unset: true, ..options(context) };
-    let file = existing(context)?;
-    let whole = language::check(&file, &options);
-    if whole.diagnostics.has_errors() {
-        return Ok(vec![whole]);
-    }
-    let first = language::compile(&file, &options);
-    let environments: Vec<String> = match &options.environment {
-        Some(_) => Vec::new(),
-        None => first.topology.all("environment").map(|e| e.id.name.clone()).collect(),
+    let of = |mut compiled: Compiled| {
+        if !compiled.diagnostics.has_errors() {
+            compiled.diagnostics.extend(rules::check(&compiled.topology, jiff::Zoned::now().date()));
+        }
+        Ok(compiled)
     };
-    let of = |e: String| language::compile(&file, &language::Options { environment: Some(e), ..options.clone() });
-    let mut all: Vec<Compiled> = environments.into_iter().map(of).collect();
-    if all.is_empty() {
-        all.push(first);
-    }
-    for c in &mut all {
-        c.diagnostics.extend(rules::check(&c.topology, jiff::Zoned::now().date()));
-    }
-    Ok(all)
+    each(&existing(context)?, &options, of)
 }
 
-fn examine_each(context: &Context) -> Result<Vec<Examined>, Failure> {
-    let options = language::Options { allow_unset: true, ..options(context) };
-    let whole = language::check(&existing(context)?, &options);
-    if whole.diagnostics.has_errors() || context.globals.env.is_some() {
-        if !whole.diagnostics.has_errors() {
-            return Ok(vec![examine(context, &options, Issue::StandIns)?]);
-        }
-        let Compiled { sources, topology, diagnostics } = whole;
-        let made = lowering::Options::default();
-        let project = Project { root: context.root(), sources, topology, site: Site::default(), made };
-        return Ok(vec![Examined { project, diagnostics }]);
-    }
-    let base = examine(context, &options, Issue::StandIns)?;
-    let environments: Vec<String> = base.project.topology.all("environment").map(|e| e.id.name.clone()).collect();
-    if environments.is_empty() {
-        return Ok(vec![base]);
-    }
-    let of = |environment: String| {
-        let options = language::Options { environment: Some(environment), ..options.clone() };
-        examine(context, &options, Issue::StandIns)
+/// What becomes of the base, of the chosen environment or, with none chosen, of every environment after the other. A topology with
+/// mistakes is one, whole.
+fn each<T>(
+    file: &Path,
+    options: &language::Options,
+    mut of: impl FnMut(Compiled) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
+    let whole = language::check(file, options);
+    let chosen = match &options.environment {
+        Some(e) => vec![e.clone()],
+        None => whole.environments.iter().cloned().collect(),
     };
-    environments.into_iter().map(of).collect()
+    if whole.diagnostics.has_errors() || chosen.is_empty() {
+        return Ok(vec![of(whole)?]);
+    }
+    drop(whole);
+    let environment = |e: String| language::Options { environment: Some(e), ..options.clone() };
+    chosen.into_iter().map(|e| of(language::compile(file, &environment(e)))).collect()
 }
 
 fn existing(context: &Context) -> Result<PathBuf, Failure> {

@@ -23,7 +23,7 @@ pub fn vaults(topology: &Topology) -> Vec<Vault> {
         .all("vault")
         .filter_map(|node| {
             Some(Vault {
-                name: node.id.name.clone(),
+                name: node.id.name.to_string(),
                 url: node.text("url")?.to_owned(),
                 mount: node.text("mount").unwrap_or("secret").to_owned(),
                 token: node.secret("token")?.clone(),

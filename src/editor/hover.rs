@@ -259,7 +259,7 @@ fn drawn(good: &Analysis, f: &Field) -> String {
                 let at = good.sources.origin(s);
                 format!("{} ({}:{})", l.by, at.file, at.line)
             }
-            None => l.by.clone(),
+            None => l.by.to_string(),
         })
         .collect();
     format!("`{}` from {}", values.join(" "), by.join(", over "))

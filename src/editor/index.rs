@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use smol_str::SmolStr;
+
 use super::analysis::Analysis;
 use super::uses::{Bindings, uses};
 use crate::language::schema::{FieldDef, KindDef, schema};
@@ -96,7 +98,7 @@ struct Known {
     references: HashMap<Span, Vec<NodeId>>,
     ids: HashSet<NodeId>,
     /// Identities by kind and name without their key.
-    plain: HashMap<(String, String), Vec<NodeId>>,
+    plain: HashMap<(SmolStr, SmolStr), Vec<NodeId>>,
 }
 
 impl Known {
@@ -115,7 +117,7 @@ impl Known {
         self.definitions.entry(node.span).or_default().push(node.id.clone());
         self.ids.insert(node.id.clone());
         if let Some((plain, _)) = node.id.name.rsplit_once('@') {
-            self.plain.entry((node.id.kind.clone(), plain.to_owned())).or_default().push(node.id.clone());
+            self.plain.entry((node.id.kind.clone(), plain.into())).or_default().push(node.id.clone());
         }
         for v in node.fields.values().flat_map(|f| &f.values) {
             if let Value::Ref(id) = &v.value {
@@ -411,7 +413,7 @@ impl Walk<'_> {
 pub(super) fn names(analysis: &Analysis, kinds: &[String]) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     fn add(node: &Node, kinds: &[String], from: &str, out: &mut BTreeMap<String, String>) {
-        if kinds.contains(&node.id.kind) && !node.id.name.is_empty() {
+        if kinds.iter().any(|k| node.id.kind == *k) && !node.id.name.is_empty() {
             out.entry(node.id.plain().to_owned()).or_insert_with(|| from.to_owned());
         }
         node.children.iter().for_each(|c| add(c, kinds, from, out));

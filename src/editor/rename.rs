@@ -223,8 +223,8 @@ impl<'a> Plan<'a> {
         let Some(kind) = schema().kind(&id.kind) else { return false };
         self.symbols.iter().any(|(x, parent)| {
             x == t
-                && kind.parents.contains(&parent.kind)
-                && id.name.strip_prefix(&parent.name).is_some_and(|r| r.starts_with('.'))
+                && kind.parents.iter().any(|p| parent.kind == *p)
+                && id.name.strip_prefix(parent.name.as_str()).is_some_and(|r| r.starts_with('.'))
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use smol_str::SmolStr;
+
 use crate::model::{Diagnostic, Span};
 
 /// What one layer has touched, and where.
@@ -10,7 +12,7 @@ pub(super) struct Touched {
     /// Node in the store and path of the field.
     pub fields: HashMap<(usize, String), Span>,
     /// Nodes as wholes, by kind and identity.
-    pub nodes: HashMap<(&'static str, String), Claim>,
+    pub nodes: HashMap<(&'static str, SmolStr), Claim>,
     /// Children, by the node in the store and their path in it.
     pub children: HashMap<(usize, String), Claim>,
 }

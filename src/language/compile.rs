@@ -220,6 +220,7 @@ impl Build<'_, '_> {
         if matches!(word, "language" | "let") {
             return;
         }
+        self.store.reserve(nodes.len());
         for node in nodes {
             if kind.name == "organization"
                 && let Some((_, first)) = self.store.of_kind("organization").next()
@@ -243,9 +244,9 @@ impl Build<'_, '_> {
         let name = tree.args().next().and_then(|e| e.value.value.as_text());
         if let Some(name) = name {
             match super::range::Pattern::parse(name) {
-                Ok(Some(p)) if p.len() <= 1000 => self.store.ghosts.extend(p.iter().map(|(t, _)| t)),
+                Ok(Some(p)) if p.len() <= 1000 => self.store.ghosts.extend(p.iter().map(|(t, _)| t.into())),
                 _ => {
-                    self.store.ghosts.insert(name.to_owned());
+                    self.store.ghosts.insert(name.into());
                 }
             }
         }

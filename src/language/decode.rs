@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::draft::{DraftField, DraftNode, DraftValue};
 use super::range::{Pattern, RangeError};
 use super::schema::{KindDef, Schema};
@@ -10,8 +12,9 @@ use super::suggest::counted;
 use super::text::{Scope, has_capture, shown};
 use super::types::Draft;
 use super::written::{Written, WrittenField, split};
-use crate::model::topology::Layer;
-use crate::model::tree::{Scalar, Tree};
+use crate::model::fields::Fields;
+use crate::model::topology::{Layer, Value};
+use crate::model::tree::{Entry, Scalar, Tree};
 use crate::model::{Diagnostic, Span};
 
 /// A whole topology has at most this many nodes and values; beyond it somebody multiplied ranges by mistake.
@@ -46,11 +49,39 @@ pub(super) struct Zip {
 
 /// The values of a field, made once for all names of a range where they do not differ.
 enum Prepared {
-    Same(Vec<DraftValue>),
+    Same(Arc<DraftField>),
     Zipped(Pattern),
     /// Uses `$1`: made anew for each name.
     Each,
     Broken,
+}
+
+/// A child line of a node, and what it stands for.
+struct Child<'t> {
+    tree: &'t Tree,
+    kind: &'static KindDef,
+    /// It does not hang on which of several parents it stands in.
+    same: bool,
+    made: Option<Made>,
+}
+
+struct Made {
+    drafts: Vec<DraftNode>,
+    nodes: usize,
+    values: usize,
+}
+
+impl<'t> Child<'t> {
+    fn of(tree: &'t Tree, kind: &'static KindDef, parents: usize, place: Place) -> Self {
+        Self { tree, kind, same: parents > 1 && same_everywhere(tree, place.scope), made: None }
+    }
+}
+
+/// No text takes the text of a bracket or holds a range, which may be zipped with the names of the parents.
+fn same_everywhere(tree: &Tree, scope: &Scope) -> bool {
+    let ranged = |name: &str| scope.names.get(name).is_some_and(|b| shown(&b.scalar).contains('['));
+    let differs = |e: &Entry| matches!(&e.value.value, Scalar::Text(t) if t.contains('[') || has_capture(t) || super::text::names(t).any(ranged));
+    !tree.entries.iter().any(differs) && tree.children.iter().all(|c| same_everywhere(c, scope))
 }
 
 /// A name after interpolation: one, or a range.
@@ -95,20 +126,19 @@ impl<'a> Decoder<'a> {
         }
         let ranged = matches!(names, Some(Names::Many(_)));
         let first_zip = if ranged { Some(Zip { index: 0, count, names: name_span }) } else { place.zip };
-        let mut prepared: Vec<(&WrittenField, Prepared, Option<Layer>)> = Vec::new();
+        let mut prepared: Vec<(&WrittenField, Prepared, Said)> = Vec::new();
         let mut tainted = w.tainted;
         for f in &w.fields {
-            let p = self.prepare(f, kind, Place { zip: first_zip, ..place });
+            let said = Said::of(f, place);
+            let p = self.prepare(f, kind, Place { zip: first_zip, ..place }, &said);
             tainted |= matches!(p, Prepared::Broken);
-            let layer = match &p {
-                Prepared::Same(values) => Some(layer(place, f, values)),
-                _ => None,
-            };
-            prepared.push((f, p, layer));
+            prepared.push((f, p, said));
         }
+        let mut children: Vec<Child> = w.children.iter().map(|(t, k)| Child::of(t, k, count, place)).collect();
         let mut out = Vec::with_capacity(count.min(MAX_NODES));
         for i in 0..count {
             let (name, captures) = names.as_ref().map_or((String::new(), None), |n| n.nth(i));
+            let name = SmolStr::from(name);
             let here = Place {
                 captures: captures.as_deref().unwrap_or(place.captures),
                 zip: if ranged { Some(Zip { index: i, count, names: name_span }) } else { place.zip },
@@ -119,21 +149,22 @@ impl<'a> Decoder<'a> {
                 name_value: None,
                 span: name_span,
                 kind_span: tree.name.span,
-                fields: Default::default(),
+                fields: Fields::with_capacity(prepared.len()),
                 children: Vec::new(),
                 is_final: tree.annotation.as_ref().map(|a| a.span),
                 tainted,
                 name,
             };
             node.tainted |= !self.name_value(&mut node, &w);
-            for (f, p, layer) in &prepared {
-                self.fill_field(&mut node, f, p, layer.as_ref(), here);
+            for (f, p, said) in &prepared {
+                self.fill_field(&mut node, f, p, said, here);
             }
-            for (t, k) in &w.children {
-                let made = self.nodes(t, k, here);
+            for c in &mut children {
+                let made = self.children(c, here);
                 node.tainted |= made.is_empty();
                 node.children.extend(made);
             }
+            node.children.shrink_to_fit();
             self.same_children(&node);
             out.push(node);
             if self.values > MAX_VALUES {
@@ -146,6 +177,22 @@ impl<'a> Decoder<'a> {
             }
         }
         out
+    }
+
+    /// The children of one parent that a tree stands for. Where all parents have the same, the first one's are shared.
+    fn children(&mut self, c: &mut Child, place: Place) -> Vec<DraftNode> {
+        if let Some(made) = c.made.as_ref().filter(|m| self.nodes + m.nodes <= MAX_NODES) {
+            self.nodes += made.nodes;
+            self.values += made.values;
+            return made.drafts.clone();
+        }
+        let (nodes, values) = (self.nodes, self.values);
+        let drafts = self.nodes(c.tree, c.kind, place);
+        if c.same {
+            let made = Made { drafts: drafts.clone(), nodes: self.nodes - nodes, values: self.values - values };
+            c.made = Some(made);
+        }
+        drafts
     }
 
     /// The name of a node or of the targets of an overlay, with its span. `None`: reported.
@@ -184,7 +231,7 @@ impl<'a> Decoder<'a> {
     fn name_value(&mut self, node: &mut DraftNode, w: &Written) -> bool {
         let (Some(ty), Some(e)) = (&node.kind.name_type, w.name) else { return true };
         let numeric = matches!(e.value.value, Scalar::Int(_));
-        let scalar = if numeric { e.value.value.clone() } else { Scalar::Text(node.name.clone()) };
+        let scalar = if numeric { e.value.value.clone() } else { Scalar::Text(node.name.to_string()) };
         let raw = matches!(e.value.value, Scalar::Raw(_));
         match ty.read(&scalar, None, !raw) {
             Ok(draft) => {
@@ -210,7 +257,7 @@ impl<'a> Decoder<'a> {
         if node.children.len() < 2 {
             return;
         }
-        let mut seen: std::collections::HashMap<(&str, String), Span> = Default::default();
+        let mut seen: std::collections::HashMap<(&str, SmolStr), Span> = Default::default();
         for c in node.children.iter().filter(|c| !c.kind.repeat) {
             if let Some(first) = seen.insert((&c.kind.name, c.id()), c.span) {
                 self.sink.push(duplicate(&c.kind.name, &c.id(), first, c.span));
@@ -218,7 +265,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn prepare(&mut self, f: &WrittenField, kind: &'static KindDef, place: Place) -> Prepared {
+    fn prepare(&mut self, f: &WrittenField, kind: &'static KindDef, place: Place, said: &Said) -> Prepared {
         if f.entries.iter().any(|e| matches!(&e.value.value, Scalar::Text(t) if has_capture(t))) {
             return Prepared::Each;
         }
@@ -237,48 +284,61 @@ impl<'a> Decoder<'a> {
             }
         }
         match self.values(f, kind, place) {
-            Some(v) => Prepared::Same(v),
+            Some(values) => Prepared::Same(Arc::new(said.field(f, values))),
             None => Prepared::Broken,
         }
     }
 
-    fn fill_field(
-        &mut self,
-        node: &mut DraftNode,
-        f: &WrittenField,
-        p: &Prepared,
-        layer_of_all: Option<&Layer>,
-        place: Place,
-    ) {
-        let values = match p {
+    fn fill_field(&mut self, node: &mut DraftNode, f: &WrittenField, p: &Prepared, said: &Said, place: Place) {
+        let field = match p {
             Prepared::Broken => None,
-            Prepared::Same(v) => Some(v.clone()),
+            Prepared::Same(field) => Some(field.clone()),
             Prepared::Zipped(pattern) => {
                 let i = if pattern.len() == 1 { 0 } else { place.zip.map_or(0, |z| z.index) };
                 let scalar = Scalar::Text(pattern.nth(i).0);
-                self.read(f, node.kind, &scalar, f.entries[0], true, false).map(|v| vec![v])
+                self.read(f, node.kind, &scalar, f.entries[0], true, false).map(|v| Arc::new(said.field(f, vec![v])))
             }
-            Prepared::Each => self.values(f, node.kind, place),
+            Prepared::Each => self.values(f, node.kind, place).map(|values| Arc::new(said.field(f, values))),
         };
-        let Some(values) = values else {
+        let Some(field) = field else {
             node.tainted = true;
             return;
         };
-        self.values += values.len();
-        let layer = layer_of_all.cloned().unwrap_or_else(|| layer(place, f, &values));
-        node.fields.insert(&f.def.name, DraftField { values, layers: vec![layer], span: f.span });
+        self.values += field.values.len();
+        node.fields.insert(&f.def.name, field);
     }
 }
 
-/// What a layer shows of its values: at most a line.
+/// Who says a field and what it was made of: the same for all names of a range.
+struct Said {
+    by: SmolStr,
+    via: Option<Arc<[Layer]>>,
+}
+
+impl Said {
+    fn of(f: &WrittenField, place: Place) -> Self {
+        Self { by: place.layer.into(), via: via(f, place) }
+    }
+
+    /// What a layer shows of its values: at most a line.
+    fn layer(&self, f: &WrittenField, values: &[DraftValue]) -> Layer {
+        let shown = shown_values(values);
+        let shown = match f.verb.map(|v| v.value.as_str()) {
+            Some(verb @ ("add" | "remove")) => format_smolstr!("({verb}) {shown}"),
+            _ => shown,
+        };
+        Layer { by: self.by.clone(), span: Some(f.span), shown, via: self.via.clone() }
+    }
+
+    fn field(&self, f: &WrittenField, values: Vec<DraftValue>) -> DraftField {
+        let layers = vec![self.layer(f, &values)];
+        DraftField { values, layers, span: f.span }
+    }
+}
+
+/// The layer that an overlay adds to a field.
 pub(super) fn layer(place: Place, f: &WrittenField, values: &[DraftValue]) -> Layer {
-    let via = via(f, place);
-    let shown = shown_values(values);
-    let shown = match f.verb.map(|v| v.value.as_str()) {
-        Some(verb @ ("add" | "remove")) => format!("({verb}) {shown}"),
-        _ => shown,
-    };
-    Layer { by: place.layer.to_owned(), span: Some(f.span), shown, via }
+    Said::of(f, place).layer(f, values)
 }
 
 /// Variables, parameters and ranges that the values of a field were made of.
@@ -301,18 +361,21 @@ fn via(f: &WrittenField, place: Place) -> Option<Arc<[Layer]>> {
     (!out.is_empty()).then(|| out.into())
 }
 
-fn shown_values(values: &[DraftValue]) -> String {
+fn shown_values(values: &[DraftValue]) -> SmolStr {
     const SHOWN: usize = 8;
+    if let [DraftValue { draft: Draft::Name(t) | Draft::Value(Value::Text(t)), .. }] = values {
+        return t.clone();
+    }
     let mut shown: Vec<String> = values.iter().take(SHOWN).map(|v| show(&v.draft)).collect();
     if values.len() > SHOWN {
         shown.push(format!(".. ({} in all)", values.len()));
     }
-    shown.join(" ")
+    shown.join(" ").into()
 }
 
 pub(super) fn show(d: &Draft) -> String {
     match d {
-        Draft::Name(n) => n.clone(),
+        Draft::Name(n) => n.to_string(),
         Draft::Value(v) => super::explain::value(v),
     }
 }

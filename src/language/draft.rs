@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::schema::KindDef;
 use super::types::Draft;
 use crate::model::Span;
+use crate::model::fields::Fields;
 use crate::model::topology::{Layer, NodeId, Value};
 
 #[derive(Debug, Clone)]
@@ -28,13 +31,13 @@ pub(super) struct DraftField {
 pub(super) struct DraftNode {
     pub kind: &'static KindDef,
     /// The name as written; empty where the kind has none.
-    pub name: String,
+    pub name: SmolStr,
     /// The name, typed: a reference for `approval kim`.
     pub name_value: Option<DraftValue>,
     /// Span of the name, or of the kind where there is no name.
     pub span: Span,
     pub kind_span: Span,
-    pub fields: BTreeMap<&'static str, DraftField>,
+    pub fields: Fields<DraftField>,
     pub children: Vec<DraftNode>,
     pub is_final: Option<Span>,
     /// A mistake in it is reported, so what is missing may be a consequence.
@@ -43,22 +46,22 @@ pub(super) struct DraftNode {
 
 impl DraftNode {
     /// The identity among its siblings: the name, with the key where the kind has one; the kind where it has no name.
-    pub fn id(&self) -> String {
-        let name = if self.name.is_empty() { &self.kind.name } else { &self.name };
+    pub fn id(&self) -> SmolStr {
+        let name = if self.name.is_empty() { self.kind.name.as_str().into() } else { self.name.clone() };
         match self.kind.key.as_deref().and_then(|k| self.key_text(k)) {
-            Some(key) => format!("{name}@{key}"),
-            None => name.clone(),
+            Some(key) => format_smolstr!("{name}@{key}"),
+            None => name,
         }
     }
 
-    fn key_text(&self, key: &str) -> Option<String> {
+    fn key_text(&self, key: &str) -> Option<SmolStr> {
         if let Some(v) = self.fields.get(key).and_then(|f| f.values.first()) {
             return match &v.draft {
                 Draft::Value(Value::Text(t)) | Draft::Name(t) => Some(t.clone()),
                 _ => None,
             };
         }
-        self.kind.field(key)?.default.as_ref()?.as_text().map(str::to_owned)
+        self.kind.field(key)?.default.as_ref()?.as_text().map(SmolStr::from)
     }
 }
 
@@ -66,20 +69,27 @@ impl DraftNode {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Store {
     pub nodes: Vec<Option<DraftNode>>,
-    ids: Vec<String>,
-    index: HashMap<(&'static str, String), usize>,
+    ids: Vec<SmolStr>,
+    index: HashMap<(&'static str, SmolStr), usize>,
     /// Nodes by kind and name without key, for kinds that have one.
-    plain: HashMap<(&'static str, String), Vec<usize>>,
+    plain: HashMap<(&'static str, SmolStr), Vec<usize>>,
     by_kind: BTreeMap<&'static str, Vec<usize>>,
     /// Nodes that an overlay took away, and where it says so.
-    pub dropped: HashMap<(&'static str, String), Span>,
+    pub dropped: HashMap<(&'static str, SmolStr), Span>,
     /// Servers by a role that a stand-in took from them: `role:cas` still means them.
-    pub former_roles: BTreeMap<String, Vec<String>>,
+    pub former_roles: BTreeMap<SmolStr, Vec<SmolStr>>,
     /// Names of nodes that could not be made; a reference to one is no second mistake.
-    pub ghosts: HashSet<String>,
+    pub ghosts: HashSet<SmolStr>,
 }
 
 impl Store {
+    /// Makes room for so many nodes more.
+    pub fn reserve(&mut self, nodes: usize) {
+        self.nodes.reserve(nodes);
+        self.ids.reserve(nodes);
+        self.index.reserve(nodes);
+    }
+
     /// Adds a node, or gives back where the first of its identity stands.
     pub fn insert(&mut self, node: DraftNode) -> Result<usize, Span> {
         let kind = node.kind.name.as_str();
@@ -91,7 +101,7 @@ impl Store {
             let base = id.clone();
             let mut n = self.by_kind.get(kind).map_or(0, Vec::len) + 1;
             while self.index.contains_key(&(kind, id.clone())) {
-                id = format!("{base}#{n}");
+                id = format_smolstr!("{base}#{n}");
                 n += 1;
             }
         }
@@ -117,7 +127,7 @@ impl Store {
 
     /// Nodes of this name: one, or all views of a keyed kind when the key is left out.
     pub fn find(&self, kind: &'static str, name: &str) -> Vec<usize> {
-        let key = (kind, name.to_owned());
+        let key = (kind, SmolStr::from(name));
         match self.index.get(&key) {
             Some(i) => vec![*i],
             None => self.plain.get(&key).cloned().unwrap_or_default(),
@@ -133,13 +143,18 @@ impl Store {
     }
 
     /// Identity of every living node with its place in the store, in the order in which they were made.
-    pub fn living(&self) -> impl Iterator<Item = (&String, usize)> {
+    pub fn living(&self) -> impl Iterator<Item = (&SmolStr, usize)> {
         self.ids.iter().enumerate().map(|(at, id)| (id, at)).filter(|(_, at)| self.nodes[*at].is_some())
     }
 
     /// An overlay took the node away.
     pub fn was_dropped(&self, id: &NodeId) -> bool {
         self.dropped.keys().any(|(k, n)| *k == id.kind && *n == id.name)
+    }
+
+    /// Takes a node out to make it the topology's, so that both forms of it never stand at once. References still find it.
+    pub fn finished(&mut self, at: usize) -> Option<DraftNode> {
+        self.nodes.get_mut(at)?.take()
     }
 
     pub fn remove(&mut self, at: usize, by: Span) -> Option<DraftNode> {

@@ -8,7 +8,7 @@ use crate::model::unit::format_duration;
 /// A value as people write it. Secrets as their reference.
 pub(super) fn value(v: &Value) -> String {
     match v {
-        Value::Text(t) => t.clone(),
+        Value::Text(t) => t.to_string(),
         Value::Int(i) => i.to_string(),
         Value::Bool(b) => format!("#{b}"),
         Value::Duration(d) => format_duration(*d),
@@ -16,7 +16,7 @@ pub(super) fn value(v: &Value) -> String {
         Value::Rate(n) => rate(*n),
         Value::Percent(p) => p.to_string(),
         Value::Secret(s) => format!("(secret){s}"),
-        Value::Ref(id) => id.name.clone(),
+        Value::Ref(id) => id.name.to_string(),
     }
 }
 
@@ -148,7 +148,7 @@ fn missing(topology: &Topology, kind: &str, rest: &str) -> String {
         if let Some(field) = rest.strip_prefix(name).and_then(|r| r.strip_prefix('.'))
             && let Some(n) = topology.get(kind, name)
         {
-            let fields: Vec<&str> = n.fields.keys().map(String::as_str).collect();
+            let fields: Vec<&str> = n.fields.keys().collect();
             return match nearest(field, fields.iter().copied()) {
                 Some(f) => format!("{kind} {name} has no {field}; did you mean {kind}.{name}.{f}?"),
                 None => format!("{kind} {name} has no {field}; it has {}", fields.join(", ")),

@@ -1,8 +1,11 @@
 //! Draft nodes to the topology: references, maps, defaults, required fields, counts; then the checks of the whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::draft::{DraftNode, DraftValue, Store};
+use smol_str::SmolStr;
+
+use super::draft::{DraftField, DraftNode, DraftValue, Store};
 use super::explain::value as show;
 use super::module::GivenRef;
 use super::remap::Maps;
@@ -13,6 +16,7 @@ use super::suggest::counted;
 use super::timescale::Scale;
 use super::types::{Draft, Type};
 use super::{moved, policy, versions};
+use crate::model::fields::Fields;
 use crate::model::topology::{Field, Layer, Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Span, Spanned};
 
@@ -26,9 +30,24 @@ pub(super) struct Finish<'a> {
     scale: Option<Scale>,
     environment: Option<String>,
     refs: usize,
-    /// Span of the kind of each node, for messages about the kind.
+    /// Span of the kind of each node whose kind has a version limit, for messages about the kind.
     kinds: HashMap<NodeId, Span>,
-    defaults: HashMap<(&'static str, &'static str), Field>,
+    /// The last default made of each field of each kind: the nodes of one line share it.
+    defaults: HashMap<(&'static str, &'static str), (Span, Arc<Field>)>,
+    /// Fields that several nodes share, by their place in memory.
+    shared: HashMap<*const DraftField, Finished>,
+}
+
+/// What a field became.
+#[derive(Clone)]
+struct Finished {
+    /// Keeps its place in memory from being used again.
+    _draft: Option<Arc<DraftField>>,
+    field: Arc<Field>,
+    /// Every value was resolved.
+    whole: bool,
+    /// References in it.
+    refs: usize,
 }
 
 impl<'a> Finish<'a> {
@@ -39,7 +58,17 @@ impl<'a> Finish<'a> {
         scale: Option<Scale>,
         environment: Option<String>,
     ) -> Self {
-        Self { sink, store, maps, scale, environment, refs: 0, kinds: HashMap::new(), defaults: HashMap::new() }
+        Self {
+            sink,
+            store,
+            maps,
+            scale,
+            environment,
+            refs: 0,
+            kinds: HashMap::new(),
+            defaults: HashMap::new(),
+            shared: HashMap::new(),
+        }
     }
 
     pub fn run(mut self, given: &[GivenRef]) -> Topology {
@@ -47,15 +76,29 @@ impl<'a> Finish<'a> {
         let mut store = std::mem::take(&mut self.store);
         let unknown = self.check_given(given, &store, &index);
         store.ghosts.extend(unknown);
-        let mut topology = Topology { environment: self.environment.clone(), ..Topology::default() };
-        for (id, at) in store.living() {
-            if let Some(draft) = store.get(at) {
-                let node = self.node(draft, id.clone(), &store, &index);
-                topology.nodes.insert(node.id.clone(), node);
+        let living: Vec<(SmolStr, usize)> = store.living().map(|(id, at)| (id.clone(), at)).collect();
+        let mut nodes = Vec::with_capacity(living.len());
+        for (id, at) in living {
+            let kept;
+            let draft = match store.get(at).is_some_and(|n| n.kind.name == "moved") {
+                true => store.get(at),
+                false => {
+                    kept = store.finished(at);
+                    kept.as_ref()
+                }
+            };
+            if let Some(draft) = draft {
+                let node = self.node(draft, id, &store, &index);
+                nodes.push((node.id.clone(), node));
             }
         }
+        let moved = moved::read(&store, &index, schema(), self.sink);
+        drop((store, index));
+        self.shared.clear();
+        // Made at once, a map is filled; insertion in order would leave it half empty.
+        let nodes = nodes.into_iter().collect();
+        let mut topology = Topology { nodes, moved, environment: self.environment.clone(), ..Topology::default() };
         inherit(&mut topology);
-        topology.moved = moved::read(&store, &index, schema(), self.sink);
         versions::check(&topology, &self.kinds, self.sink);
         policy::check(&topology, self.sink);
         self.maps.rename(&mut topology, self.sink);
@@ -64,7 +107,7 @@ impl<'a> Finish<'a> {
 
     /// References given to modules, at the place where they were given.
     /// Gives back the names that are unknown: the fields that use them say nothing new.
-    fn check_given(&mut self, given: &[GivenRef], store: &Store, index: &Index) -> Vec<String> {
+    fn check_given(&mut self, given: &[GivenRef], store: &Store, index: &Index) -> Vec<SmolStr> {
         let mut unknown = Vec::new();
         for g in given {
             let Draft::Name(text) = &g.value.draft else { continue };
@@ -77,15 +120,18 @@ impl<'a> Finish<'a> {
         unknown
     }
 
-    fn node(&mut self, d: &DraftNode, id: String, store: &Store, index: &Index) -> Node {
+    fn node(&mut self, d: &DraftNode, id: SmolStr, store: &Store, index: &Index) -> Node {
         let kind = d.kind;
+        let set = |f: &FieldDef| f.default.is_some() || d.fields.contains_key(&f.name);
         let mut node = Node {
             id: NodeId::new(kind.name.as_str(), id),
             span: d.span,
-            fields: BTreeMap::new(),
-            children: Vec::new(),
+            fields: Fields::with_capacity(1 + kind.fields.iter().filter(|f| set(f)).count()),
+            children: Vec::with_capacity(d.children.len()),
         };
-        self.kinds.insert(node.id.clone(), d.kind_span);
+        if !kind.limit.is_empty() {
+            self.kinds.insert(node.id.clone(), d.kind_span);
+        }
         let mut tainted = d.tainted;
         if let (Some(v), Some(ty)) = (&d.name_value, &kind.name_type) {
             let asked = Asked { field: &kind.name, ty, many: false, rest: false, kind: None, later: false };
@@ -93,38 +139,22 @@ impl<'a> Finish<'a> {
                 let layers = vec![Layer::new("name", Some(v.span), d.name.clone())];
                 let mut field = Field { values, layers };
                 self.mapped_layer(ty, kind, std::slice::from_ref(v), &mut field);
-                node.fields.insert("name".into(), field);
+                node.fields.insert("name", field);
             }
         }
         for def in &kind.fields {
-            match d.fields.get(def.name.as_str()) {
+            match d.fields.shared(&def.name) {
                 Some(f) => {
-                    let mut field = Field { values: Vec::with_capacity(f.values.len()), layers: f.layers.clone() };
-                    let mut whole = true;
-                    for (at, v) in f.values.iter().enumerate() {
-                        match self.value(&Asked::of(def, kind, at), kind, v, store, index) {
-                            Some(values) => field.values.extend(values),
-                            None => {
-                                whole = false;
-                                // What follows a swallowed field belongs to it.
-                                if self.sink.knows("E0105", v.span) {
-                                    break;
-                                }
-                            }
-                        }
-                    }
-                    self.mapped_layer(&def.ty, kind, f.values.as_slice(), &mut field);
-                    self.scaled(def, &mut field);
+                    let Finished { field, whole, .. } = self.field(def, kind, f, store, index);
                     tainted |= !whole;
                     if whole && !tainted {
                         self.count(def, kind, &node.id, &field, f.span, shrinks(f.values.as_slice()));
                     }
-                    node.fields.insert(def.name.clone(), field);
+                    node.fields.insert(&def.name, field);
                 }
                 None => {
-                    if let Some(mut field) = self.default(kind, def, d.span) {
-                        self.scaled(def, &mut field);
-                        node.fields.insert(def.name.clone(), field);
+                    if let Some(field) = self.default(kind, def, d.span) {
+                        node.fields.insert(&def.name, field);
                     }
                 }
             }
@@ -137,14 +167,55 @@ impl<'a> Finish<'a> {
             {
                 let value = Spanned::new(Value::Ref(child.id.clone()), c.span);
                 let layer = Layer::new("child", Some(c.span), child.id.name.clone());
-                node.fields.insert(c.kind.name.clone(), Field { values: vec![value], layers: vec![layer] });
+                node.fields.insert(&c.kind.name, Field { values: vec![value], layers: vec![layer] });
             }
             node.children.push(child);
         }
+        node.fields.shrink_to_fit();
         if !tainted {
             self.missing(kind, &node, d.span);
         }
         node
+    }
+
+    /// One written field. What several nodes share is resolved once; its references count for each of them.
+    fn field(
+        &mut self,
+        def: &'static FieldDef,
+        kind: &'static KindDef,
+        f: &Arc<DraftField>,
+        store: &Store,
+        index: &Index,
+    ) -> Finished {
+        if let Some(known) = self.shared.get(&Arc::as_ptr(f)).filter(|k| self.refs + k.refs <= MAX_REFS) {
+            self.refs += known.refs;
+            return known.clone();
+        }
+        let before = self.refs;
+        let mut field = Field { values: Vec::new(), layers: f.layers.clone() };
+        let mut whole = true;
+        for (at, v) in f.values.iter().enumerate() {
+            match self.value(&Asked::of(def, kind, at), kind, v, store, index) {
+                Some(values) if field.values.is_empty() => field.values = values,
+                Some(values) => field.values.extend(values),
+                None => {
+                    whole = false;
+                    // What follows a swallowed field belongs to it.
+                    if self.sink.knows("E0105", v.span) {
+                        break;
+                    }
+                }
+            }
+        }
+        field.values.shrink_to_fit();
+        self.mapped_layer(&def.ty, kind, f.values.as_slice(), &mut field);
+        self.scaled(def, &mut field);
+        let mut finished = Finished { _draft: None, field: Arc::new(field), whole, refs: self.refs - before };
+        if Arc::strong_count(f) > 1 {
+            finished._draft = Some(f.clone());
+            self.shared.insert(Arc::as_ptr(f), finished.clone());
+        }
+        finished
     }
 
     /// Required fields that nobody wrote, in one message.
@@ -198,7 +269,7 @@ impl<'a> Finish<'a> {
                 Some(hits.into_iter().map(|h| Spanned::new(h, v.span)).collect())
             }
             Draft::Value(Value::Text(t)) if !v.raw && !Maps::skips(kind) && !self.maps.is_empty() => {
-                let text = self.maps.value(asked.ty, t).map_or(t.clone(), |m| m.text);
+                let text = self.maps.value(asked.ty, t).map_or(t.clone(), |m| m.text.into());
                 Some(vec![Spanned::new(Value::Text(text), v.span)])
             }
             Draft::Value(value) => Some(vec![Spanned::new(value.clone(), v.span)]),
@@ -231,20 +302,26 @@ impl<'a> Finish<'a> {
         }
     }
 
-    fn default(&mut self, kind: &'static KindDef, def: &'static FieldDef, span: Span) -> Option<Field> {
+    fn default(&mut self, kind: &'static KindDef, def: &'static FieldDef, span: Span) -> Option<Arc<Field>> {
         let scalar = def.default.as_ref()?;
         let key = (kind.name.as_str(), def.name.as_str());
-        let mut field = match self.defaults.get(&key) {
-            Some(f) => f.clone(),
+        let field = match self.defaults.get(&key) {
+            Some((at, field)) if *at == span => return Some(field.clone()),
+            Some((_, field)) => {
+                let mut field = Field::clone(field);
+                field.values.iter_mut().for_each(|v| v.span = span);
+                field
+            }
             None => {
                 let Ok(Draft::Value(value)) = def.ty.read(scalar, None, false) else { return None };
                 let layer = Layer::new("default", None, show(&value));
-                let field = Field { values: vec![Spanned::new(value, span)], layers: vec![layer] };
-                self.defaults.insert(key, field.clone());
+                let mut field = Field { values: vec![Spanned::new(value, span)], layers: vec![layer] };
+                self.scaled(def, &mut field);
                 field
             }
         };
-        field.values.iter_mut().for_each(|v| v.span = span);
+        let field = Arc::new(field);
+        self.defaults.insert(key, (span, field.clone()));
         Some(field)
     }
 
@@ -282,7 +359,7 @@ fn inherit(topology: &mut Topology) {
     let written =
         |n: &Node, field: &str| n.fields.get(field).is_some_and(|f| f.layers.iter().any(|l| l.span.is_some()));
     let parent = |n: &Node| topology.get("environment", n.text("extends")?);
-    let mut found: Vec<(NodeId, String, Field)> = Vec::new();
+    let mut found: Vec<(NodeId, &'static str, Field)> = Vec::new();
     for node in ids.iter().filter_map(|id| topology.nodes.get(id)) {
         for def in node.fields.keys().filter(|f| *f != "name" && *f != "extends" && !written(node, f)) {
             let mut up = parent(node);
@@ -290,11 +367,11 @@ fn inherit(topology: &mut Topology) {
             for _ in 0..ids.len() {
                 let Some(p) = up else { break };
                 if let Some(f) = p.fields.get(def).filter(|_| written(p, def)) {
-                    let shown = f.layers.last().map_or(String::new(), |l| l.shown.clone());
+                    let shown = f.layers.last().map_or(SmolStr::default(), |l| l.shown.clone());
                     let span = f.layers.last().and_then(|l| l.span);
                     let by = format!("environment {}", p.id.name);
                     let field = Field { layers: vec![Layer::new(by, span, shown)], ..f.clone() };
-                    found.push((node.id.clone(), def.clone(), field));
+                    found.push((node.id.clone(), def, field));
                     break;
                 }
                 up = parent(p);

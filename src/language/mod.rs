@@ -75,6 +75,8 @@ pub struct Compiled {
     pub sources: Sources,
     pub topology: Topology,
     pub diagnostics: Diagnostics,
+    /// The environments that the root declares, by name.
+    pub environments: BTreeSet<String>,
 }
 
 /// Compiles the root at `root`: a file, or a folder with a `topology.kdl`. All paths in the files are relative to its folder.
@@ -105,13 +107,14 @@ fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
     let mut sink = sink::Sink::default();
     let trees = loader.root(main, &mut sink);
     let mut topology = Topology::default();
+    let declared = trees.iter().filter(|t| t.name.value == "environment");
+    let environments: BTreeSet<String> =
+        declared.filter_map(|t| Some(t.args().next()?.value.value.as_text()?.to_owned())).collect();
     // With a file unread, every name of it would be reported missing.
     if !sink.has_errors() {
         let mut others: Vec<Option<String>> = Vec::new();
         if all {
-            let environments = trees.iter().filter(|t| t.name.value == "environment");
-            others.extend(environments.filter_map(|t| Some(Some(t.args().next()?.value.value.as_text()?.to_owned()))));
-            others.retain(|e| *e != options.environment);
+            others.extend(environments.iter().cloned().map(Some).filter(|e| *e != options.environment));
         }
         if !all || options.environment.is_some() || others.is_empty() {
             topology = compile::run(&mut loader, &trees, options, &mut sink);
@@ -123,7 +126,7 @@ fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
     }
     let mut sources = loader.sources;
     let diagnostics = guard(&mut sources, sink.finish());
-    Compiled { sources, topology, diagnostics }
+    Compiled { sources, topology, diagnostics, environments }
 }
 
 /// A value as people write it. Secrets as their reference.

@@ -295,7 +295,7 @@ impl Build<'_, '_> {
             let given = Given { scalar, annotation, derived, span: e.span, value: e.value.span, layers, by };
             let bound = bind(&mut self.dec, d, "parameter", given)?;
             if let (Type::Ref(_) | Type::Select(_), Scalar::Text(t)) = (&d.ty, &bound.scalar) {
-                let value = DraftValue { draft: Draft::Name(t.clone()), span: e.span, raw: false, listed: false };
+                let value = DraftValue { draft: Draft::Name(t.into()), span: e.span, raw: false, listed: false };
                 self.given.push(GivenRef { ty: d.ty.clone(), value, param: d.name.clone() });
             }
             scope.names.insert(d.name.clone(), bound);
@@ -373,7 +373,7 @@ impl Build<'_, '_> {
                 d.check_limits(&mut self.dec);
             }
             for n in self.dec.nodes(t, param, place) {
-                if let Some(first) = seen.insert(n.name.clone(), n.span) {
+                if let Some(first) = seen.insert(n.name.to_string(), n.span) {
                     self.dec.sink.push(super::decode::duplicate("param", &n.name, first, n.span));
                 }
             }

@@ -94,7 +94,7 @@ fn pairs(node: &DraftNode, schema: &'static Schema, sink: &mut Sink) -> Vec<Rena
         let f = node.fields.get(field)?;
         let v = f.values.first()?;
         match &v.draft {
-            Draft::Value(Value::Text(t)) => Some((t.clone(), f.span)),
+            Draft::Value(Value::Text(t)) => Some((t.to_string(), f.span)),
             _ => None,
         }
     };
@@ -148,7 +148,7 @@ fn pairs(node: &DraftNode, schema: &'static Schema, sink: &mut Sink) -> Vec<Rena
 fn unknown(r: &Rename, index: &Index) -> Diagnostic {
     let d =
         Diagnostic::error("E0301", format!("no {} named `{}`", r.to.kind, r.to.name)).label(r.to_span, "no such name");
-    match nearest(&r.to.name, index.names(&r.to.kind).map(String::as_str)) {
+    match nearest(&r.to.name, index.names(&r.to.kind).map(|n| n.as_str())) {
         Some(n) => d.help(format!("did you mean `{n}`?")),
         None => d.help("`to` is what the node is called now"),
     }

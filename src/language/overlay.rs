@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::claim::{Claim, Touched, two_verbs};
 use super::compile::Build;
 use super::decode::{Names, Place, Zip};
@@ -302,7 +304,7 @@ impl Build<'_, '_> {
             .and_then(|f| f.entries.first()?.value.value.as_text());
         for i in 0..names.len() {
             let (name, captures) = names.nth(i);
-            let wanted = key.map_or(name.clone(), |k| format!("{name}@{k}"));
+            let wanted = key.map_or_else(|| SmolStr::from(&name), |k| format_smolstr!("{name}@{k}"));
             let hits = self.store.find(&kind.name, &wanted);
             if hits.is_empty() {
                 // Another line of this layer took it away.
@@ -311,7 +313,7 @@ impl Build<'_, '_> {
                     return None;
                 }
                 // A node that could not be made, or whose key is what the patch changes.
-                if !self.store.ghosts.contains(&name) {
+                if !self.store.ghosts.contains(name.as_str()) {
                     self.no_target(s, kind, &wanted, span);
                 }
                 return None;
@@ -342,14 +344,14 @@ impl Build<'_, '_> {
             return;
         }
         let near = self.store.of_kind(&kind.name).filter(|(at, _)| s.reaches(*at));
-        let ids: Vec<String> = near.map(|(_, n)| n.id()).collect();
+        let ids: Vec<SmolStr> = near.map(|(_, n)| n.id()).collect();
         let create = format!("To create a node only here, write (add){}", kind.name);
         let message = if s.own.is_none() {
             format!("overlay target {} `{name}` does not exist in the base", kind.name)
         } else {
             format!("patch target {} `{name}` does not exist", kind.name)
         };
-        let help = match nearest(name, ids.iter().map(String::as_str)) {
+        let help = match nearest(name, ids.iter().map(SmolStr::as_str)) {
             Some(n) => format!("did you mean `{n}`? {create}"),
             None => create.replacen("To", "to", 1),
         };

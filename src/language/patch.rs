@@ -1,5 +1,9 @@
 //! `(patch)`: fields and children of a node that is there, in an environment or in a `use`.
 
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
 use super::claim::{Claim, Touched, two_verbs};
 use super::compile::Build;
 use super::decode::{Names, Place, Zip, layer};
@@ -71,7 +75,10 @@ impl Build<'_, '_> {
             };
             let layer_of = layer(place, f, &values);
             let old = node.fields.remove(f.def.name.as_str());
-            let (old_values, mut layers) = old.map_or((Vec::new(), Vec::new()), |o| (o.values, o.layers));
+            let (old_values, mut layers) = old.map_or((Vec::new(), Vec::new()), |o| {
+                let o = Arc::unwrap_or_clone(o);
+                (o.values, o.layers)
+            });
             match f.verb.map(|v| v.value.as_str()) {
                 Some("add") => {
                     let mut all = old_values;
@@ -227,7 +234,8 @@ impl Build<'_, '_> {
     }
 
     fn no_child(&mut self, node: &DraftNode, kind: &KindDef, name: &str, span: Span) {
-        let names: Vec<String> = node.children.iter().filter(|c| c.kind.name == kind.name).map(DraftNode::id).collect();
+        let names: Vec<SmolStr> =
+            node.children.iter().filter(|c| c.kind.name == kind.name).map(DraftNode::id).collect();
         let create = format!("To create it only here, write (add){}", kind.name);
         let of = format!("{} `{}`", node.kind.name, node.id());
         let message = if name.is_empty() {
@@ -235,7 +243,7 @@ impl Build<'_, '_> {
         } else {
             format!("{of} has no {} `{name}` to patch", kind.name)
         };
-        let help = match nearest(name, names.iter().map(String::as_str)) {
+        let help = match nearest(name, names.iter().map(SmolStr::as_str)) {
             Some(n) => format!("did you mean `{n}`? {create}"),
             None => create.replacen("To", "to", 1),
         };

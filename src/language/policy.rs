@@ -85,7 +85,7 @@ fn order(topology: &Topology, phase: &Node, sink: &mut Sink) {
     }
     let later: Vec<&Node> = topology
         .all("phase")
-        .filter(|p| !before.contains(&p.id.name) && (p.text("environment") == environment))
+        .filter(|p| !before.contains(p.id.name.as_str()) && (p.text("environment") == environment))
         .collect();
     if later.is_empty() {
         return;

@@ -10,7 +10,8 @@ use super::schema::{KindDef, schema};
 use super::sink::Sink;
 use super::text::Scope;
 use super::types::Type;
-use crate::model::topology::{Node, NodeId, Topology, Value};
+use crate::model::fields::Rewrite;
+use crate::model::topology::{Field, Node, NodeId, Topology, Value};
 use crate::model::tree::Tree;
 use crate::model::{Diagnostic, Span};
 
@@ -197,12 +198,13 @@ impl Maps {
         }
         self.collisions(topology, &names, sink);
         for (from, to) in std::mem::take(&mut topology.moved) {
-            let from = NodeId { name: self.domain(&from.name).map_or(from.name, |m| m.text), ..from };
+            let from = NodeId { name: self.domain(&from.name).map_or(from.name, |m| m.text.into()), ..from };
             topology.moved.insert(from, names.get(&to).cloned().unwrap_or(to));
         }
         let nodes = std::mem::take(&mut topology.nodes);
+        let mut rewrite = Rewrite::new(|f: &Field| renamed(f, &names));
         for (_, mut node) in nodes {
-            apply(&mut node, &names);
+            apply(&mut node, &names, &mut rewrite);
             topology.nodes.insert(node.id.clone(), node);
         }
     }
@@ -246,20 +248,34 @@ impl Maps {
     }
 }
 
-fn apply(node: &mut Node, names: &BTreeMap<NodeId, NodeId>) {
+fn apply(
+    node: &mut Node,
+    names: &BTreeMap<NodeId, NodeId>,
+    rewrite: &mut Rewrite<Field, impl FnMut(&Field) -> Option<Field>>,
+) {
     if let Some(id) = names.get(&node.id) {
         node.id = id.clone();
     }
-    for f in node.fields.values_mut() {
-        for v in &mut f.values {
-            if let Value::Ref(id) = &mut v.value
-                && let Some(new) = names.get(id)
-            {
-                *id = new.clone();
-            }
+    rewrite.apply(&mut node.fields);
+    node.children.iter_mut().for_each(|c| apply(c, names, rewrite));
+}
+
+/// The field with new names in its references; `None` where it has none of the old ones.
+fn renamed(field: &Field, names: &BTreeMap<NodeId, NodeId>) -> Option<Field> {
+    let new = |v: &Value| match v {
+        Value::Ref(id) => names.get(id),
+        _ => None,
+    };
+    if !field.values.iter().any(|v| new(&v.value).is_some()) {
+        return None;
+    }
+    let mut field = field.clone();
+    for v in &mut field.values {
+        if let Some(id) = new(&v.value) {
+            v.value = Value::Ref(id.clone());
         }
     }
-    node.children.iter_mut().for_each(|c| apply(c, names));
+    Some(field)
 }
 
 /// `.acme.example` is below the domain; `acme.example.com` is another one.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::draft::{DraftNode, DraftValue, Store};
 use super::overlay::glob;
 use super::schema::{FieldDef, KindDef, Schema};
@@ -14,11 +16,11 @@ use crate::model::{Diagnostic, Span};
 /// All identities of a topology, children included.
 #[derive(Default)]
 pub(super) struct Index {
-    ids: BTreeMap<&'static str, BTreeMap<String, Span>>,
+    ids: BTreeMap<&'static str, BTreeMap<SmolStr, Span>>,
     /// Names without their key, for kinds that have one.
-    plain: HashMap<(&'static str, String), Vec<String>>,
-    roles: HashMap<String, Vec<String>>,
-    labels: HashMap<String, Vec<String>>,
+    plain: HashMap<(&'static str, SmolStr), Vec<SmolStr>>,
+    roles: HashMap<SmolStr, Vec<SmolStr>>,
+    labels: HashMap<SmolStr, Vec<SmolStr>>,
 }
 
 /// Where a reference stands.
@@ -40,15 +42,15 @@ impl<'a> Asked<'a> {
 }
 
 /// The names of children: `parent.child`, further ones of one name with `#2`.
-pub(super) fn child_ids(parent: &str, children: &[DraftNode]) -> Vec<String> {
-    let mut seen: HashMap<(&str, String), usize> = HashMap::new();
+pub(super) fn child_ids(parent: &str, children: &[DraftNode]) -> Vec<SmolStr> {
+    let mut seen: HashMap<(&str, SmolStr), usize> = HashMap::new();
     children
         .iter()
         .map(|c| {
             let id = c.id();
             let n = seen.entry((&c.kind.name, id.clone())).or_insert(0);
             *n += 1;
-            if *n == 1 { format!("{parent}.{id}") } else { format!("{parent}.{id}#{n}") }
+            if *n == 1 { format_smolstr!("{parent}.{id}") } else { format_smolstr!("{parent}.{id}#{n}") }
         })
         .collect()
 }
@@ -71,18 +73,18 @@ impl Index {
         index
     }
 
-    fn add(&mut self, kind: &'static str, id: &str, node: &DraftNode) {
-        self.ids.entry(kind).or_default().insert(id.to_owned(), node.span);
+    fn add(&mut self, kind: &'static str, id: &SmolStr, node: &DraftNode) {
+        self.ids.entry(kind).or_default().insert(id.clone(), node.span);
         if node.kind.key.is_some()
             && let Some((plain, _)) = id.rsplit_once('@')
         {
-            self.plain.entry((kind, plain.to_owned())).or_default().push(id.to_owned());
+            self.plain.entry((kind, plain.into())).or_default().push(id.clone());
         }
         if kind == "server" {
             for (field, map) in [("roles", &mut self.roles), ("labels", &mut self.labels)] {
                 for v in node.fields.get(field).iter().flat_map(|f| &f.values) {
                     if let Draft::Value(Value::Text(t)) = &v.draft {
-                        map.entry(t.clone()).or_default().push(id.to_owned());
+                        map.entry(t.clone()).or_default().push(id.clone());
                     }
                 }
             }
@@ -98,7 +100,7 @@ impl Index {
         self.ids.get(id.kind.as_str())?.get(&hit.first()?.name).copied()
     }
 
-    pub fn names(&self, kind: &str) -> impl Iterator<Item = &String> {
+    pub fn names(&self, kind: &str) -> impl Iterator<Item = &SmolStr> {
         self.ids.get(kind).into_iter().flat_map(|m| m.keys())
     }
 
@@ -109,7 +111,7 @@ impl Index {
         }
         let mut hits: Vec<NodeId> = self
             .plain
-            .get(&(*kind, name.to_owned()))
+            .get(&(*kind, name.into()))
             .into_iter()
             .flatten()
             .map(|n| NodeId::new(*kind, n.clone()))
@@ -185,7 +187,7 @@ impl Resolver<'_> {
             several => {
                 let kinds: Vec<&str> = several.iter().flatten().map(|id| id.kind.as_str()).collect();
                 let kinds: Vec<String> = kinds.iter().map(|k| article(k)).collect();
-                let first = several.first().and_then(|h| h.first()).map_or("", |id| &id.kind);
+                let first = several.first().and_then(|h| h.first()).map_or("", |id| id.kind.as_str());
                 self.sink.push(
                     Diagnostic::error("E0305", format!("`{name}` is {}", kinds.join(" and ")))
                         .label(v.span, "which one?")
@@ -198,7 +200,7 @@ impl Resolver<'_> {
 
     fn all(&self, kinds: &[String], keep: impl Fn(&str) -> bool) -> Vec<Value> {
         let hit = |k: &String| {
-            let kind = k.clone();
+            let kind = SmolStr::from(k);
             self.index
                 .names(k)
                 .filter(|n| keep(n))
@@ -220,11 +222,11 @@ impl Resolver<'_> {
             return Some(Vec::new());
         }
         let d = Diagnostic::error("E0308", format!("no server has the {word} `{what}`")).label(span, "matches nothing");
-        self.sink.push(match nearest(what, map.keys().map(String::as_str)) {
+        self.sink.push(match nearest(what, map.keys().map(SmolStr::as_str)) {
             Some(n) => d.help(format!("did you mean `{word}:{n}`?")),
             None if map.is_empty() => d.help(format!("no server has a {word} at all")),
             None => {
-                let known: Vec<&str> = map.keys().take(20).map(String::as_str).collect();
+                let known: Vec<&str> = map.keys().take(20).map(SmolStr::as_str).collect();
                 d.help(format!("there are {}", known.join(", ")))
             }
         });
@@ -235,7 +237,7 @@ impl Resolver<'_> {
     fn dropped(&self, kinds: &[String], name: &str) -> Option<(&'static str, Span)> {
         kinds.iter().find_map(|k| {
             let kind = self.schema.kind(k)?.name.as_str();
-            Some((kind, *self.store.dropped.get(&(kind, name.to_owned()))?))
+            Some((kind, *self.store.dropped.get(&(kind, name.into()))?))
         })
     }
 
@@ -278,11 +280,11 @@ impl Resolver<'_> {
         }
         let mut d =
             Diagnostic::error("E0301", format!("no {} named `{name}`", either(kinds))).label(v.span, "no such name");
-        let candidates = kinds.iter().flat_map(|k| self.index.names(k).map(String::as_str));
+        let candidates = kinds.iter().flat_map(|k| self.index.names(k).map(SmolStr::as_str));
         let near = nearest(name, candidates).map(str::to_owned);
         d = match near {
             Some(n) => {
-                let place = kinds.iter().find_map(|k| self.index.ids.get(k.as_str())?.get(&n).copied());
+                let place = kinds.iter().find_map(|k| self.index.ids.get(k.as_str())?.get(n.as_str()).copied());
                 if let Some(span) = place {
                     d = d.label(span, format!("`{n}` is defined here"));
                 }

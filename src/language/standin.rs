@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use smol_str::format_smolstr;
+
 use super::compile::Build;
 use super::decode::{Place, show};
 use super::draft::{DraftField, DraftNode, DraftValue, Store};
@@ -16,6 +18,7 @@ use super::sink::Sink;
 use super::suggest::{either, nearest};
 use super::text::Scope;
 use super::types::{Draft, Type};
+use crate::model::fields::{Fields, Rewrite};
 use crate::model::topology::{Layer, NodeId, Value};
 use crate::model::tree::{Entry, Tree};
 use crate::model::{Diagnostic, Span};
@@ -190,7 +193,7 @@ impl Work<'_> {
                     for v in node.fields.get("roles").iter().flat_map(|f| &f.values) {
                         let role = show(&v.draft);
                         if self.s.map("role", &role).is_some() {
-                            self.store.former_roles.entry(role).or_default().push(node.id());
+                            self.store.former_roles.entry(role.into()).or_default().push(node.id());
                         }
                     }
                     if let Some(span) = self.words(&mut node, "role", "roles") {
@@ -298,19 +301,21 @@ impl Work<'_> {
 
     /// Every field that names the platform names the other one; an installer stays what it is.
     fn platform(&mut self) {
+        let s = self.s;
+        let mut rewrite = Rewrite::new(|f: &DraftField| {
+            let named = |v: &DraftValue| names_platform(&v.draft, &s.platform);
+            let mut f = f.values.iter().any(named).then(|| f.clone())?;
+            for v in f.values.iter_mut().filter(|v| named(v)) {
+                v.draft = Draft::Name(s.with.as_str().into());
+            }
+            layer(&mut f, s, s.span);
+            Some(f)
+        });
         let all: Vec<usize> = self.store.living().map(|(_, at)| at).collect();
         for at in all {
             let Some(node) = self.store.get_mut(at).filter(|n| n.kind.name != "artifact") else { continue };
             for def in node.kind.fields.iter().filter(|d| refers_to(&d.ty, "platform")) {
-                let Some(f) = node.fields.get_mut(def.name.as_str()) else { continue };
-                let mut hit = false;
-                for v in f.values.iter_mut().filter(|v| names_platform(&v.draft, &self.s.platform)) {
-                    v.draft = Draft::Name(self.s.with.clone());
-                    hit = true;
-                }
-                if hit {
-                    layer(f, self.s, self.s.span);
-                }
+                rewrite.apply_to(&mut node.fields, &def.name);
             }
         }
     }
@@ -318,7 +323,7 @@ impl Work<'_> {
     /// Maps the words of one field. `Some`: nothing is left of them, by this map.
     fn words(&mut self, node: &mut DraftNode, subject: &str, field: &str) -> Option<Span> {
         let def = node.kind.field(field)?;
-        let f = node.fields.get_mut(field)?;
+        let f = node.fields.get(field)?;
         let (mut values, mut by): (Vec<DraftValue>, Option<Span>) = (Vec::new(), None);
         for v in &f.values {
             let word = show(&v.draft);
@@ -328,7 +333,7 @@ impl Work<'_> {
             };
             by = Some(m.span);
             for to in &m.to {
-                let draft = Draft::Value(Value::Text(to.clone()));
+                let draft = Draft::Value(Value::Text(to.into()));
                 // `imap` is a service of a namespace, and of a certificate; `um` is not.
                 if let Type::Enum(list) = &def.ty
                     && !list.contains(to)
@@ -355,6 +360,7 @@ impl Work<'_> {
             seen.push(v.draft.clone());
             new
         });
+        let f = node.fields.get_mut(field)?;
         f.values = values;
         layer(f, self.s, by);
         f.values.is_empty().then_some(by)
@@ -374,10 +380,11 @@ impl Work<'_> {
                 continue;
             };
             self.store.remove(at, span);
-            renamed.insert((old.kind.name.clone(), old.id()));
-            let mut node = DraftNode { kind, fields: BTreeMap::new(), ..old.clone() };
-            for (name, mut f) in old.fields {
+            renamed.insert((old.kind.name.clone(), old.id().to_string()));
+            let mut node = DraftNode { kind, fields: Fields::default(), ..old.clone() };
+            for (name, f) in old.fields.iter() {
                 if let Some(def) = kind.field(name).filter(|d| fits(d.many, &d.ty, old.kind, name)) {
+                    let mut f = f.clone();
                     layer(&mut f, self.s, span);
                     node.fields.insert(&def.name, f);
                 }
@@ -399,28 +406,32 @@ impl Work<'_> {
 
     /// `dag:dag1` names the node under its new kind.
     fn rename(&mut self, renamed: &BTreeSet<(String, String)>) {
+        let s = self.s;
+        let new = |draft: &Draft| {
+            let Draft::Name(text) = draft else { return None };
+            let (kind, name) = text.split_once(':')?;
+            let to = s.map("kind", kind)?.to.first()?;
+            renamed.contains(&(kind.to_owned(), name.to_owned())).then(|| Draft::Name(format_smolstr!("{to}:{name}")))
+        };
+        let mut rewrite = Rewrite::new(|f: &DraftField| {
+            let mut f = f.values.iter().any(|v| new(&v.draft).is_some()).then(|| f.clone())?;
+            for v in &mut f.values {
+                v.draft = new(&v.draft).unwrap_or_else(|| v.draft.clone());
+            }
+            Some(f)
+        });
         let all: Vec<usize> = self.store.living().map(|(_, at)| at).collect();
         for at in all {
             if let Some(node) = self.store.get_mut(at) {
-                rename_in(node, self.s, renamed);
+                rename_in(node, &mut rewrite);
             }
         }
     }
 }
 
-fn rename_in(node: &mut DraftNode, s: &StandIn, renamed: &BTreeSet<(String, String)>) {
-    for f in node.fields.values_mut() {
-        for v in &mut f.values {
-            if let Draft::Name(text) = &v.draft
-                && let Some((kind, name)) = text.split_once(':')
-                && renamed.contains(&(kind.to_owned(), name.to_owned()))
-                && let Some(to) = s.map("kind", kind).and_then(|m| m.to.first())
-            {
-                v.draft = Draft::Name(format!("{to}:{name}"));
-            }
-        }
-    }
-    node.children.iter_mut().for_each(|c| rename_in(c, s, renamed));
+fn rename_in(node: &mut DraftNode, rewrite: &mut Rewrite<DraftField, impl FnMut(&DraftField) -> Option<DraftField>>) {
+    rewrite.apply(&mut node.fields);
+    node.children.iter_mut().for_each(|c| rename_in(c, rewrite));
 }
 
 fn names_platform(draft: &Draft, platform: &str) -> bool {

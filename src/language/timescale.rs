@@ -53,7 +53,7 @@ impl Scale {
                 }
                 Value::Text(t) => {
                     if let Some(scaled) = self.offset(t) {
-                        *t = scaled;
+                        *t = scaled.into();
                         hit = true;
                     }
                 }

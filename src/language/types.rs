@@ -2,6 +2,8 @@
 
 mod word;
 
+use smol_str::SmolStr;
+
 use super::suggest::either;
 use crate::model::topology::Value;
 use crate::model::tree::Scalar;
@@ -54,7 +56,7 @@ pub enum Type {
 pub(super) enum Draft {
     Value(Value),
     /// A reference as written, after interpolation.
-    Name(String),
+    Name(SmolStr),
 }
 
 /// Why a word is not of its type.

@@ -220,7 +220,7 @@ impl Decoder<'_> {
         let (Type::Open(list), Draft::Value(Value::Text(t))) = (&def.ty, draft) else {
             return Some(());
         };
-        if list.iter().any(|w| w == t) || self.roles.is_some_and(|r| r.contains(t)) {
+        if list.iter().any(|w| w == t) || self.roles.is_some_and(|r| r.contains(t.as_str())) {
             return Some(());
         }
         let known = list.iter().map(String::as_str).chain(self.roles.into_iter().flatten().map(String::as_str));

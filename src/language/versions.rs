@@ -9,7 +9,7 @@ use crate::model::topology::{Node, NodeId, Topology, Value};
 use crate::model::version::{compare, of_platform};
 use crate::model::{Diagnostic, Span};
 
-/// Checks every limit against the platforms of the servers concerned.
+/// Checks every limit against the platforms of the servers concerned. `kinds`: the span of the kind, of nodes whose kind has a limit.
 pub(super) fn check(topology: &Topology, kinds: &HashMap<NodeId, Span>, sink: &mut Sink) {
     for node in topology.nodes.values() {
         one(topology, node, kinds, sink);

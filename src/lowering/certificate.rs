@@ -89,7 +89,7 @@ fn request(topology: &Topology, node: &Node) -> Option<Request> {
         _ => Issuer::Import,
     };
     Some(Request {
-        name: node.id.name.clone(),
+        name: node.id.name.to_string(),
         issuer,
         subject,
         names,
@@ -111,7 +111,7 @@ pub struct Certificates<'a> {
 impl<'a> Certificates<'a> {
     pub fn new(survey: &'a Survey<'a>, issued: &'a BTreeMap<String, Issued>, diagnostics: &mut Diagnostics) -> Self {
         for node in survey.topology.all("certificate") {
-            if !issued.contains_key(&node.id.name) {
+            if !issued.contains_key(node.id.name.as_str()) {
                 diagnostics.push(
                     Diagnostic::error("E1014", format!("certificate {} could not be issued or read", node.id.name))
                         .label(node.span, "asked for here"),
@@ -133,7 +133,7 @@ impl<'a> Certificates<'a> {
     /// Peers can verify the certificate that this server shows for SMTP.
     pub fn is_trusted(&self, server: &str) -> bool {
         let certificate = self.of(server, "smtp").or_else(|| self.of(server, "imap"));
-        certificate.and_then(|c| self.issued.get(&c.id.name)).is_some_and(|i| i.trust.is_some())
+        certificate.and_then(|c| self.issued.get(c.id.name.as_str())).is_some_and(|i| i.trust.is_some())
     }
 
     pub fn json(&self, server: &str) -> Json {
@@ -164,7 +164,7 @@ impl<'a> Certificates<'a> {
     /// The files of one server. Services that use them are reloaded when they change.
     pub fn resources(&self, server: &str, services: &[String], sources: &Sources) -> Vec<Wanted> {
         let host = HostName::from(server);
-        let nodes: Vec<&Node> = self.on(server).filter(|c| self.issued.contains_key(&c.id.name)).collect();
+        let nodes: Vec<&Node> = self.on(server).filter(|c| self.issued.contains_key(c.id.name.as_str())).collect();
         let Some(&first) = nodes.first() else { return Vec::new() };
         let make = |node: &Node, kind: Kind, key: String, attrs: Vec<(&str, &str)>, notifies: Vec<Notify>| Resource {
             address: Address::new(&host, kind, key),
@@ -198,7 +198,7 @@ impl<'a> Certificates<'a> {
         ));
         let mut everyone = Vec::new();
         for node in &nodes {
-            let name = &node.id.name;
+            let name = node.id.name.as_str();
             let Some(issued) = self.issued.get(name) else { continue };
             let notifies: Vec<Notify> = SERVICES
                 .iter()

@@ -118,7 +118,8 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     let hosts = access::hosts(&survey, &mut diagnostics);
 
     let mut merged = Merged::default();
-    let mut data = Data::new(context::base(&survey, &shared));
+    // Names all servers: made when the first role of a pack asks for it.
+    let mut data = None;
     for server in survey.servers.values() {
         let ssh_port = hosts.get(&HostName::from(server.name)).map_or(22, |h| h.port);
         let run = Run { survey: &survey, sources, choice: &choice, shared: &shared, ssh_port };
@@ -159,7 +160,7 @@ impl Run<'_> {
     fn server(
         &self,
         server: &Server<'_>,
-        data: &mut Data,
+        data: &mut Option<Data>,
         engine: &mut Engine<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Vec<Wanted> {
@@ -177,11 +178,13 @@ impl Run<'_> {
         found.retain(|(span, _, role)| self.check_role(server, *span, role, diagnostics));
         // Without a role that a pack fills nothing reads the data; fleets of such servers are large.
         if !found.is_empty() {
+            let data = data.get_or_insert_with(|| Data::new(context::base(self.survey, self.shared)));
             data.replace(context::own(self.survey, server, self.shared, &settings, diagnostics));
         }
         let mut out = Vec::new();
         let mut ports = BTreeSet::new();
         for (asked, pack, role) in &found {
+            let Some(data) = data.as_mut() else { break };
             let waits_for = match role.certificates.is_empty() {
                 true => Vec::new(),
                 false => vec![Dependency::Group(certificate::group(server.name))],

@@ -93,7 +93,7 @@ pub fn settings(
 /// The value as the product writes it.
 fn text(product: &str, value: &Value) -> Option<String> {
     Some(match value {
-        Value::Text(t) => t.clone(),
+        Value::Text(t) => t.to_string(),
         Value::Int(i) => i.to_string(),
         Value::Bool(b) => {
             let (yes, no) = match product {

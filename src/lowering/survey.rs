@@ -1,6 +1,8 @@
 //! The topology as packs need it: servers with their roles, stores, accounts, domains. Everything that several parts ask for once.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::topology::{Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Diagnostics, SecretRef, Span};
@@ -10,14 +12,14 @@ use crate::model::{Diagnostic, Diagnostics, SecretRef, Span};
 pub struct Server<'t> {
     pub node: &'t Node,
     pub name: &'t str,
-    pub fqdn: String,
+    pub fqdn: Cow<'t, str>,
     pub ip: Option<&'t str>,
     pub ip6: Option<&'t str>,
     /// Roles in the order written.
     pub roles: Vec<(&'t str, Span)>,
     pub platform: &'t str,
     /// Product to version, as the platform says.
-    pub products: BTreeMap<String, String>,
+    pub products: Arc<BTreeMap<String, String>>,
     /// It stands for a source system (`legacy .. server=`): nothing of the new side is routed to it.
     pub legacy: bool,
 }
@@ -80,7 +82,7 @@ pub struct Survey<'t> {
 
 /// The name of a child without its parent: `gate.postfix:x` is `postfix:x`.
 pub fn leaf<'a>(parent: &Node, child: &'a Node) -> &'a str {
-    child.id.name.strip_prefix(&parent.id.name).and_then(|n| n.strip_prefix('.')).unwrap_or(&child.id.name)
+    child.id.name.strip_prefix(parent.id.name.as_str()).and_then(|n| n.strip_prefix('.')).unwrap_or(&child.id.name)
 }
 
 /// The nodes that a field refers to.
@@ -101,8 +103,10 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
     }
     let domain = organization.and_then(|o| o.text("domain")).unwrap_or("localdomain");
     let legacy: BTreeSet<&str> = topology.all("legacy").filter_map(|l| l.text("server")).collect();
+    let platforms: BTreeMap<&str, Arc<BTreeMap<String, String>>> =
+        topology.all("platform").map(|p| (p.id.name.as_str(), Arc::new(products(p)))).collect();
     let servers: BTreeMap<&str, Server<'t>> =
-        topology.all("server").map(|node| (node.id.name.as_str(), server(topology, node, domain, &legacy))).collect();
+        topology.all("server").map(|node| (node.id.name.as_str(), server(&platforms, node, domain, &legacy))).collect();
     let stores = stores(topology, &servers);
     let accounts: Vec<Account<'_>> = topology.all("mail-account").map(account).collect();
     let mut held: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
@@ -136,7 +140,12 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
     }
 }
 
-fn server<'t>(topology: &'t Topology, node: &'t Node, domain: &str, legacy: &BTreeSet<&str>) -> Server<'t> {
+fn server<'t>(
+    platforms: &BTreeMap<&str, Arc<BTreeMap<String, String>>>,
+    node: &'t Node,
+    domain: &str,
+    legacy: &BTreeSet<&str>,
+) -> Server<'t> {
     let name = node.id.name.as_str();
     let roles = node.values("roles").filter_map(|v| match &v.value {
         Value::Text(t) => Some((t.as_str(), v.span)),
@@ -146,20 +155,20 @@ fn server<'t>(topology: &'t Topology, node: &'t Node, domain: &str, legacy: &BTr
     Server {
         node,
         name,
-        fqdn: node.text("fqdn").map_or_else(|| format!("{name}.{domain}"), str::to_owned),
+        fqdn: node.text("fqdn").map_or_else(|| format!("{name}.{domain}").into(), Cow::Borrowed),
         ip: node.text("ip"),
         ip6: node.text("ip6"),
         roles: roles.collect(),
         platform,
-        products: topology.get("platform", platform).map(products).unwrap_or_default(),
+        products: platforms.get(platform).cloned().unwrap_or_default(),
         legacy: legacy.contains(name),
     }
 }
 
 /// Products of a platform: its own fields, and `product NAME VERSION` children.
 fn products(platform: &Node) -> BTreeMap<String, String> {
-    let own = platform.fields.keys().filter(|f| !matches!(f.as_str(), "update" | "packages"));
-    let own = own.filter_map(|f| Some((f.clone(), platform.text(f)?.to_owned())));
+    let own = platform.fields.keys().filter(|f| !matches!(*f, "update" | "packages"));
+    let own = own.filter_map(|f| Some((f.to_owned(), platform.text(f)?.to_owned())));
     let more = platform.children("product");
     let more = more.filter_map(|c| Some((leaf(platform, c).to_owned(), c.text("version")?.to_owned())));
     own.chain(more).collect()

@@ -78,7 +78,7 @@ fn zone(
 
 fn of(server: &Server<'_>) -> NameServer {
     let addresses = [server.ip, server.ip6].into_iter().flatten().filter_map(|a| a.parse().ok()).collect();
-    NameServer { name: server.fqdn.clone(), addresses }
+    NameServer { name: server.fqdn.to_string(), addresses }
 }
 
 fn record(zone: &str, r: &Json) -> Option<WantedRecord> {

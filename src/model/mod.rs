@@ -8,6 +8,7 @@ pub mod cutover;
 pub mod diagnostic;
 pub mod dns;
 pub mod event;
+pub mod fields;
 pub mod glyph;
 pub mod host;
 pub mod observed;

@@ -1,16 +1,20 @@
 //! The checked topology: every node typed against the schema, references resolved, layers kept for `explain`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::attr::SecretRef;
+use super::fields::Fields;
 use super::source::{Span, Spanned};
 use super::unit::Percent;
 
 /// A typed value. Types that are text with a checked form (ip, cidr, fqdn, email, url, path, date …) stay text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    Text(String),
+    Text(SmolStr),
     Int(i64),
     Bool(bool),
     Duration(Duration),
@@ -29,12 +33,12 @@ pub enum Value {
 /// `NAME@VALUE`: `zone:acme.example@public`, `record:acme.example@public.mail@A`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId {
-    pub kind: String,
-    pub name: String,
+    pub kind: SmolStr,
+    pub name: SmolStr,
 }
 
 impl NodeId {
-    pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(kind: impl Into<SmolStr>, name: impl Into<SmolStr>) -> Self {
         Self { kind: kind.into(), name: name.into() }
     }
 }
@@ -56,17 +60,17 @@ impl std::fmt::Display for NodeId {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
     /// `default`, `base`, `module NAME`, `use MODULE INSTANCE`, `environment NAME`, `domain-map`, `address-map`.
-    pub by: String,
+    pub by: SmolStr,
     /// Where; `None` for a schema default.
     pub span: Option<Span>,
     /// The value as people read it; secrets as their reference.
-    pub shown: String,
+    pub shown: SmolStr,
     /// What the value was made of: variables with each of their layers, parameters, the range that it is one element of.
-    pub via: Option<std::sync::Arc<[Layer]>>,
+    pub via: Option<Arc<[Layer]>>,
 }
 
 impl Layer {
-    pub fn new(by: impl Into<String>, span: Option<Span>, shown: impl Into<String>) -> Self {
+    pub fn new(by: impl Into<SmolStr>, span: Option<Span>, shown: impl Into<SmolStr>) -> Self {
         Self { by: by.into(), span, shown: shown.into(), via: None }
     }
 }
@@ -84,7 +88,7 @@ pub struct Node {
     pub id: NodeId,
     /// Span of the name where the node was defined.
     pub span: Span,
-    pub fields: BTreeMap<String, Field>,
+    pub fields: Fields<Field>,
     /// Child nodes in the order written (`record`, `setting`, `select` …).
     pub children: Vec<Node>,
 }

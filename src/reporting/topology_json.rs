@@ -90,7 +90,7 @@ pub fn topology_document(
     let maker = Maker { sources, many, spans };
     TopologyDocument {
         format: FORMAT,
-        organization: topology.organization().map(|o| o.id.name.clone()),
+        organization: topology.organization().map(|o| o.id.name.to_string()),
         environment: topology.environment.clone(),
         nodes: topology.nodes.values().map(|n| maker.node(n)).collect(),
     }
@@ -106,7 +106,7 @@ impl Maker<'_> {
     fn node(&self, n: &Node) -> NodeDocument {
         let mut fields = BTreeMap::new();
         let mut origins = BTreeMap::new();
-        for (name, field) in &n.fields {
+        for (name, field) in n.fields.iter() {
             let mut values: Vec<ValueDocument> = field.values.iter().map(value).collect();
             let document = if (self.many)(&n.id.kind, name) || values.len() > 1 {
                 FieldDocument::Many(values)
@@ -115,15 +115,15 @@ impl Maker<'_> {
             } else {
                 continue;
             };
-            fields.insert(name.clone(), document);
+            fields.insert(name.to_owned(), document);
             if let Some(span) = field.layers.last().and_then(|l| l.span).filter(|_| self.spans) {
-                origins.insert(name.clone(), self.sources.origin(span));
+                origins.insert(name.to_owned(), self.sources.origin(span));
             }
         }
         NodeDocument {
             id: n.id.to_string(),
-            kind: n.id.kind.clone(),
-            name: n.id.name.clone(),
+            kind: n.id.kind.to_string(),
+            name: n.id.name.to_string(),
             fields,
             children: n.children.iter().map(|c| self.node(c)).collect(),
             origin: self.spans.then(|| self.sources.origin(n.span)),
@@ -134,7 +134,7 @@ impl Maker<'_> {
 
 fn value(v: &Spanned<Value>) -> ValueDocument {
     ValueDocument::Unit(match &v.value {
-        Value::Text(t) => return ValueDocument::Text(t.clone()),
+        Value::Text(t) => return ValueDocument::Text(t.to_string()),
         Value::Int(i) => return ValueDocument::Int(*i),
         Value::Bool(b) => return ValueDocument::Bool(*b),
         Value::Duration(d) => UnitDocument::Milliseconds(u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),

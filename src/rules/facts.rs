@@ -128,7 +128,7 @@ impl<'t> Facts<'t> {
 
 fn referrers(topology: &Topology) -> HashMap<&NodeId, Vec<Referrer<'_>>> {
     fn gather<'t>(top: &'t Node, node: &'t Node, all: &mut HashMap<&'t NodeId, Vec<Referrer<'t>>>) {
-        for (field, f) in &node.fields {
+        for (field, f) in node.fields.iter() {
             for v in &f.values {
                 if let Value::Ref(id) = &v.value {
                     all.entry(id).or_default().push(Referrer { top, node, field, span: v.span });

@@ -43,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn unused_variable(t: &Facts, out: &mut Findings) {
-    for v in t.all("variable").filter(|v| !t.topology().mentioned.contains(&v.id.name)) {
+    for v in t.all("variable").filter(|v| !t.topology().mentioned.contains(v.id.name.as_str())) {
         out.push(&v.id, format!("nothing uses the variable `{}`", v.id.name), |d| {
             d.label(v.span, "set for nothing").help(format!("write ${} where it is meant, or take it away", v.id.name))
         });

@@ -128,7 +128,7 @@ fn dump(node: &cutover::model::topology::Node, depth: usize, out: &mut String) {
     use std::fmt::Write as _;
     let pad = "  ".repeat(depth);
     let _ = writeln!(out, "{pad}{}", node.id);
-    for (name, field) in &node.fields {
+    for (name, field) in node.fields.iter() {
         if field.layers.iter().all(|l| l.by == "default" || l.by == "name") {
             continue;
         }

@@ -37,7 +37,7 @@ fn of_form(code: &str) -> bool {
 }
 
 fn values(node: &Node, out: &mut String) {
-    for (name, f) in &node.fields {
+    for (name, f) in node.fields.iter() {
         let _ = write!(out, "{name}=");
         f.values.iter().for_each(|v| out.push_str(&format!("{:?} ", v.value)));
     }
@@ -77,7 +77,7 @@ fn outputs(text: &str) -> Outputs {
     }
     out.nodes.extend(c.topology.moved.iter().map(|(a, b)| (a.clone(), b.to_string())));
     for phase in c.topology.all("phase") {
-        out.slices.insert(phase.id.name.clone(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
+        out.slices.insert(phase.id.name.to_string(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
     }
     if !c.diagnostics.has_errors() && c.topology.organization().is_some() {
         resources(&c, &mut out);
@@ -251,7 +251,7 @@ fn bases() -> Bases {
         let files = [("t.kdl".to_owned(), text.clone().into_bytes())].into();
         let c = language::compile_files(&files, "t.kdl", &Options { allow_unset: true, ..Options::default() });
         for id in c.topology.nodes.keys() {
-            names.entry(id.kind.clone()).or_default().push(id.name.clone());
+            names.entry(id.kind.to_string()).or_default().push(id.name.to_string());
         }
         out.names.push(names);
         out.before.push(None);

@@ -16,7 +16,7 @@ fn shown(t: &Topology, kind: &str, name: &str, field: &str) -> Vec<String> {
     let node = t.get(kind, name).unwrap_or_else(|| panic!("{kind} {name}"));
     node.values(field)
         .map(|v| match &v.value {
-            Value::Text(t) => t.clone(),
+            Value::Text(t) => t.to_string(),
             Value::Ref(id) => id.to_string(),
             Value::Duration(d) => format_duration(*d),
             other => format!("{other:?}"),

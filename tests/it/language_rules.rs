@@ -259,7 +259,7 @@ fn children_are_patched_by_name() {
         .get("zone", "a.example@public")
         .expect("zone")
         .children("record")
-        .map(|r| (r.id.name.clone(), r.texts("values").join(" ")))
+        .map(|r| (r.id.name.to_string(), r.texts("values").join(" ")))
         .collect();
     let wanted = [("www@A", "192.0.2.9"), ("www@AAAA", "2001:db8::1"), ("new@A", "192.0.2.2")];
     let wanted: Vec<_> = wanted.iter().map(|(n, v)| (format!("a.example@public.{n}"), (*v).to_owned())).collect();

@@ -1,7 +1,7 @@
 use super::super::args::Format;
 use super::super::context::Context;
 use super::super::exit::Exit;
-use super::super::project::{self, Examined};
+use super::super::project::{self, Checked};
 use super::super::told::Told;
 use super::Answer;
 
@@ -23,19 +23,17 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     context.formats("check", &[Format::Text, Format::Json])?;
-    let examined = project::examine_all(context)?;
+    let checked = project::check_all(context)?;
     let mut told = Told::default();
-    for Examined { project, diagnostics: found } in &examined {
-        told.tell(context, &project.sources, found);
+    for Checked { sources, diagnostics, .. } in &checked {
+        told.tell(context, sources, diagnostics);
     }
     told.end(context, args.deny_warnings, || {
-        let line = |Examined { project, .. }: &Examined| {
-            let of = project.topology.environment.as_deref().unwrap_or("base");
-            let (nodes, site) = (project.topology.nodes.len(), &project.site);
-            let (hosts, resources) = (site.hosts.len(), site.resources.len());
+        let line = |Checked { environment, nodes, hosts, resources, .. }: &Checked| {
+            let of = environment.as_deref().unwrap_or("base");
             format!("{of}: no mistakes in {nodes} nodes, {hosts} hosts, {resources} resources")
         };
-        examined.iter().map(line).collect()
+        checked.iter().map(line).collect()
     })?;
     Ok(Exit::Ok)
 }

@@ -15,7 +15,7 @@ use crate::model::unit::{self, Percent};
 impl Type {
     /// Reads a scalar. `derived`: the text came out of a range or an interpolation, where numbers are texts too.
     pub(in crate::language) fn read(&self, scalar: &Scalar, unit: Option<&str>, derived: bool) -> Result<Draft, Wrong> {
-        let text = |s: &str| Ok(Draft::Value(Value::Text(s.to_owned())));
+        let text = |s: &str| Ok(Draft::Value(Value::Text(s.into())));
         // `(GiB)2` is `"2GiB"`.
         let joined;
         let scalar = match (unit, scalar) {
@@ -101,7 +101,7 @@ impl Type {
     fn read_text(&self, t: &str) -> Result<Draft, Wrong> {
         let ok = |b: bool, help: &str| {
             if b {
-                Ok(Draft::Value(Value::Text(t.to_owned())))
+                Ok(Draft::Value(Value::Text(t.into())))
             } else {
                 Err(wrong((!help.is_empty()).then(|| help.to_owned())))
             }
@@ -188,7 +188,7 @@ impl Type {
                 } else if t.is_empty() || t.contains(char::is_whitespace) {
                     Err(wrong(Some("a name has no spaces; several names are several values: a b".into())))
                 } else {
-                    Ok(Draft::Name(t.to_owned()))
+                    Ok(Draft::Name(t.into()))
                 }
             }
             Type::Secret => match t.split_once(':') {

@@ -131,7 +131,7 @@ pub fn values(
     let priority = record.int("priority").unwrap_or(10);
     for value in record.values("values") {
         let text = match &value.value {
-            Value::Text(t) => t.clone(),
+            Value::Text(t) => t.to_string(),
             Value::Int(i) => i.to_string(),
             _ => continue,
         };

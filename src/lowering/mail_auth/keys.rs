@@ -48,8 +48,8 @@ pub fn requests(topology: &Topology) -> Vec<KeyRequest> {
     let all = topology.all("mail-auth").flat_map(|m| m.children("dkim").map(move |k| (m, k)));
     all.filter_map(|(auth, node)| {
         Some(KeyRequest {
-            node: node.id.name.clone(),
-            domain: auth.id.name.clone(),
+            node: node.id.name.to_string(),
+            domain: auth.id.name.to_string(),
             selector: leaf(auth, node).to_owned(),
             ed25519: ed25519(node),
             bits: node.int("bits").and_then(|b| u32::try_from(b).ok()).unwrap_or(2048),

@@ -119,7 +119,7 @@ pub fn compose<'t>(
                 }
                 "dkim" => {
                     let key = keys::key(survey, auth, node, diagnostics);
-                    if let Some(public) = public.get(&node.id.name) {
+                    if let Some(public) = public.get(node.id.name.as_str()) {
                         let name = format!("{}._domainkey.{domain}", key.selector);
                         out.text(survey, &name, &texts::dkim(public), node, diagnostics);
                     }
