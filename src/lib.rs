@@ -6,11 +6,11 @@
 //! |---|---|
 //! | [`model`] | nothing of ours |
 //! | [`catalog`], [`journal`], [`secret`] | model |
-//! | [`language`], [`rules`], [`lowering`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
 //! | [`protocol`] | model |
-//! | [`importing`] | ground, protocol |
+//! | [`language`], [`rules`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
+//! | [`importing`], [`lowering`] | ground, protocol |
 //! | [`transport`] | model, secret |
-//! | [`providers`] | ground, transport |
+//! | [`providers`] | ground, transport, protocol |
 //! | [`execution`] | ground, journal, transport, providers |
 //! | [`lab`] | ground, transport |
 //! | [`editor`] | ground, language, rules, reporting |

@@ -3,6 +3,7 @@
 //! Twins in `providers/` observe and apply them. Lowering may only set attributes that stand here.
 
 mod compare;
+pub mod record_set;
 
 pub use compare::same;
 
@@ -85,7 +86,7 @@ pub fn touches(step: Kind, other: Kind) -> bool {
         Kind::File | Kind::Binary => matches!(other, Kind::Line | Kind::Setting | Kind::MailAccount),
         Kind::Line => other == Kind::Setting,
         Kind::Setting => other == Kind::Line,
-        Kind::Directory | Kind::Firewall | Kind::DnsZone | Kind::MailAccount => false,
+        Kind::Directory | Kind::Firewall | Kind::DnsZone | Kind::MailAccount | Kind::RecordSet => false,
     }
 }
 
@@ -95,7 +96,7 @@ pub fn spec(kind: Kind) -> &'static KindSpec {
     &SPECS[kind as usize]
 }
 
-pub static SPECS: [KindSpec; 15] = [
+pub static SPECS: [KindSpec; 16] = [
     KindSpec {
         kind: Kind::Package,
         doc: "Debian package",
@@ -244,6 +245,17 @@ pub static SPECS: [KindSpec; 15] = [
         stage: 7,
         fields: &[CONTENT, field("enabled", Exact, "starts at boot"), field("running", Exact, "is active now")],
         undo: UndoSpec::Restores("former unit file and state"),
+    },
+    KindSpec {
+        kind: Kind::RecordSet,
+        doc: "all records of one name and type in a zone, changed by one UPDATE; key NAME/TYPE",
+        stage: 5,
+        fields: &[
+            field("data", Set, "the data of each record, as in a zone file, names absolute"),
+            field("ttl", Exact, "time to live in seconds"),
+            field("adopt", Input, "take over a set that stands there, differs and was not made by cutover"),
+        ],
+        undo: UndoSpec::Restores("the former records and their time to live, or none"),
     },
 ];
 

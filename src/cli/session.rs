@@ -13,17 +13,17 @@ use super::{lab_spec, phase, runtime};
 use crate::execution::{self, Clock as _, SystemClock};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
-use crate::model::host::{HostAccess, HostError};
+use crate::model::host::{HostAccess, HostError, Reach};
 use crate::model::observed::{Observation, Observed};
 use crate::model::plan::Plan;
 use crate::model::site::Site;
 use crate::planning::{self, PlanInput, PlanOptions};
-use crate::providers::{self, ShellAgent};
+use crate::providers::{self, Agents, ShellAgent};
 use crate::secret::{self, Resolver, StateKey};
 use crate::transport::{Network, Settings};
 
 /// How hosts are asked and changed.
-pub type Hosts = ShellAgent<Network>;
+pub type Hosts = Agents<Network>;
 
 pub struct Session {
     pub project: Project,
@@ -74,8 +74,9 @@ impl Session {
             settings.known_hosts.push(crate::lab::known_hosts(&lab_spec::dir(&context.state_dir(), environment)));
         }
         let readers = Arc::new(ForConnections { resolver: Arc::clone(&resolver), root: project.root.clone() });
-        let network = Network::new(settings, project.site.hosts.clone(), readers);
-        let agent = Arc::new(ShellAgent::new(network, providers::Settings::default()));
+        let network = Network::new(settings, project.site.hosts.clone(), Arc::clone(&readers) as _);
+        let shell = ShellAgent::new(network, providers::Settings::default());
+        let agent = Arc::new(Agents::new(shell, readers));
         let parallel = usize::from(context.globals.parallel);
         Ok(Self { project, resolver, key, agent, state, parallel, out: Arc::clone(&context.out), runtime })
     }
@@ -151,8 +152,13 @@ fn take_in_departed(state: &StateDir, site: &mut Site, out: &Output) -> Result<(
         return Ok(());
     }
     let journal = Journal::read(&state.state())?;
-    for (name, access) in journal.known_hosts()? {
-        let here = |h: &HostAccess| (h.address.as_str(), h.port) == (access.address.as_str(), access.port);
+    for (name, mut access) in journal.known_hosts()? {
+        // Many zones have one primary: what they are is their name.
+        let here = |h: &HostAccess| {
+            !name.is_zone()
+                && h.zone().is_none()
+                && (h.address.as_str(), h.port) == (access.address.as_str(), access.port)
+        };
         if site.hosts.contains_key(&name) || site.hosts.values().any(here) {
             continue;
         }
@@ -162,6 +168,9 @@ fn take_in_departed(state: &StateDir, site: &mut Site, out: &Output) -> Result<(
                 "host {name} left the topology; the {owned} resources that cutover has there are to go. If the host itself is gone for \
                  good: cutover state rm {name}"
             ));
+            if let Reach::Zone(zone) = &mut access.reach {
+                zone.departed = true;
+            }
             site.hosts.insert(name, access);
         }
     }

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{self, Compare};
+use crate::model::Kind;
 use crate::model::attr::Attr;
 use crate::model::observed::{Observation, Record};
 use crate::model::step::{Action, Outcome, Step};
@@ -146,6 +147,8 @@ fn half_done(step: &Step, record: &Record) -> bool {
     let before: BTreeMap<&str, Option<&str>> =
         step.changes.iter().map(|c| (c.field.as_str(), c.before.as_deref())).collect();
     match step.action {
+        // The server takes an update whole or not at all: what is in between is somebody else's.
+        _ if step.address.kind == Kind::RecordSet => false,
         Action::Create => {
             record.present
                 && compared(step).all(|(name, compare, desired)| {

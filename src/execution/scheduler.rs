@@ -175,6 +175,8 @@ impl Scheduler {
         self.runnable.remove(&host);
         self.hosts[host].busy = true;
         self.at_work += 1;
+        // What is a script's work on a host is one line of a message to a name server.
+        let most_steps = if self.names[host].is_zone() { most_steps.saturating_mul(40) } else { most_steps };
         let [calm, risky] = self.hosts[host].ready.each_ref().map(|r| r.first().copied());
         let risky = risky.is_some_and(|r| calm.is_none_or(|c| r < c));
         // Steps that are ready because what they wait for is in this batch, and how much of it is.

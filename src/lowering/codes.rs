@@ -247,6 +247,24 @@ const CODES: &[Code] = &[
         ),
     ),
     code(
+        "E1031",
+        "A zone cannot be reached, or has no ledger",
+        "A zone that is changed over the network needs the address of its primary, and a server of the topology that keeps what cutover owns in it.",
+        "Write `host=SERVER` or `endpoint=\"dns://ADDRESS\"` on the dns-provider, and have at least one server.",
+        Text(
+            "organization acme domain=acme.example\nplatform open knot=\"3.2\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles dns; }\ndns-provider ns type=rfc2136\nzone acme.example provider=ns { record \"@\" MX mail.acme.example; }\n",
+        ),
+    ),
+    code(
+        "E1032",
+        "A record cannot be written into its zone",
+        "Its name or its data is none that DNS knows.",
+        "Write the data as a zone file has it (RFC 1035, section 5.1).",
+        Text(
+            "organization acme domain=acme.example\nplatform open knot=\"3.2\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles dns; }\ndns-provider ns type=rfc2136 endpoint=\"dns://192.0.2.53\"\nzone acme.example provider=ns { record \"_25._tcp.mail\" TLSA \"3 1\"; }\n",
+        ),
+    ),
+    code(
         "W1001",
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",

@@ -115,7 +115,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         secrets: &options.secrets,
         composed: &composed,
     };
-    let hosts = access::hosts(&survey, &mut diagnostics);
+    let mut hosts = access::hosts(&survey, &mut diagnostics);
 
     let mut merged = Merged::default();
     // Names all servers: made when the first role of a pack asks for it.
@@ -133,12 +133,18 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     if !diagnostics.has_errors() {
         diagnostics.extend(dangling);
     }
-    let (resources, bodies) = merged.finish();
+    let (mut resources, bodies) = merged.finish();
     let anchor = topology.organization().and_then(|o| o.text("anchor")).map(HostName::from);
+    let anchor = anchor.or_else(|| hosts.keys().next().cloned());
+    let ledger = anchor.as_ref().and_then(|a| hosts.get(a));
+    let lanes = zone::lanes(&survey, sources, ledger, &composed, &mut diagnostics);
+    resources.extend(lanes.resources);
+    resources.sort_by(|a, b| a.address.cmp(&b.address));
+    hosts.extend(lanes.hosts);
     let site = Site {
         organization: survey.organization.to_owned(),
         environment: topology.environment.clone(),
-        anchor: anchor.or_else(|| hosts.keys().next().cloned()),
+        anchor,
         hosts,
         resources,
         bodies,

@@ -1,79 +1,133 @@
-//! The zones of the topology for what asks name servers: records absolute, servers with their addresses.
+//! The zones of the topology for what asks and changes name servers: records absolute, servers with their addresses; and their
+//! record sets as resources where a zone is changed over the network.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde_json::Value as Json;
-
 use super::Options;
-use super::context::dns::{absolute, provider, zone as lowered};
+use super::context::dns::{Entry, absolute, entries, name_of, provider};
 use super::mail_auth::{self, Composed};
 use super::survey::{Server, Survey, survey};
-use crate::model::Diagnostics;
-use crate::model::dns::{NameServer, WantedRecord, Zone, ZoneKey};
+use crate::catalog;
+use crate::catalog::record_set;
+use crate::model::dns::{NameServer, RecordSet, SetKey, WantedRecord, Zone, ZoneKey};
+use crate::model::host::{Become, HostAccess, Reach, ZoneAccess};
+use crate::model::resource::{Dependency, Resource};
 use crate::model::topology::{Node, Topology};
+use crate::model::{Address, Attr, Diagnostic, Diagnostics, HostName, Kind, Sources};
+use crate::protocol::dns::data::{canonical, canonical_name};
 
-/// Every zone that a server of the topology holds, by name. Zones of clouds and of hands (`manual`) have no server here.
-/// `options` has what was made before, as for [`super::lower`].
+/// Where DNS is spoken.
+const PORT: u16 = 53;
+
+/// Every zone whose primary the topology knows, by name. Zones of clouds and of hands (`manual`) have none. `options` has what was
+/// made before, as for [`super::lower`].
 pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let survey = survey(topology, &mut diagnostics);
     let composed = mail_auth::compose(&survey, &options.signing, &mut diagnostics);
     let zones = topology.all("zone").filter_map(|node| {
-        let provider = provider(topology, node)?;
-        let primary = survey.servers.get(provider.text("host")?)?;
-        Some(zone(&survey, node, provider, primary, &composed, &mut diagnostics))
+        let held = Held::of(&survey, node, &composed, &mut diagnostics)?;
+        let dynamic = held.dynamic();
+        // Which name servers a zone has that is changed over the network is said, not guessed.
+        let mine = |e: &&Entry<'_>| e.node.is_some() || !dynamic;
+        let records = held.entries.iter().filter(mine).filter_map(|e| written(name_of(node), e)).collect();
+        Some(Zone {
+            node: node.id.clone(),
+            name: name_of(node).to_owned(),
+            view: view(node).to_owned(),
+            records,
+            servers: held.servers(&survey),
+            port: held.port,
+            key: held.key(),
+        })
     });
     (zones.collect(), diagnostics)
 }
 
-fn zone(
-    survey: &Survey<'_>,
-    node: &Node,
-    provider: &Node,
-    primary: &Server<'_>,
-    composed: &Composed<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Zone {
-    let made = lowered(survey, primary, node, composed, diagnostics);
-    let name = made["name"].as_str().unwrap_or_default().to_owned();
-    let records: Vec<WantedRecord> =
-        made["records"].as_array().into_iter().flatten().filter_map(|r| record(&name, r)).collect();
-    let mut servers = vec![of(primary)];
-    let mut add = |server: NameServer| {
-        let known = servers.iter().any(|s| {
-            s.name == server.name
-                || (!s.addresses.is_empty() && server.addresses.iter().any(|a| s.addresses.contains(a)))
-        });
-        if !known {
-            servers.push(server);
-        }
-    };
-    let by_name = |text: &str| {
-        let bare = text.trim_end_matches('.');
-        let ours = survey.servers.values().find(|s| s.fqdn == bare || s.name == bare);
-        // A server of others may have its address in this very zone.
-        let glue = || records.iter().filter(|r| r.name == absolute(bare)).filter_map(|r| r.data.parse().ok()).collect();
-        ours.map(of).unwrap_or_else(|| NameServer { name: bare.to_owned(), addresses: glue() })
-    };
-    for r in records.iter().filter(|r| r.kind == "NS" && r.name == absolute(&name)) {
-        add(by_name(&r.data));
+/// A zone with its primary.
+struct Held<'a, 't> {
+    node: &'t Node,
+    provider: &'t Node,
+    /// `None`: not a server of the topology.
+    ours: Option<&'a Server<'t>>,
+    primary: NameServer,
+    port: u16,
+    entries: Vec<Entry<'t>>,
+}
+
+impl<'a, 't> Held<'a, 't> {
+    fn of(
+        survey: &'a Survey<'t>,
+        node: &'t Node,
+        composed: &Composed<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
+        let provider = provider(survey.topology, node)?;
+        let ours = provider.text("host").and_then(|h| survey.servers.get(h));
+        let (primary, port) = match (provider.text("endpoint"), ours) {
+            (Some(url), _) if provider.text("type") == Some("rfc2136") => endpoint(url)?,
+            (_, Some(server)) => (of(server), PORT),
+            _ => return None,
+        };
+        let entries = entries(survey, ours, node, composed, diagnostics);
+        Some(Self { node, provider, ours, primary, port, entries })
     }
-    for text in provider.texts("secondaries") {
-        add(match text.parse::<IpAddr>() {
-            Ok(ip) => {
-                let ours = survey.servers.values().find(|s| of(s).addresses.contains(&ip));
-                ours.map(of).unwrap_or_else(|| NameServer { name: text.to_owned(), addresses: vec![ip] })
+
+    /// Changed over the network, record set by record set.
+    fn dynamic(&self) -> bool {
+        self.provider.text("type") == Some("rfc2136")
+    }
+
+    fn key(&self) -> Option<ZoneKey> {
+        self.provider.text("tsig-name").zip(self.provider.secret("key")).map(|(name, secret)| ZoneKey {
+            name: name.to_owned(),
+            algorithm: self.provider.text("tsig-algorithm").unwrap_or("hmac-sha256").to_owned(),
+            secret: secret.clone(),
+        })
+    }
+
+    /// All name servers, the primary first.
+    fn servers(&self, survey: &Survey<'_>) -> Vec<NameServer> {
+        let zone = name_of(self.node);
+        let mut servers = vec![self.primary.clone()];
+        let mut add = |server: NameServer| {
+            let known = servers.iter().any(|s| {
+                s.name == server.name
+                    || (!s.addresses.is_empty() && server.addresses.iter().any(|a| s.addresses.contains(a)))
+            });
+            if !known {
+                servers.push(server);
             }
-            Err(_) => by_name(text),
-        });
+        };
+        let by_name = |text: &str| {
+            let bare = text.trim_end_matches('.');
+            let ours = survey.servers.values().find(|s| s.fqdn == bare || s.name == bare);
+            // A server of others may have its address in this very zone.
+            let glue = || {
+                let here = self.entries.iter().filter(|e| absolute_name(zone, &e.name) == absolute(bare));
+                here.filter_map(|e| e.data.parse().ok()).collect()
+            };
+            ours.map(of).unwrap_or_else(|| NameServer { name: bare.to_owned(), addresses: glue() })
+        };
+        for e in self.entries.iter().filter(|e| e.kind == "NS" && e.name == "@") {
+            add(by_name(&e.data));
+        }
+        for text in self.provider.texts("secondaries") {
+            add(match text.parse::<IpAddr>() {
+                Ok(ip) => {
+                    let ours = survey.servers.values().find(|s| of(s).addresses.contains(&ip));
+                    ours.map(of).unwrap_or_else(|| NameServer { name: text.to_owned(), addresses: vec![ip] })
+                }
+                Err(_) => by_name(text),
+            });
+        }
+        servers
     }
-    let key = provider.text("tsig-name").zip(provider.secret("key")).map(|(name, secret)| ZoneKey {
-        name: name.to_owned(),
-        algorithm: provider.text("tsig-algorithm").unwrap_or("hmac-sha256").to_owned(),
-        secret: secret.clone(),
-    });
-    let view = made["view"].as_str().unwrap_or("both").to_owned();
-    Zone { node: node.id.clone(), name, view, records, servers, key }
+}
+
+fn view(zone: &Node) -> &str {
+    zone.text("view").unwrap_or("both")
 }
 
 fn of(server: &Server<'_>) -> NameServer {
@@ -81,19 +135,179 @@ fn of(server: &Server<'_>) -> NameServer {
     NameServer { name: server.fqdn.to_string(), addresses }
 }
 
-fn record(zone: &str, r: &Json) -> Option<WantedRecord> {
-    let origin = absolute(zone);
-    let name = match r["name"].as_str()? {
-        "@" => origin.clone(),
+/// `dns://192.0.2.53`, `dns://ns1.example.net:5353`, `dns://[2001:db8::53]`.
+fn endpoint(url: &str) -> Option<(NameServer, u16)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+    let (host, port) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map_or(Some(PORT), |p| p.parse().ok())?;
+    Some((NameServer { name: host.to_owned(), addresses: host.parse().into_iter().collect() }, port))
+}
+
+/// The name of a record, absolute.
+fn absolute_name(zone: &str, name: &str) -> String {
+    match name {
+        "@" => absolute(zone),
         n if n.ends_with('.') => n.to_owned(),
-        n => format!("{n}.{origin}"),
-    };
-    let data = r["data"].as_str()?;
+        n => format!("{n}.{}", absolute(zone)),
+    }
+}
+
+fn written(zone: &str, e: &Entry<'_>) -> Option<WantedRecord> {
+    let name = absolute_name(zone, &e.name);
     // A name of the zone itself stands as `@` in data too.
-    let data = match data.strip_suffix('@') {
-        Some(before) if before.is_empty() || before.ends_with(' ') => format!("{before}{origin}"),
-        _ => data.to_owned(),
+    let data = match e.data.strip_suffix('@') {
+        Some(before) if before.is_empty() || before.ends_with(' ') => format!("{before}{}", absolute(zone)),
+        _ => e.data.clone(),
     };
-    let ttl = r["ttl"].as_u64().and_then(|t| u32::try_from(t).ok())?;
-    Some(WantedRecord { name, kind: r["type"].as_str()?.to_owned(), ttl, data })
+    Some(WantedRecord { name, kind: e.kind.to_owned(), ttl: u32::try_from(e.ttl).ok()?, data })
+}
+
+/// Zones that are changed over the network: each a place like a host, with its record sets.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    pub hosts: BTreeMap<HostName, HostAccess>,
+    /// Sorted by address.
+    pub resources: Vec<Resource>,
+}
+
+/// `ledger` is the host that keeps what cutover owns in the zones.
+pub fn lanes(
+    survey: &Survey<'_>,
+    sources: &Sources,
+    ledger: Option<&HostAccess>,
+    composed: &Composed<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Lanes {
+    let mut out = Lanes::default();
+    for node in survey.topology.all("zone") {
+        let Some(provider) = provider(survey.topology, node).filter(|p| p.text("type") == Some("rfc2136")) else {
+            continue;
+        };
+        let Some(held) = Held::of(survey, node, composed, diagnostics) else {
+            diagnostics.push(
+                Diagnostic::error("E1031", format!("dns-provider {}: it names no server", provider.id.name))
+                    .label(provider.span, "neither host= nor endpoint=")
+                    .help("write host=SERVER for a server of the topology, or endpoint=\"dns://192.0.2.53\""),
+            );
+            continue;
+        };
+        let Some(ledger) = ledger else {
+            diagnostics.push(
+                Diagnostic::error("E1031", format!("zone {}: no host keeps what is owned in it", name_of(node)))
+                    .label(node.span, "changed over the network")
+                    .help("a topology needs a server that keeps the ledger: organization NAME anchor=SERVER"),
+            );
+            continue;
+        };
+        let lane = HostName::of_zone(name_of(node), view(node));
+        let address = held.primary.addresses.first().map_or_else(|| held.primary.name.clone(), IpAddr::to_string);
+        let zone = ZoneAccess {
+            zone: name_of(node).to_owned(),
+            view: view(node).to_owned(),
+            servers: held.servers(survey),
+            key: held.key(),
+            departed: false,
+            ledger: ledger.clone(),
+        };
+        let access = HostAccess {
+            name: lane.clone(),
+            reach: Reach::Zone(Box::new(zone)),
+            address,
+            port: held.port,
+            user: String::new(),
+            key: None,
+            jump: None,
+            become_: Become::None,
+            become_password: None,
+            host_key: None,
+            timeout_seconds: 10,
+        };
+        out.hosts.insert(lane.clone(), access);
+        resources(&held, &lane, sources, &mut out.resources, diagnostics);
+    }
+    out.resources.sort_by(|a, b| a.address.cmp(&b.address));
+    out
+}
+
+/// Whether sets of this type are written before those that point at them: a server may refuse a name that leads nowhere.
+fn is_address(kind: &str) -> bool {
+    matches!(kind, "A" | "AAAA")
+}
+
+fn resources(
+    held: &Held<'_, '_>,
+    lane: &HostName,
+    sources: &Sources,
+    out: &mut Vec<Resource>,
+    diagnostics: &mut Diagnostics,
+) {
+    let zone = name_of(held.node);
+    let mut sets: BTreeMap<SetKey, (RecordSet, &Node)> = BTreeMap::new();
+    for e in &held.entries {
+        let (Some(node), Some(record)) = (e.node, written(zone, e)) else { continue };
+        let made = canonical_name(&record.name).and_then(|n| Ok((n, canonical(&record.kind, &record.data)?)));
+        match made {
+            Ok((name, data)) => {
+                let key = SetKey { name, kind: record.kind };
+                let (set, _) = sets
+                    .entry(key.clone())
+                    .or_insert_with(|| (RecordSet { key, ttl: record.ttl, data: Default::default() }, node));
+                // One set has one time to live; the shortest counts (RFC 2181, section 5.2).
+                set.ttl = set.ttl.min(record.ttl);
+                set.data.insert(data);
+            }
+            Err(e) => diagnostics.push(
+                Diagnostic::error("E1032", format!("record {} {} of zone {zone}: {e}", record.name, record.kind))
+                    .label(node.span, "cannot be written into a zone")
+                    .help("write the data as a zone file has it (RFC 1035, section 5.1)"),
+            ),
+        }
+    }
+    // The name server itself comes first, where the topology makes it.
+    let after: Vec<Dependency> = match held.ours.filter(|s| s.has("dns")) {
+        Some(server) => vec![Dependency::Group(format!("server.{}/dns", server.name))],
+        None => Vec::new(),
+    };
+    let stage = catalog::spec(Kind::RecordSet).stage;
+    out.extend(sets.into_iter().map(|(key, (set, node))| {
+        let mut attrs = record_set::attrs(&set);
+        if node.flag("adopt") {
+            attrs.insert("adopt".to_owned(), Attr::Bool(true));
+        }
+        Resource {
+            address: Address::new(lane, Kind::RecordSet, record_set::key(&key)),
+            attrs,
+            group: lane.0.clone(),
+            stage: if is_address(&key.kind) { stage } else { stage + 1 },
+            after: after.clone(),
+            notifies: Vec::new(),
+            protect: held.node.flag("protect"),
+            owner: held.node.id.to_string(),
+            origin: sources.origin(node.span),
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read() {
+        for (url, name, port) in [
+            ("dns://192.0.2.53", "192.0.2.53", 53),
+            ("dns://192.0.2.53:5353", "192.0.2.53", 5353),
+            ("dns://[2001:db8::53]", "2001:db8::53", 53),
+            ("dns://[2001:db8::53]:5353/", "2001:db8::53", 5353),
+            ("dns://ns1.example.net", "ns1.example.net", 53),
+        ] {
+            let (server, found) = endpoint(url).expect(url);
+            assert_eq!((server.name.as_str(), found), (name, port), "{url}");
+            assert_eq!(server.addresses.len(), usize::from(!name.starts_with("ns")), "{url}");
+        }
+        assert!(endpoint("dns://192.0.2.53:many").is_none());
+    }
 }

@@ -1,14 +1,28 @@
-//! Stable identities: host names, resource kinds and resource addresses (`server.mail-1/file:/etc/postfix/main.cf`).
+//! Stable identities: host names, resource kinds and resource addresses (`server.mail-1/file:/etc/postfix/main.cf`,
+//! `zone.acme.example/record-set:www.acme.example./A`).
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The topology name of a server, as in `server mail-1`. Not the DNS name.
+/// Where resources live: the topology name of a server, as in `server mail-1` (not its DNS name), or a zone that is changed over the
+/// network, as `zone.acme.example` or `zone.acme.example@internal`. Names of servers hold no dot, so the two are never mistaken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct HostName(pub String);
+
+impl HostName {
+    /// The name of a zone as a place of record sets. `zone` without its last dot; `view` is `both` for a zone without views.
+    pub fn of_zone(zone: &str, view: &str) -> Self {
+        if view == "both" { Self(format!("zone.{zone}")) } else { Self(format!("zone.{zone}@{view}")) }
+    }
+
+    /// A zone, and no machine.
+    pub fn is_zone(&self) -> bool {
+        self.0.starts_with("zone.")
+    }
+}
 
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,7 +36,7 @@ impl From<&str> for HostName {
     }
 }
 
-/// Kinds of resource that a host can hold. The description of each stands in `catalog`.
+/// Kinds of resource that a host or a zone can hold. The description of each stands in `catalog`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -41,10 +55,11 @@ pub enum Kind {
     MailAccount,
     Service,
     Timer,
+    RecordSet,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Package,
         Kind::Group,
         Kind::User,
@@ -60,6 +75,7 @@ impl Kind {
         Kind::MailAccount,
         Kind::Service,
         Kind::Timer,
+        Kind::RecordSet,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -79,6 +95,7 @@ impl Kind {
             Kind::MailAccount => "mail-account",
             Kind::Service => "service",
             Kind::Timer => "timer",
+            Kind::RecordSet => "record-set",
         }
     }
 }
@@ -97,7 +114,7 @@ impl FromStr for Kind {
     }
 }
 
-/// Address of a resource: host, kind and key. Printed as `server.HOST/KIND:KEY`.
+/// Address of a resource: host, kind and key. Printed as `server.HOST/KIND:KEY`, in a zone as `zone.ZONE/KIND:KEY`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     pub host: HostName,
@@ -118,7 +135,8 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "server.{}/{}:{}", self.host, self.kind, self.key)
+        let prefix = if self.host.is_zone() { "" } else { "server." };
+        write!(f, "{prefix}{}/{}:{}", self.host, self.kind, self.key)
     }
 }
 
@@ -127,7 +145,7 @@ impl FromStr for Address {
 
     fn from_str(s: &str) -> Result<Self, String> {
         let bad = || format!("`{s}` is not an address such as server.mail-1/file:/etc/postfix/main.cf");
-        let rest = s.strip_prefix("server.").ok_or_else(bad)?;
+        let rest = if s.starts_with("zone.") { s } else { s.strip_prefix("server.").ok_or_else(bad)? };
         let (host, local) = rest.split_once('/').ok_or_else(bad)?;
         let (kind, key) = local.split_once(':').ok_or_else(bad)?;
         if host.is_empty() || key.is_empty() {
@@ -155,6 +173,6 @@ impl schemars::JsonSchema for Address {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^server\\.[^/]+/[a-z-]+:.+$" })
+        schemars::json_schema!({ "type": "string", "pattern": "^(server|zone)\\.[^/]+/[a-z-]+:.+$" })
     }
 }

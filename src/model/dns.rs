@@ -57,6 +57,7 @@ pub struct Zone {
     pub records: Vec<WantedRecord>,
     /// The primary first.
     pub servers: Vec<NameServer>,
+    pub port: u16,
     pub key: Option<ZoneKey>,
 }
 
@@ -73,7 +74,7 @@ pub struct WantedRecord {
 }
 
 /// A name server of a zone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NameServer {
     pub name: String,
     /// Those that the topology knows; none for a server of others, which its name leads to.
@@ -81,7 +82,7 @@ pub struct NameServer {
 }
 
 /// The TSIG key that a provider's zones are transferred and updated with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ZoneKey {
     pub name: String,
     pub algorithm: String,

@@ -6,14 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use super::address::HostName;
 use super::attr::SecretRef;
+use super::dns::{NameServer, ZoneKey};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
     #[default]
     Ssh,
     /// This machine, without SSH.
     Local,
+    /// No machine: the record sets of a zone, by transfer and update.
+    Zone(Box<ZoneAccess>),
+}
+
+/// How the record sets of a zone are read (AXFR, RFC 5936) and changed (UPDATE, RFC 2136). The primary's address and port stand in
+/// the [`HostAccess`] around it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ZoneAccess {
+    /// Without its last dot.
+    pub zone: String,
+    /// `public`, `internal` or `both`.
+    pub view: String,
+    /// All authoritative servers that the topology knows of, the primary first.
+    pub servers: Vec<NameServer>,
+    /// Without one, messages are not signed.
+    pub key: Option<ZoneKey>,
+    /// It left the topology: what is owned in it is to go, unless it was protected.
+    #[serde(default)]
+    pub departed: bool,
+    /// The host that keeps what cutover owns in the zone, what stood there before, and what became of each step.
+    pub ledger: HostAccess,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]
@@ -47,6 +69,14 @@ pub struct HostAccess {
 }
 
 impl HostAccess {
+    /// What is needed of a zone; `None` for a machine.
+    pub fn zone(&self) -> Option<&ZoneAccess> {
+        match &self.reach {
+            Reach::Zone(zone) => Some(zone),
+            Reach::Ssh | Reach::Local => None,
+        }
+    }
+
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }

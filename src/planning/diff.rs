@@ -135,7 +135,12 @@ fn shown(address: &Address, field: &FieldSpec, desired: Option<&Attr>, value: &A
     let sensitive = matches!(desired, Some(Attr::Content(c)) if c.sensitive)
         // A password hash can be attacked offline: it is nobody's to read.
         || (address.kind == Kind::MailAccount && field.name == "password");
-    if sensitive { SENSITIVE.to_owned() } else { value.to_string() }
+    match value {
+        _ if sensitive => SENSITIVE.to_owned(),
+        // Records hold blanks themselves.
+        Attr::List(data) if address.kind == Kind::RecordSet => data.join(" | "),
+        value => value.to_string(),
+    }
 }
 
 /// Fields of a resource that goes: what was found last.
@@ -143,7 +148,7 @@ pub fn vanishing(address: &Address, record: &Record) -> Vec<FieldChange> {
     let spec = catalog::spec(address.kind);
     spec.fields
         .iter()
-        .filter(|f| f.compare == Compare::Exact)
+        .filter(|f| f.compare == Compare::Exact || (address.kind == Kind::RecordSet && f.compare == Compare::Set))
         .filter_map(|f| {
             let before = record.attrs.get(f.name)?;
             Some(FieldChange {

@@ -15,6 +15,7 @@ use super::error::PlanError;
 use super::graph::Node;
 use super::index::{HostId, Index, folders, path_of};
 use super::input::PlanInput;
+use super::records::{self, Ruling};
 use super::scope::Scope;
 
 /// A resource with a step to do.
@@ -184,6 +185,20 @@ impl<'a> Findings<'a> {
                 Some(former) => Some(diff::renamed(change, former, r)),
                 None => change,
             };
+            let change = match r.address.kind {
+                Kind::RecordSet => match records::rule(r, record, owned, change) {
+                    Ruling::Go(change) => change,
+                    Ruling::Told(change, text) => {
+                        self.note(Some(r.address.clone()), text, false);
+                        Some(change)
+                    }
+                    Ruling::Blocked(text) => {
+                        self.note(Some(r.address.clone()), text, true);
+                        continue;
+                    }
+                },
+                _ => change,
+            };
             let Some(change) = change else { continue };
             if change.action == Action::Replace && (r.protect || owned.is_some_and(|o| o.protect)) {
                 let text = format!("is protected, and {}: a replacement would delete it", change.reason);
@@ -218,8 +233,15 @@ impl<'a> Findings<'a> {
             self.examined += 1;
             let Some(owned) = ledger.get(&(r.address.kind, r.address.key.as_str())) else { continue };
             let Some(record) = answer.records.get(&r.address.local()) else { continue };
-            if r.protect || owned.protect {
+            // Whether a zone is protected stands at the zone, not at each record that was written while it was.
+            if r.protect || (owned.protect && r.address.kind != Kind::RecordSet) {
                 self.note(Some(r.address.clone()), "is protected: take `protect` away first".to_owned(), true);
+                continue;
+            }
+            if r.address.kind == Kind::RecordSet
+                && let Some(text) = records::keeps(owned, record)
+            {
+                self.note(Some(r.address.clone()), text, false);
                 continue;
             }
             let change = Change {
@@ -255,7 +277,16 @@ impl<'a> Findings<'a> {
             }
             let Some(record) = answer.records.get(&address.local()) else { continue };
             self.examined += 1;
-            if owned.protect && record.present {
+            if owned.kind == Kind::RecordSet
+                && let Some(text) = records::keeps(owned, record)
+            {
+                self.note(Some(address), text, false);
+                continue;
+            }
+            // A protected zone loses records as any other does; what may not go is the zone.
+            let zone = input.site.hosts.get(name).and_then(|h| h.zone());
+            let edited = owned.kind == Kind::RecordSet && zone.is_some_and(|z| !z.departed);
+            if owned.protect && record.present && !edited {
                 let text = "is protected, and the topology no longer names it: name it again, or apply once without \
                             `protect`";
                 self.note(Some(address), text.to_owned(), true);

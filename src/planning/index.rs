@@ -85,7 +85,8 @@ pub fn path_of(kind: Kind, key: &str, path: Option<&str>) -> Option<String> {
         | Kind::Setting
         | Kind::Command
         | Kind::MailAccount
-        | Kind::Service => None,
+        | Kind::Service
+        | Kind::RecordSet => None,
     }
 }
 

@@ -15,6 +15,7 @@ mod graph;
 mod index;
 mod input;
 mod order;
+mod records;
 mod reduce;
 mod risk;
 mod scope;

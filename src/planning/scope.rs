@@ -32,6 +32,9 @@ impl Target {
         if let Ok(address) = word.parse() {
             return Target::Address(address);
         }
+        if word.starts_with("zone.") && !word.contains('/') {
+            return Target::Host(word.to_owned());
+        }
         if let Some((role, host)) = word.split_once('@').filter(|_| !word.contains([':', '/'])) {
             return Target::Group(format!("server.{host}/{role}"));
         }
@@ -232,5 +235,7 @@ mod tests {
         assert_eq!(Target::of("mail-account:ann@example.org"), Target::Local("mail-account:ann@example.org".into()));
         assert_eq!(Target::of("server:mail-1"), Target::Local("server:mail-1".into()));
         assert!(matches!(Target::of("server.a/file:/etc/x"), Target::Address(_)));
+        assert_eq!(Target::of("zone.acme.example@internal"), Target::Host("zone.acme.example@internal".into()));
+        assert!(matches!(Target::of("zone.acme.example/record-set:acme.example./MX"), Target::Address(_)));
     }
 }

@@ -60,6 +60,21 @@ pub fn outcome(text: &str) -> Result<Outcome, String> {
     })
 }
 
+/// The text that [`outcome`] reads.
+pub fn written(outcome: &Outcome) -> String {
+    let line = |text: &str| text.replace(['\n', '\r', '\t'], " ");
+    match outcome {
+        Outcome::Done { fingerprint: None } => "done".to_owned(),
+        Outcome::Done { fingerprint: Some(f) } => format!("done {}", line(f)),
+        Outcome::Stale { found } => format!("stale {}", line(found)),
+        Outcome::Failed { code, output } => format!("failed {code} {}", STANDARD.encode(output)),
+        Outcome::Skipped { because } => format!("skipped {because}"),
+        Outcome::Fenced { token } => format!("fenced {token}"),
+        Outcome::Reverted => "reverted".to_owned(),
+        Outcome::Unknown { .. } => "unknown".to_owned(),
+    }
+}
+
 /// Reads `outcome ID …` into `out`.
 pub fn collect(rest: &str, out: &mut BTreeMap<StepId, Outcome>) -> Result<(), String> {
     let (id, text) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -106,6 +121,14 @@ mod tests {
         assert_eq!(outcome("failed 3 bm8gc3BhY2UK"), Ok(Outcome::Failed { code: 3, output: "no space".into() }));
         assert_eq!(outcome("fenced 9"), Ok(Outcome::Fenced { token: 9 }));
         assert!(outcome("perhaps").is_err());
+        for o in [
+            Outcome::Done { fingerprint: Some("record-set 300 10 a. | 20 b.".into()) },
+            Outcome::Failed { code: 1, output: "two\nlines".into() },
+            Outcome::Stale { found: "absent".into() },
+            Outcome::Skipped { because: 7 },
+        ] {
+            assert_eq!(outcome(&written(&o)), Ok(o));
+        }
         assert_eq!(report("ended", "4 skipped 2"), Ok(Some(StepReport::Ended(4, Outcome::Skipped { because: 2 }))));
     }
 

@@ -1,9 +1,10 @@
-//! Observes and applies resources on hosts; twins of `catalog`.
+//! Observes and applies resources on hosts and in zones; twins of `catalog`.
 //!
 //! The far side is a small library in POSIX sh (`sh/`), sent by standard input with each request. Here its scripts are put
-//! together and its answers read.
+//! together and its answers read. Zones have no far side of ours: `zone` speaks DNS to their primary.
 
 pub mod agent;
+mod agents;
 mod answer;
 mod inputs;
 mod ledger;
@@ -13,5 +14,7 @@ mod render;
 mod script;
 pub mod scripted;
 pub mod shell;
+mod zone;
 
+pub use agents::Agents;
 pub use shell::{Settings, ShellAgent};

@@ -13,6 +13,7 @@ pub enum Part {
     Change,
     Armed,
     Lease,
+    Zone,
 }
 
 impl Part {
@@ -31,6 +32,7 @@ impl Part {
             ),
             Part::Armed => include_str!("sh/armed.sh"),
             Part::Lease => include_str!("sh/lease.sh"),
+            Part::Zone => include_str!("sh/zone.sh"),
         }
     }
 }

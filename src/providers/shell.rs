@@ -68,12 +68,12 @@ impl<T: Transport> ShellAgent<T> {
         &self.transport
     }
 
-    fn root(&self, host: &HostAccess, organization: &str) -> Result<String, HostError> {
+    pub(super) fn root(&self, host: &HostAccess, organization: &str) -> Result<String, HostError> {
         check_name("organisation", organization).map_err(|m| error(host, HostErrorKind::Protocol, m, None))?;
         Ok(format!("{}/{organization}", self.settings.state_root))
     }
 
-    fn script(body: Zeroizing<String>, seconds: u64) -> Script {
+    pub(super) fn script(body: Zeroizing<String>, seconds: u64) -> Script {
         Script { body, payload: None, link: Link::Kept, limit: Duration::from_secs(seconds) }
     }
 
@@ -134,12 +134,12 @@ impl<T: Transport> ShellAgent<T> {
         }
     }
 
-    fn protocol(host: &HostAccess, message: impl Into<String>) -> HostError {
+    pub(super) fn protocol(host: &HostAccess, message: impl Into<String>) -> HostError {
         error(host, HostErrorKind::Protocol, message, None)
     }
 
     /// Runs a script that must end well.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         host: &HostAccess,
         marker: &str,

@@ -204,12 +204,15 @@ impl Transport for Network {
     ) -> Result<Exit, HostError> {
         let password = self.password(host).await?;
         let password = password.as_ref().map(|p| p.as_str());
-        match (host.reach, script.link) {
+        match (&host.reach, script.link) {
             (Reach::Local, _) => local::exec(host, script, &self.settings.shell, password, on_line).await,
             (Reach::Ssh, Link::Kept) => self.by_kept_session(host, script, password, on_line).await,
             (Reach::Ssh, Link::Fresh) => {
                 let (profile, _) = self.profile(host).await?;
                 ssh::exec_fresh(host, profile, script, &self.settings.shell, password, on_line).await
+            }
+            (Reach::Zone(_), _) => {
+                Err(error(host, HostErrorKind::Protocol, "a zone is no machine: no script runs there", None))
             }
         }
     }

@@ -49,3 +49,5 @@ mod reporting_golden;
 mod reporting_schema;
 mod rules;
 mod support;
+mod zones;
+mod zones_world;

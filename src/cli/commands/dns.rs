@@ -52,9 +52,9 @@ struct Which {
     /// Seconds to wait for one answer
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
-    /// Port of the name servers
-    #[arg(long, default_value_t = 53)]
-    port: u16,
+    /// Port of the name servers [default: that of the zone's provider, else 53]
+    #[arg(long)]
+    port: Option<u16>,
 }
 
 /// A zone with its records in their one spelling.
@@ -130,7 +130,7 @@ async fn verify(wanted: &Wanted, which: &Which) -> ZoneReport {
     let patience = Duration::from_secs(which.timeout);
     let mut servers = Vec::new();
     for server in &wanted.zone.servers {
-        match addresses(server, which.port).await {
+        match addresses(server, which.port.unwrap_or(wanted.zone.port)).await {
             Err(why) => servers.push(unasked(&server.name, "", "", why)),
             Ok(found) => {
                 for address in found {
@@ -192,7 +192,7 @@ async fn one(
 async fn diff(project: &Project, wanted: &Wanted, which: &Which) -> Result<ZoneReport, Failure> {
     let patience = Duration::from_secs(which.timeout);
     let Some(primary) = wanted.zone.servers.first() else { return Ok(report(wanted, Vec::new())) };
-    let address = match addresses(primary, which.port).await {
+    let address = match addresses(primary, which.port.unwrap_or(wanted.zone.port)).await {
         Ok(found) => found.into_iter().next(),
         Err(why) => return Ok(report(wanted, vec![unasked(&primary.name, "", "", why)])),
     };

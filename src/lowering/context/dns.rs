@@ -37,6 +37,56 @@ pub fn keys(survey: &Survey<'_>, server: &Server<'_>) -> Json {
     .collect()
 }
 
+/// One record of a zone, as text of a zone file.
+pub struct Entry<'t> {
+    /// Within the zone, `@` for the zone itself.
+    pub name: String,
+    /// Seconds.
+    pub ttl: u64,
+    pub kind: &'t str,
+    pub data: String,
+    /// Who asked for it; `None` for the name server that a zone has without being told.
+    pub node: Option<&'t Node>,
+}
+
+/// The zone's name without its view.
+pub fn name_of(zone: &Node) -> &str {
+    zone.id.plain()
+}
+
+/// Records of a zone. `primary` is the name server of the topology that holds it.
+pub fn entries<'t>(
+    survey: &Survey<'t>,
+    primary: Option<&Server<'_>>,
+    zone: &'t Node,
+    composed: &Composed<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Entry<'t>> {
+    let ttl = zone.duration("ttl").map_or(3600, |d| d.as_secs());
+    let mut out: Vec<Entry<'t>> = Vec::new();
+    let mut data = Vec::new();
+    for record in zone.children("record") {
+        values(survey, zone, name_of(zone), record, &mut data, diagnostics);
+        let ttl = record.duration("ttl").map_or(ttl, |d| d.as_secs());
+        let kind = record.text("type").unwrap_or_default();
+        let entry = |data| Entry { name: owner(zone, record).to_owned(), ttl, kind, data, node: Some(record) };
+        out.extend(data.drain(..).map(entry));
+    }
+    out.extend(composed.of_zone(zone).iter().map(|r| Entry {
+        name: below(&r.name, name_of(zone)).to_owned(),
+        ttl,
+        kind: r.kind,
+        data: r.data.clone(),
+        node: Some(zone),
+    }));
+    if let Some(primary) = primary
+        && !out.iter().any(|r| r.kind == "NS" && r.name == "@")
+    {
+        out.splice(0..0, own_ns(primary, name_of(zone), ttl, &out));
+    }
+    out
+}
+
 /// One zone as templates have it. `server` is the name server that holds it.
 pub fn zone(
     survey: &Survey<'_>,
@@ -45,28 +95,14 @@ pub fn zone(
     composed: &Composed<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Json {
-    let full = zone.id.name.as_str();
-    let name = full.split_once('@').map_or(full, |(n, _)| n);
+    let name = name_of(zone);
     let view = zone.text("view").unwrap_or("both");
     let provider = provider(survey.topology, zone);
     let ttl = zone.duration("ttl").map_or(3600, |d| d.as_secs());
-    let mut records: Vec<Json> = Vec::new();
-    for record in zone.children("record") {
-        let mut data = Vec::new();
-        values(survey, zone, name, record, &mut data, diagnostics);
-        let ttl = record.duration("ttl").map_or(ttl, |d| d.as_secs());
-        records.extend(
-            data.iter()
-                .map(|d| json!({"name": owner(zone, record), "ttl": ttl, "type": record.text("type"), "data": d})),
-        );
-    }
-    for r in composed.of_zone(zone) {
-        records.push(json!({"name": below(&r.name, name), "ttl": ttl, "type": r.kind, "data": r.data}));
-    }
-    let has_ns = records.iter().any(|r| r["type"] == "NS" && r["name"] == "@");
-    if !has_ns {
-        records.splice(0..0, own_ns(server, name, ttl, &records));
-    }
+    let records: Vec<Json> = entries(survey, Some(server), zone, composed, diagnostics)
+        .into_iter()
+        .map(|e| json!({"name": e.name, "ttl": e.ttl, "type": e.kind, "data": e.data}))
+        .collect();
     let primary = records.iter().find(|r| r["type"] == "NS" && r["name"] == "@").map(|r| r["data"].clone());
     let tsig = provider.filter(|p| p.text("type") == Some("rfc2136")).and_then(|p| p.text("tsig-name"));
     let secondaries = provider.map(|p| p.texts("secondaries")).unwrap_or_default();
@@ -87,14 +123,14 @@ pub fn zone(
 }
 
 /// A zone needs a name server (RFC 1035 5.2): this one, with its addresses where its name lies in the zone and has none yet.
-fn own_ns(server: &Server<'_>, zone: &str, ttl: u64, records: &[Json]) -> Vec<Json> {
-    let mut out = vec![json!({"name": "@", "ttl": ttl, "type": "NS", "data": absolute(&server.fqdn)})];
+fn own_ns<'t>(server: &Server<'_>, zone: &str, ttl: u64, records: &[Entry<'_>]) -> Vec<Entry<'t>> {
+    let implied = |name: &str, kind, data: String| Entry { name: name.to_owned(), ttl, kind, data, node: None };
+    let mut out = vec![implied("@", "NS", absolute(&server.fqdn))];
     if let Some(name) = server.fqdn.strip_suffix(zone).and_then(|n| n.strip_suffix('.'))
-        && !records.iter().any(|r| r["name"] == name)
+        && !records.iter().any(|r| r.name == name)
     {
         let addresses = [("A", server.ip), ("AAAA", server.ip6)];
-        let glue = addresses.into_iter().filter_map(|(kind, ip)| Some((kind, ip?)));
-        out.extend(glue.map(|(kind, ip)| json!({"name": name, "ttl": ttl, "type": kind, "data": ip})));
+        out.extend(addresses.into_iter().filter_map(|(kind, ip)| Some(implied(name, kind, ip?.to_owned()))));
     }
     out
 }

@@ -16,4 +16,4 @@ pub use failure::{DnsError, TsigTrouble};
 pub use key::TsigKey;
 pub use question::{Answer, Link, ask};
 pub use transfer::{Transferred, newer, transfer};
-pub use update::{Batch, batches, update};
+pub use update::{Batch, ROOM, batches, size, update};

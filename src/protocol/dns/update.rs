@@ -11,7 +11,7 @@ use super::{DnsError, TsigKey, data};
 use crate::model::dns::{RecordSet, SetChange};
 
 /// Octets that a message may have before the next one begins: under the 65,535 of DNS, with room for the signature.
-const ROOM: usize = 60_000;
+pub const ROOM: usize = 60_000;
 
 /// Changes that go in one message: the server carries out all of them or none.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,19 +19,23 @@ pub struct Batch {
     pub changes: Vec<SetChange>,
 }
 
+/// Octets that these changes take in a message of their own: an upper bound for what they add to one.
+pub fn size(zone: &str, changes: &[SetChange]) -> Result<usize, DnsError> {
+    // Alone, and so without compression of what it shares with others.
+    let size = encode(&message(zone, changes)?)?.len();
+    if size > ROOM {
+        let what = changes.iter().find_map(SetChange::key).map(ToString::to_string).unwrap_or_default();
+        return Err(DnsError::Input(format!("{what} alone makes a message of {size} octets, and DNS takes 65,535")));
+    }
+    Ok(size)
+}
+
 /// Changes in as few messages as hold them. A set is never spread over two: no reader ever sees it in parts or empty.
 pub fn batches(zone: &str, changes: &[SetChange]) -> Result<Vec<Batch>, DnsError> {
     let mut out: Vec<Batch> = Vec::new();
     let mut room = 0;
     for change in changes {
-        // Alone, and so without compression of what it shares with others: an upper bound.
-        let size = encode(&message(zone, std::slice::from_ref(change))?)?.len();
-        if size > ROOM {
-            let what = change.key().map(ToString::to_string).unwrap_or_default();
-            return Err(DnsError::Input(format!(
-                "{what} alone makes a message of {size} octets, and DNS takes 65,535"
-            )));
-        }
+        let size = size(zone, std::slice::from_ref(change))?;
         match out.last_mut().filter(|_| size <= room) {
             Some(batch) => batch.changes.push(change.clone()),
             None => {

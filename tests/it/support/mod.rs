@@ -6,4 +6,5 @@ pub mod editor;
 pub mod json_schema;
 pub mod lab;
 pub mod life;
+pub mod nameserver;
 pub mod steps;
