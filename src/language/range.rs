@@ -151,7 +151,13 @@ fn bounds(text: &str) -> Result<Item, String> {
         if b < a {
             return Err(format!("`{first}` comes after `{last}`"));
         }
-        let width = if first.starts_with('0') && first.len() > 1 { first.len() } else { 1 };
+        // Whether `01` or `001` comes first in `[01:100]`, and whether `[1:09]` is padded at all, nobody could say.
+        let padded = |t: &str| t.starts_with('0') && t.len() > 1;
+        if first.len() != last.len() && (padded(first) || padded(last)) {
+            let width = first.len().max(last.len());
+            return Err(format!("its ends are of two widths; write [{a:0width$}:{b:0width$}] or [{a}:{b}]"));
+        }
+        let width = if padded(first) { first.len() } else { 1 };
         return Ok(Item::Numbers { first: a, step, count: (b - a) / step + 1, width });
     }
     if let ([a], [b]) = (first.as_bytes(), last.as_bytes())
@@ -196,7 +202,18 @@ mod tests {
     fn refuses() {
         assert_eq!(Pattern::parse("[1:1000000000]"), Err(RangeError::TooMany));
         assert_eq!(Pattern::parse("[1:1000][1:1000]"), Err(RangeError::TooMany));
-        for bad in ["[5:1]", "[1:a]", "[::1]", "[1,,2]", "[1:9:0]", "[1:2:3:4]", "[1:99999999999999999999]"] {
+        for bad in [
+            "[5:1]",
+            "[1:09]",
+            "[01:100]",
+            "[001:99]",
+            "[1:a]",
+            "[::1]",
+            "[1,,2]",
+            "[1:9:0]",
+            "[1:2:3:4]",
+            "[1:99999999999999999999]",
+        ] {
             assert!(matches!(Pattern::parse(bad), Err(RangeError::Bad { .. })), "{bad}");
         }
         assert_eq!(Pattern::parse("m[1:10000]").expect("valid").expect("range").len(), 10_000);

@@ -117,21 +117,25 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     };
     let mut hosts = access::hosts(&survey, &mut diagnostics);
 
+    let mut told = Once::default();
+    told.add(diagnostics);
     let mut merged = Merged::default();
     // Names all servers: made when the first role of a pack asks for it.
     let mut data = None;
     for server in survey.servers.values() {
         let ssh_port = hosts.get(&HostName::from(server.name)).map_or(22, |h| h.port);
         let run = Run { survey: &survey, sources, choice: &choice, shared: &shared, ssh_port };
-        for wanted in run.server(server, &mut data, &mut engine, &mut diagnostics) {
-            merged.add(wanted, &mut diagnostics);
+        let mut found = Diagnostics::default();
+        for wanted in run.server(server, &mut data, &mut engine, &mut found) {
+            merged.add(wanted, &mut found);
         }
+        told.add(found);
     }
     // What a role lacks after a mistake of its own is no second mistake.
     let mut dangling = Diagnostics::default();
     order::order(&mut merged, &mut dangling);
-    if !diagnostics.has_errors() {
-        diagnostics.extend(dangling);
+    if !told.list.has_errors() {
+        told.add(dangling);
     }
     let (mut resources, bodies) = merged.finish();
     let anchor = topology.organization().and_then(|o| o.text("anchor")).map(HostName::from);
@@ -150,7 +154,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         bodies,
         moved: topology.moved.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
     };
-    (site, once(diagnostics))
+    (site, told.list)
 }
 
 /// What all servers of a run share.
@@ -297,15 +301,19 @@ impl Run<'_> {
     }
 }
 
-/// The same mistake of a pack shows once, not once for every server.
-fn once(diagnostics: Diagnostics) -> Diagnostics {
-    let mut out = Diagnostics::default();
-    let mut seen = BTreeSet::new();
-    for d in diagnostics.iter() {
-        let place = d.labels.first().map(|l| l.span);
-        if seen.insert((d.code, place, d.message.clone())) {
-            out.push(d.clone());
+/// The same mistake of a pack shows once, not once for every server, and is kept once.
+#[derive(Default)]
+struct Once {
+    list: Diagnostics,
+    seen: BTreeSet<(&'static str, Option<Span>, String)>,
+}
+
+impl Once {
+    fn add(&mut self, found: Diagnostics) {
+        for d in found {
+            if self.seen.insert((d.code, d.labels.first().map(|l| l.span), d.message.clone())) {
+                self.list.push(d);
+            }
         }
     }
-    out
 }
