@@ -141,7 +141,9 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     let anchor = topology.organization().and_then(|o| o.text("anchor")).map(HostName::from);
     let anchor = anchor.or_else(|| hosts.keys().next().cloned());
     let ledger = anchor.as_ref().and_then(|a| hosts.get(a));
-    let lanes = zone::lanes(&survey, sources, ledger, &composed, &mut diagnostics);
+    let mut found = Diagnostics::default();
+    let lanes = zone::lanes(&survey, sources, ledger, &composed, &mut found);
+    told.add(found);
     resources.extend(lanes.resources);
     resources.sort_by(|a, b| a.address.cmp(&b.address));
     hosts.extend(lanes.hosts);
