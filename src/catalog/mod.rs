@@ -2,6 +2,7 @@
 //!
 //! Twins in `providers/` observe and apply them. Lowering may only set attributes that stand here.
 
+pub mod barrier;
 mod compare;
 pub mod record_set;
 

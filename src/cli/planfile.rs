@@ -96,6 +96,7 @@ mod tests {
             examined: 0,
             failed: vec![],
             notes: vec![],
+            schedule: None,
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
@@ -44,25 +44,27 @@ enum Message {
 
 /// The batch of a host.
 #[derive(Default)]
-struct Batched {
-    steps: Vec<StepId>,
+pub(super) struct Batched {
+    pub(super) steps: Vec<StepId>,
     risky: bool,
     /// Risky steps that are done, once the switch is disarmed.
     held: BTreeMap<StepId, (Outcome, u64)>,
 }
 
 pub(super) struct Dispatcher<'a, A, R, C> {
-    run: Run<'a, A, R, C>,
-    plan: &'a Plan,
+    pub(super) run: Run<'a, A, R, C>,
+    pub(super) plan: &'a Plan,
     apply: &'a str,
     token: u64,
     leased: Vec<&'a HostAccess>,
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
     restores: BTreeMap<StepId, String>,
     pub(super) expects: BTreeMap<StepId, String>,
     pub(super) report: Report,
-    batches: BTreeMap<usize, Batched>,
-    begun_at: BTreeMap<StepId, i64>,
+    pub(super) batches: BTreeMap<usize, Batched>,
+    pub(super) begun_at: BTreeMap<StepId, i64>,
+    /// When the watcher was told last of a wait, and of which.
+    pub(super) told: Option<(StepId, i64)>,
     losses: BTreeMap<usize, u32>,
     work: Work<'a, Message>,
     beats: Work<'a, Result<(), HostError>>,
@@ -93,6 +95,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
             report: Report { apply: apply.to_owned(), ..Report::default() },
             batches: BTreeMap::new(),
             begun_at: BTreeMap::new(),
+            told: None,
             losses: BTreeMap::new(),
             work: FuturesUnordered::new(),
             beats: FuturesUnordered::new(),
@@ -111,7 +114,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
         let _ = self.run.events.send(Event { at: self.run.clock.now(), what });
     }
 
-    fn post(&mut self, record: Record) {
+    pub(super) fn post(&mut self, record: Record) {
         if self.fatal.is_none()
             && let Err(e) = self.run.journal.post(self.apply, self.run.clock.now(), record)
         {
@@ -144,18 +147,24 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
                 self.post(Record::Draining);
                 self.tell(What::Draining);
             }
+            let next = self.due();
             while let Some(pick) = self.scheduler.pick(self.run.settings.parallel, self.run.settings.batch_steps) {
                 self.prepare(pick);
             }
-            if self.work.is_empty() {
+            if self.left_to_barriers() {
                 break false;
             }
+            if self.work.is_empty() && !self.waits_for(next) {
+                break false;
+            }
+            let mut alarm = pin!(clock.sleep(self.nap(next)));
             tokio::select! {
                 biased;
                 changed = wanted.changed(), if listening => listening = changed.is_ok(),
                 Some((host, report)) = self.reports.recv() => self.reported(host, report),
                 Some(message) = self.work.next() => self.heard(message),
                 Some(result) = self.beats.next() => self.beaten(result),
+                () = &mut alarm, if next.is_some() => {}
                 () = &mut beat => {
                     self.beat();
                     beat = Box::pin(clock.sleep(period));
@@ -356,6 +365,12 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
                     self.tell(What::StepStarted { step, address: s.address.clone(), action: s.action });
                 }
             }
+            StepReport::Told(step, text) => {
+                if let Some(s) = self.plan.steps.get(step as usize) {
+                    let text = self.run.resolve.scrub(&text);
+                    self.tell(What::Told { step, address: s.address.clone(), text });
+                }
+            }
             StepReport::Ended(step, outcome) => {
                 let ours = self.batches.get(&host).is_some_and(|b| b.steps.binary_search(&step).is_ok());
                 if !ours || self.scheduler.status(step) != Status::Started {
@@ -480,8 +495,8 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
     }
 
     /// A step has its end: into the scheduler, the journal and the event stream.
-    fn finish(&mut self, step: StepId, outcome: Outcome, millis: u64) {
-        let outcome = self.scrubbed(outcome);
+    pub(super) fn finish(&mut self, step: StepId, outcome: Outcome, millis: u64) {
+        let outcome = self.dated(step, self.scrubbed(outcome));
         match self.scheduler.end(step, &outcome) {
             Ok(skipped) => {
                 self.ended(step, outcome, millis);

@@ -85,6 +85,8 @@ fn begun(step: &Step, record: Option<&Record>, evidence: Evidence<'_>) -> Verdic
             return Verdict::Ended(Outcome::Done { fingerprint: None });
         }
         Action::Run => return command(step, record),
+        // It changed nothing: it asks again.
+        Action::Wait => return Verdict::Again { expect: None },
         Action::Create | Action::Update | Action::Replace | Action::Delete | Action::Restore => {}
     }
     let Some(record) = record else {
@@ -129,7 +131,7 @@ pub fn wanted(step: &Step, record: &Record) -> bool {
                 && compared(step)
                     .all(|(name, compare, desired)| catalog::same(compare, desired, record.attrs.get(name)))
         }
-        Action::Restore | Action::Run | Action::Reload | Action::Restart => false,
+        Action::Restore | Action::Run | Action::Reload | Action::Restart | Action::Wait => false,
     }
 }
 
@@ -166,7 +168,7 @@ fn half_done(step: &Step, record: &Record) -> bool {
                         || before.get(name).is_some_and(|b| *b == found.map(Attr::to_string).as_deref())
                 })
         }
-        Action::Delete | Action::Restore | Action::Run | Action::Reload | Action::Restart => false,
+        Action::Delete | Action::Restore | Action::Run | Action::Reload | Action::Restart | Action::Wait => false,
     }
 }
 

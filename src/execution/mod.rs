@@ -30,6 +30,8 @@ mod resume;
 mod scheduler;
 mod settings;
 mod settle;
+mod times;
+mod waiting;
 
 use std::collections::BTreeMap;
 
@@ -39,10 +41,11 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ApplyError;
 pub use judge::{Evidence, Verdict, judge};
 pub use observe::observe_all;
-pub use report::Report;
+pub use report::{Report, Waits};
 pub use resume::resume;
 pub use scheduler::{BadPlan, Pick, Scheduler, Skipped};
 pub use settings::{Settings, Wanted};
+pub use times::Due;
 
 use crate::journal::{Header, Holder, Journal, JournalError, Record};
 use crate::model::event::{Event, What};

@@ -6,6 +6,15 @@ use crate::journal::Status;
 use crate::model::HostName;
 use crate::model::step::{Outcome, StepId};
 
+/// What a run ended before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waits {
+    pub step: StepId,
+    /// Unix seconds.
+    pub until: i64,
+    pub why: String,
+}
+
 /// Closing report. `left` steps were never begun or wait for a host that is away; `cutover resume` goes on with them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -24,6 +33,8 @@ pub struct Report {
     pub fenced: Option<String>,
     /// Hosts that were given up, and why.
     pub lost: BTreeMap<HostName, String>,
+    /// All that is left waits for a time that is further away than [`super::Settings::longest_wait`].
+    pub waits: Option<Waits>,
     /// Steps whose records the journal had lost and the hosts gave back.
     pub regained: u32,
 }

@@ -13,7 +13,7 @@ use super::error::ApplyError;
 use super::judge::Verdict;
 use super::scheduler::Scheduler;
 use super::settle::{Asker, Questions, Settled};
-use super::{Identity, Report, Run, check, lease, leases, restored_fingerprints};
+use super::{Identity, Report, Run, check, lease, leases, restored_fingerprints, waiting};
 use crate::journal::{Change, JournalError, Record, Status, next_status, replay};
 use crate::model::HostName;
 use crate::model::event::What;
@@ -87,7 +87,7 @@ pub async fn resume<A: Agent, R: Resolve, C: Clock>(
             let records = match answer {
                 Ok(settled) => {
                     regained += settled.regained.len() as u32;
-                    ledger.take(settled)?
+                    ledger.take(settled, |step, outcome| waiting::dated(plan, run.clock.now(), step, outcome))?
                 }
                 Err(why) => {
                     let why = run.resolve.scrub(&why);
@@ -122,6 +122,7 @@ pub async fn resume<A: Agent, R: Resolve, C: Clock>(
     dispatcher.expects = ledger.expects;
     dispatcher.report.regained = regained;
     dispatcher.report.outcomes = outcomes;
+    dispatcher.remember_moments();
     dispatcher.skipped(skipped);
     for (host, why) in away {
         dispatcher.without(&host, why);
@@ -161,7 +162,12 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn take(&mut self, settled: Settled) -> Result<Vec<Record>, JournalError> {
+    /// `dated`: gives a barrier the moment that its mark on the host lacks.
+    fn take(
+        &mut self,
+        settled: Settled,
+        dated: impl Fn(StepId, Outcome) -> Outcome,
+    ) -> Result<Vec<Record>, JournalError> {
         let mut records = Vec::new();
         for (step, _) in &settled.regained {
             self.change(*step, Change::Start)?;
@@ -169,7 +175,7 @@ impl Ledger {
         }
         for (step, verdict) in settled.verdicts.into_iter().chain(settled.regained) {
             match verdict {
-                Verdict::Ended(outcome) => self.end(step, outcome, &mut records)?,
+                Verdict::Ended(outcome) => self.end(step, dated(step, outcome), &mut records)?,
                 Verdict::Unknown(why) => self.end(step, Outcome::Unknown { why }, &mut records)?,
                 Verdict::Again { expect } => {
                     self.change(step, Change::Reset)?;

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::times::{Due, Times};
 use crate::journal::{Change, IllegalTransition, Status, next_status};
 use crate::model::HostName;
 use crate::model::plan::Plan;
-use crate::model::step::{Outcome, StepId};
+use crate::model::step::{Action, Outcome, Step, StepId};
 
 /// The plan cannot be carried out as it stands (edited by hand, or cut).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,10 +25,16 @@ pub struct Pick {
     pub risky: bool,
 }
 
+/// What goes in batches of its own.
+const CALM: usize = 0;
+const RISKY: usize = 1;
+/// One a batch: it runs until name servers follow.
+const BARRIER: usize = 2;
+
 #[derive(Debug, Default)]
 struct HostState {
-    /// Steps that may go, the risky ones apart.
-    ready: [BTreeSet<StepId>; 2],
+    /// Steps that may go, by class.
+    ready: [BTreeSet<StepId>; 3],
     all: Vec<StepId>,
     busy: bool,
     /// Given up for this run: what waits on it stays waiting.
@@ -39,7 +46,9 @@ pub struct Scheduler {
     hosts: Vec<HostState>,
     names: Vec<HostName>,
     host_of: Vec<usize>,
-    risky: Vec<bool>,
+    class: Vec<usize>,
+    /// Steps that wait for a time.
+    times: Times,
     after: Vec<Vec<StepId>>,
     dependents: Vec<Vec<StepId>>,
     statuses: Vec<Status>,
@@ -52,6 +61,14 @@ pub struct Scheduler {
     turn: usize,
     at_work: usize,
     stopped: bool,
+}
+
+fn class(step: &Step) -> usize {
+    match (step.action, step.risky) {
+        (Action::Wait, _) => BARRIER,
+        (_, true) => RISKY,
+        (_, false) => CALM,
+    }
 }
 
 /// Steps that end because another one did not get done.
@@ -72,7 +89,8 @@ impl Scheduler {
         let mut this = Self {
             hosts: names.iter().map(|_| HostState::default()).collect(),
             host_of: Vec::with_capacity(n),
-            risky: plan.steps.iter().map(|s| s.risky).collect(),
+            class: plan.steps.iter().map(class).collect(),
+            times: Times::new(plan.schedule.as_ref()),
             after: Vec::with_capacity(n),
             dependents: vec![Vec::new(); n],
             waits: vec![0; n],
@@ -123,8 +141,9 @@ impl Scheduler {
                         this.statuses[i] = Status::Skipped;
                         skipped.push((id, Outcome::Skipped { because }));
                     }
+                    None if this.waits[i] == 0 && this.times.governs(id) => this.times.hold(id),
                     None if this.waits[i] == 0 => {
-                        this.hosts[host].ready[usize::from(step.risky)].insert(id);
+                        this.hosts[host].ready[this.class[i]].insert(id);
                         this.runnable.insert(host);
                     }
                     None => {}
@@ -177,14 +196,16 @@ impl Scheduler {
         self.at_work += 1;
         // What is a script's work on a host is one line of a message to a name server.
         let most_steps = if self.names[host].is_zone() { most_steps.saturating_mul(40) } else { most_steps };
-        let [calm, risky] = self.hosts[host].ready.each_ref().map(|r| r.first().copied());
-        let risky = risky.is_some_and(|r| calm.is_none_or(|c| r < c));
+        // The class of the smallest step that may go.
+        let firsts = self.hosts[host].ready.each_ref().map(|r| r.first().copied());
+        let class = (0..firsts.len()).filter(|c| firsts[*c].is_some()).min_by_key(|c| firsts[*c]).unwrap_or(CALM);
+        let most_steps = if class == BARRIER { 1 } else { most_steps };
         // Steps that are ready because what they wait for is in this batch, and how much of it is.
         let mut opened: BTreeSet<StepId> = BTreeSet::new();
         let mut inside: BTreeMap<StepId, u32> = BTreeMap::new();
         let mut steps = Vec::new();
         while steps.len() < most_steps.max(1) {
-            let ready = &mut self.hosts[host].ready[usize::from(risky)];
+            let ready = &mut self.hosts[host].ready[class];
             // The smaller first: a step opens larger ones only, so the batch comes out sorted.
             let from = if opened.first() < ready.first() && !opened.is_empty() || ready.is_empty() {
                 &mut opened
@@ -195,7 +216,8 @@ impl Scheduler {
             steps.push(id);
             for &next in &self.dependents[id as usize] {
                 let n = next as usize;
-                if self.host_of[n] == host && self.risky[n] == risky && self.statuses[n] == Status::Waiting {
+                let here = self.host_of[n] == host && self.class[n] == class && !self.times.governs(next);
+                if here && self.statuses[n] == Status::Waiting {
                     let count = inside.entry(next).or_default();
                     *count += 1;
                     if *count == self.waits[n] {
@@ -204,7 +226,7 @@ impl Scheduler {
                 }
             }
         }
-        Some(Pick { host, steps, risky })
+        Some(Pick { host, steps, risky: class == RISKY })
     }
 
     /// The batch of a host is over.
@@ -230,14 +252,41 @@ impl Scheduler {
     fn offer(&mut self, step: StepId) {
         let i = step as usize;
         if self.statuses[i] == Status::Waiting && self.waits[i] == 0 && self.blocked[i].is_none() {
-            self.hosts[self.host_of[i]].ready[usize::from(self.risky[i])].insert(step);
-            self.wake(self.host_of[i]);
+            if self.times.governs(step) {
+                return self.times.hold(step);
+            }
+            self.put(step);
         }
+    }
+
+    fn put(&mut self, step: StepId) {
+        let host = self.host_of[step as usize];
+        self.hosts[host].ready[self.class[step as usize]].insert(step);
+        self.wake(host);
+    }
+
+    /// The moment of a barrier (Unix seconds), from which later steps are counted.
+    pub fn served(&mut self, step: StepId, moment: i64) {
+        self.times.served(step, moment);
+    }
+
+    /// Lets go what has waited long enough at `now` (Unix seconds), and says what comes next.
+    pub fn due(&mut self, now: i64) -> Due {
+        let hosts = &self.hosts;
+        let (open, due) = self.times.due(now, |step| !hosts[self.host_of[step as usize]].down);
+        open.into_iter().for_each(|step| self.put(step));
+        due
+    }
+
+    /// Barriers change nothing: they may be left where they stand.
+    pub fn is_barrier(&self, step: StepId) -> bool {
+        self.class.get(step as usize) == Some(&BARRIER)
     }
 
     fn withdraw(&mut self, step: StepId) {
         let i = step as usize;
-        self.hosts[self.host_of[i]].ready[usize::from(self.risky[i])].remove(&step);
+        self.hosts[self.host_of[i]].ready[self.class[i]].remove(&step);
+        self.times.drop(step);
     }
 
     pub fn start(&mut self, step: StepId) -> Result<(), IllegalTransition> {

@@ -30,6 +30,8 @@ pub struct Settings {
     pub reconnect: Duration,
     /// Times that a host may be lost without one step getting done in between.
     pub losses: u32,
+    /// A wait that is longer than this ends the run; a resume goes on when it is over.
+    pub longest_wait: Duration,
     /// Masks digests of sensitive content (`secret::StateKey`).
     pub state_key: String,
 }
@@ -45,6 +47,7 @@ impl Settings {
             dead_after: Duration::from_secs(30),
             reconnect: Duration::from_secs(180),
             losses: 5,
+            longest_wait: Duration::from_secs(3_600),
             state_key: state_key.into(),
         }
     }

@@ -10,7 +10,7 @@ use crate::model::host::{HostAccess, HostError};
 use crate::model::observed::Observation;
 use crate::model::plan::Plan;
 use crate::model::resource::Resource;
-use crate::model::step::{Outcome, Step, StepId};
+use crate::model::step::{Action, Outcome, Step, StepId};
 use crate::providers::agent::{Agent, ObserveRequest};
 
 /// What to ask.
@@ -113,7 +113,7 @@ impl<A: Agent, C: Clock> Asker<'_, A, C> {
 
 /// Whether the verdict on a step needs the state itself.
 fn look(step: &Step, mark: Option<&Outcome>) -> bool {
-    step.risky || matches!(mark, Some(Outcome::Unknown { .. }))
+    step.risky || (step.action != Action::Wait && matches!(mark, Some(Outcome::Unknown { .. })))
 }
 
 fn nothing(host: &HostAccess) -> Observation {

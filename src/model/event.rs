@@ -42,6 +42,20 @@ pub enum What {
         outcome: Outcome,
         millis: u64,
     },
+    /// A step waits for its time. Told when the wait begins, and again now and then.
+    Waiting {
+        step: StepId,
+        address: Address,
+        /// Unix seconds.
+        until: i64,
+        why: String,
+    },
+    /// What a running step has to say, such as which name server lags.
+    Told {
+        step: StepId,
+        address: Address,
+        text: String,
+    },
     HostLost {
         host: HostName,
         why: String,

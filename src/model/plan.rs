@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{Address, HostName};
 use super::attr::{Body, Digest};
+use super::cutover::Schedule;
 use super::host::{HostAccess, HostError};
 use super::step::Step;
 
@@ -37,6 +38,9 @@ pub struct Plan {
     pub failed: Vec<HostError>,
     /// Things that a reader should know (protected resources that would have to go, takeovers).
     pub notes: Vec<PlanNote>,
+    /// The timetable of a cutover window; most plans have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

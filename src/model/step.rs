@@ -21,11 +21,13 @@ pub enum Action {
     Restart,
     /// Undo: put back what the host kept from before another step.
     Restore,
+    /// Nothing is changed: waits until every name server serves what it names.
+    Wait,
 }
 
 impl Action {
     /// In the order that people are shown them.
-    pub const ALL: [Action; 8] = [
+    pub const ALL: [Action; 9] = [
         Action::Create,
         Action::Update,
         Action::Replace,
@@ -34,6 +36,7 @@ impl Action {
         Action::Reload,
         Action::Restart,
         Action::Restore,
+        Action::Wait,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -46,6 +49,7 @@ impl Action {
             Action::Reload => "reload",
             Action::Restart => "restart",
             Action::Restore => "restore",
+            Action::Wait => "wait",
         }
     }
 }

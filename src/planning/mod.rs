@@ -63,5 +63,6 @@ pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {
         examined: findings.examined,
         failed: findings.failed,
         notes: findings.notes,
+        schedule: None,
     })
 }

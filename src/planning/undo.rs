@@ -75,6 +75,7 @@ pub fn undo(input: &UndoInput) -> Plan {
         failed: failed(input, &steps),
         steps,
         notes,
+        schedule: None,
     }
 }
 
@@ -139,7 +140,9 @@ fn restore(input: &UndoInput, former: &Step, notes: &mut Vec<PlanNote>) -> Optio
             Action::Delete => "was deleted".to_owned(),
             Action::Run => "was run".to_owned(),
             Action::Replace => "was replaced".to_owned(),
-            Action::Update | Action::Restore | Action::Reload | Action::Restart => "was changed".to_owned(),
+            Action::Update | Action::Restore | Action::Reload | Action::Restart | Action::Wait => {
+                "was changed".to_owned()
+            }
         },
         restores: Some((input.apply.to_owned(), former.id)),
     })

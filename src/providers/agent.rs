@@ -61,6 +61,8 @@ pub struct Batch {
 pub enum StepReport {
     Armed,
     Started(StepId),
+    /// Something that a watcher should know of a step that still runs.
+    Told(StepId, String),
     Ended(StepId, Outcome),
 }
 

@@ -65,6 +65,7 @@ pub fn drift(plan: &Plan, observed: &Observed, applied: &BTreeMap<Address, Strin
         .collect();
     for step in &plan.steps {
         match step.action {
+            Action::Wait => {}
             Action::Reload | Action::Restart => {
                 let pending = observed.hosts.get(&step.address.host).map(|o| &o.pending);
                 if pending.is_some_and(|p| p.contains_key(&step.address.key)) {

@@ -80,6 +80,11 @@ pub(super) fn notice(paint: Paint, what: &What) -> Option<String> {
             format!("{host}: dead man's switch armed, the host reverts by itself after {seconds} s")
         }
         What::Disarmed { host } => format!("{host}: dead man's switch disarmed"),
+        What::Waiting { address, until, why, .. } => {
+            let until = jiff::Timestamp::from_second(*until).map_or_else(|_| until.to_string(), |t| t.to_string());
+            format!("{}: waits until {until}: {}", one_line(&address.to_string()), one_line(why))
+        }
+        What::Told { address, text, .. } => format!("{}: {}", one_line(&address.to_string()), one_line(text)),
         What::Draining => {
             paint.yellow("stopping: running steps end, no new one starts (Ctrl-C again stops at once)").to_string()
         }

@@ -10,6 +10,7 @@ mod execution_crash;
 mod execution_races;
 mod execution_scheduler;
 mod execution_undo;
+mod execution_waits;
 mod execution_world;
 mod export;
 mod floors;

@@ -170,7 +170,7 @@ impl Script {
             }
             Phase::MarkEnded => {
                 let after = match step.action {
-                    Action::Run | Action::Reload | Action::Restart => None,
+                    Action::Run | Action::Reload | Action::Restart | Action::Wait => None,
                     _ => Some(fingerprint(host.look(step.address.kind, &local).as_ref())),
                 };
                 self.end(Outcome::Done { fingerprint: after });
@@ -204,6 +204,7 @@ fn effect(host: &mut Host, remote: &RemoteStep, batch: &Batch, part: usize) -> b
     let content = remote.content.as_ref().map(|c| c.as_slice());
     let wanted = shown(kind, &step.attrs, content, &batch.state_key);
     match step.action {
+        Action::Wait => true,
         Action::Reload | Action::Restart => {
             *host.reloads.entry(step.address.key.clone()).or_default() += 1;
             host.pending.remove(&step.address.key);
@@ -313,6 +314,12 @@ fn strike(host: &mut Host, step: &Step) {
                 None => host.owned.remove(&local),
             };
         }
-        Action::Create | Action::Update | Action::Replace | Action::Run | Action::Reload | Action::Restart => {}
+        Action::Create
+        | Action::Update
+        | Action::Replace
+        | Action::Run
+        | Action::Reload
+        | Action::Restart
+        | Action::Wait => {}
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn fill(action: Action) -> &'static str {
         Action::Run => "#d6e9f8",
         Action::Reload | Action::Restart => "#e3e9ee",
         Action::Restore => "#fde5d2",
+        Action::Wait => "#f2f2f2",
     }
 }
 
