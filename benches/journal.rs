@@ -70,6 +70,7 @@ fn plan(steps: u32) -> Plan {
         examined: steps as usize,
         failed: Vec::new(),
         notes: Vec::new(),
+        schedule: None,
     }
 }
 

@@ -178,6 +178,7 @@ fn observed(site: &Site) -> Observed {
             pending: BTreeMap::new(),
             lease: None,
             armed: None,
+            zone: None,
         });
         let found = |(name, attr): (&String, &Attr)| match attr {
             Attr::Content(c) => c.digest.clone().map(|d| (name.clone(), Attr::Digest(d))),

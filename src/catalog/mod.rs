@@ -87,7 +87,7 @@ pub fn touches(step: Kind, other: Kind) -> bool {
         Kind::File | Kind::Binary => matches!(other, Kind::Line | Kind::Setting | Kind::MailAccount),
         Kind::Line => other == Kind::Setting,
         Kind::Setting => other == Kind::Line,
-        Kind::Directory | Kind::Firewall | Kind::DnsZone | Kind::MailAccount | Kind::RecordSet => false,
+        Kind::Directory | Kind::Firewall | Kind::DnsZone | Kind::MailAccount | Kind::RecordSet | Kind::Barrier => false,
     }
 }
 
@@ -97,7 +97,7 @@ pub fn spec(kind: Kind) -> &'static KindSpec {
     &SPECS[kind as usize]
 }
 
-pub static SPECS: [KindSpec; 16] = [
+pub static SPECS: [KindSpec; 17] = [
     KindSpec {
         kind: Kind::Package,
         doc: "Debian package",
@@ -255,8 +255,20 @@ pub static SPECS: [KindSpec; 16] = [
             field("data", Set, "the data of each record, as in a zone file, names absolute"),
             field("ttl", Exact, "time to live in seconds"),
             field("adopt", Input, "take over a set that stands there, differs and was not made by cutover"),
+            field("old-ttl", Input, "seconds for which caches may hold answers from before the TTL was lowered"),
         ],
         undo: UndoSpec::Restores("the former records and their time to live, or none"),
+    },
+    KindSpec {
+        kind: Kind::Barrier,
+        doc: "what every name server of a zone must serve before a cutover goes on; changes nothing; key WINDOW/STAGE",
+        stage: 6,
+        fields: &[
+            field("serves", Input, "records as `NAME TTL TYPE DATA`"),
+            field("servers", Input, "name servers that the zone names beside those of the topology"),
+            field("timeout", Input, "seconds after which a server that does not follow is named and the run ends"),
+        ],
+        undo: UndoSpec::Irreversible("a barrier changes nothing"),
     },
 ];
 

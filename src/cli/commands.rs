@@ -26,6 +26,7 @@ mod lint;
 mod lsp;
 mod plan;
 mod resume;
+mod rollback;
 mod show;
 mod state;
 mod undo;
@@ -47,6 +48,7 @@ pub enum Command {
     Apply(apply::Args),
     Resume(resume::Args),
     Undo(undo::Args),
+    Rollback(rollback::Args),
     Dns(dns::Args),
     Drift(drift::Args),
     Show(show::Args),
@@ -76,6 +78,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Apply(args) => apply::run(&args, context),
         Command::Resume(args) => resume::run(&args, context),
         Command::Undo(args) => undo::run(&args, context),
+        Command::Rollback(args) => rollback::run(&args, context),
         Command::Dns(args) => dns::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),

@@ -11,6 +11,8 @@ pub enum Exit {
     Error,
     /// 2: changes are planned (`plan --detailed-exitcode`), drift was found, `fmt --check` found unformatted files.
     Changes,
+    /// 3: what is left waits for a time that is further away than `--wait`; `resume` goes on then.
+    Waits,
     /// 130: stopped by Ctrl-C; `resume` goes on.
     Interrupted,
     /// The code of a program that was run on the user's behalf (`lab ssh`, `lab exec`).
@@ -23,6 +25,7 @@ impl From<Exit> for ExitCode {
             Exit::Ok => 0,
             Exit::Error => 1,
             Exit::Changes => 2,
+            Exit::Waits => 3,
             Exit::Interrupted => 130,
             Exit::Other(code) => code,
         })

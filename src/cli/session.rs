@@ -42,6 +42,9 @@ pub struct Wish {
     pub targets: Vec<String>,
     pub phase: Option<String>,
     pub destroy: bool,
+    /// The stages of this cutover window.
+    pub window: Option<String>,
+    pub short_lead: bool,
 }
 
 /// Answers and what they lead to.
@@ -88,7 +91,14 @@ impl Session {
     /// The options of a plan for this part of the topology.
     pub fn options(&self, wish: &Wish) -> Result<PlanOptions, Failure> {
         let phase = wish.phase.as_deref().map(|name| phase::slice(&self.project.topology, name)).transpose()?;
-        Ok(PlanOptions { targets: wish.targets.clone(), phase, destroy: wish.destroy })
+        Ok(PlanOptions {
+            targets: wish.targets.clone(),
+            phase,
+            destroy: wish.destroy,
+            window: wish.window.clone(),
+            short_lead: wish.short_lead,
+            now: SystemClock.now().div_euclid(1_000),
+        })
     }
 
     /// Asks the hosts that the wish needs, all side by side.

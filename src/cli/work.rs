@@ -5,6 +5,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use indicatif::ProgressDrawTarget;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -17,9 +18,29 @@ use super::output::Output;
 use super::session::Session;
 use crate::execution::{self, Clock as _, Identity, Report, Run, Settings, SystemClock};
 use crate::journal::{Holder, Journal, LocalLock, LockError, Saved, events, replay};
+use crate::model::cutover::clock;
 use crate::model::event::Event;
 use crate::model::plan::Plan;
+use crate::model::unit::parse_duration;
 use crate::reporting::{JsonLines, Lines, Paint, Progress, Reporter, Tally, closing_text};
+
+/// How long a run sits through a wait.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Patience {
+    /// Longest wait to sit through, as in 30m or 2d; before a longer one the run ends with 3
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    wait: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { wait: Duration::from_secs(3_600) }
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a time as 90s, 30m, 2h or 5d".to_owned())
+}
 
 /// The state of this organisation and environment, locked for one apply.
 pub struct Work {
@@ -27,6 +48,7 @@ pub struct Work {
     identity: Identity,
     apply: String,
     json: bool,
+    patience: Patience,
     // Last, so that the lock goes after everything else.
     _lock: LocalLock,
 }
@@ -52,7 +74,12 @@ impl Work {
         if let Some(dead) = &dead {
             tracing::info!("{} died with the lock; its leases are taken over", dead.name());
         }
-        Ok(Self { journal, identity: Identity { holder, dead }, apply, json, _lock: lock })
+        let patience = Patience::default();
+        Ok(Self { journal, identity: Identity { holder, dead }, apply, json, patience, _lock: lock })
+    }
+
+    pub fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// The last apply, when it did not come to its end.
@@ -81,7 +108,7 @@ impl Work {
         undo_of: Option<String>,
     ) -> Result<Exit, Failure> {
         let (events, reader) = self.reader(context, plan, Tally::default());
-        let settings = settings(session);
+        let settings = self.settings(session);
         let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
         let report = execution::apply(run, plan, &self.apply, &self.identity, undo_of).await;
         self.close(context, plan, reader, report).await
@@ -91,10 +118,14 @@ impl Work {
     pub async fn resume(&self, session: &Session, context: &Context, saved: &Saved) -> Result<Exit, Failure> {
         let tally = Tally::of(&crate::journal::events(saved));
         let (events, reader) = self.reader(context, &saved.plan, tally);
-        let settings = settings(session);
+        let settings = self.settings(session);
         let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
         let report = execution::resume(run, &saved.header.apply, &self.identity).await;
         self.close(context, &saved.plan, reader, report).await
+    }
+
+    fn settings(&self, session: &Session) -> Settings {
+        Settings { parallel: session.parallel, longest_wait: self.patience.wait, ..Settings::new(session.key.expose()) }
     }
 
     fn run<'a>(
@@ -151,6 +182,16 @@ impl Work {
             let paint = Paint::when(context.out.color());
             context.out.result(closing_text(&tally.report(plan), paint));
         }
+        let whole = report.failed + report.skipped + report.unknown == 0 && report.lost.is_empty();
+        if let Some(waits) = report.waits.as_ref().filter(|_| whole && !report.interrupted) {
+            let timezone = plan.schedule.as_ref().map_or("UTC", |s| s.timezone.as_str());
+            context.out.note(format!(
+                "waits until {}: {}. Go on then with: cutover resume",
+                clock(waits.until, timezone),
+                waits.why
+            ));
+            return Ok(Exit::Waits);
+        }
         Ok(match (report.is_success(), report.interrupted) {
             (true, _) => Exit::Ok,
             (false, true) => Exit::Interrupted,
@@ -174,10 +215,6 @@ async fn read(
     }
     reporter.finish();
     tally
-}
-
-fn settings(session: &Session) -> Settings {
-    Settings { parallel: session.parallel, ..Settings::new(session.key.expose()) }
 }
 
 /// The events of a finished or broken apply, as the live readers saw them.

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, FuturesUnordered};
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Run;
@@ -30,7 +30,7 @@ use crate::model::{HostName, Kind};
 use crate::providers::agent::{Agent, Batch, RemoteStep, StepReport};
 use crate::secret::Resolve;
 
-type Work<'a, T> = FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
+pub(super) type Work<'a, T> = FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
 
 /// What comes back from a host's worker.
 enum Message {
@@ -55,8 +55,8 @@ pub(super) struct Dispatcher<'a, A, R, C> {
     pub(super) run: Run<'a, A, R, C>,
     pub(super) plan: &'a Plan,
     apply: &'a str,
-    token: u64,
-    leased: Vec<&'a HostAccess>,
+    pub(super) token: u64,
+    pub(super) leased: Vec<&'a HostAccess>,
     pub(super) scheduler: Scheduler,
     restores: BTreeMap<StepId, String>,
     pub(super) expects: BTreeMap<StepId, String>,
@@ -65,9 +65,11 @@ pub(super) struct Dispatcher<'a, A, R, C> {
     pub(super) begun_at: BTreeMap<StepId, i64>,
     /// When the watcher was told last of a wait, and of which.
     pub(super) told: Option<(StepId, i64)>,
+    /// Barriers that a name server kept shut, by host.
+    pub(super) unopened: BTreeMap<usize, String>,
     losses: BTreeMap<usize, u32>,
     work: Work<'a, Message>,
-    beats: Work<'a, Result<(), HostError>>,
+    pub(super) beats: Work<'a, Result<(), HostError>>,
     /// Reports of all hosts: the end that workers get, and ours.
     teller: UnboundedSender<(usize, StepReport)>,
     reports: UnboundedReceiver<(usize, StepReport)>,
@@ -96,6 +98,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
             batches: BTreeMap::new(),
             begun_at: BTreeMap::new(),
             told: None,
+            unopened: BTreeMap::new(),
             losses: BTreeMap::new(),
             work: FuturesUnordered::new(),
             beats: FuturesUnordered::new(),
@@ -189,45 +192,6 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
             Some(e) => Err(e.into()),
             None => Ok(self.report),
         }
-    }
-
-    /// Lets the leases go. One that cannot be let go dies by itself.
-    pub(super) async fn release(&self) {
-        if self.report.fenced.is_some() {
-            return;
-        }
-        let (agent, plan, token) = (self.run.agent, self.plan, self.token);
-        let each = |host| async move { agent.release(host, &plan.organization, token).await };
-        let mut all = stream::iter(self.leased.clone()).map(each).buffer_unordered(self.run.settings.parallel.max(1));
-        while let Some(result) = all.next().await {
-            if let Err(e) = result {
-                tracing::debug!("the lease could not be released: {e}");
-            }
-        }
-    }
-
-    fn beat(&mut self) {
-        if !self.beats.is_empty() {
-            return;
-        }
-        for host in &self.leased {
-            let (agent, host, plan, token) = (self.run.agent, *host, self.plan, self.token);
-            self.beats.push(Box::pin(async move { agent.heartbeat(host, &plan.organization, token).await }));
-        }
-    }
-
-    fn beaten(&mut self, result: Result<(), HostError>) {
-        // A heartbeat that did not arrive is no harm: the next one may, and the steps themselves check the token.
-        if let Err(e) = result
-            && e.kind == HostErrorKind::Fenced
-        {
-            self.fenced(e.to_string());
-        }
-    }
-
-    fn fenced(&mut self, why: String) {
-        self.scheduler.stop();
-        self.report.fenced.get_or_insert(why);
     }
 
     fn access(&self, host: usize) -> Option<&'a HostAccess> {
@@ -380,6 +344,11 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
                 if let Outcome::Fenced { token } = outcome {
                     self.fenced(format!("{name} holds a newer lease (token {token})"));
                 }
+                if let (true, Outcome::Failed { output, .. }) = (self.scheduler.is_barrier(step), &outcome) {
+                    // It changed nothing and can be asked again: a resume goes on with it.
+                    self.unopened.insert(host, self.run.resolve.scrub(output));
+                    return;
+                }
                 let millis = self.begun_at.get(&step).map_or(0, |at| self.run.clock.now().saturating_sub(*at)) as u64;
                 let risky = self.plan.steps.get(step as usize).is_some_and(|s| s.risky);
                 match self.batches.get_mut(&host) {
@@ -398,6 +367,9 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
         // What the host said before the end counts.
         while let Ok((from, report)) = self.reports.try_recv() {
             self.reported(from, report);
+        }
+        if let Some(why) = self.unopened.remove(&host) {
+            return self.kept_shut(host, why);
         }
         let open = self.in_question(host).len();
         let held = self.batches.get(&host).map_or(0, |b| b.held.len());
@@ -427,7 +399,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
     }
 
     /// Steps of the host's batch that were begun and have no end.
-    fn in_question(&self, host: usize) -> Vec<StepId> {
+    pub(super) fn in_question(&self, host: usize) -> Vec<StepId> {
         let steps = self.batches.get(&host).map(|b| b.steps.as_slice()).unwrap_or_default();
         steps.iter().copied().filter(|s| self.scheduler.status(*s) == Status::Started).collect()
     }
@@ -481,7 +453,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
         }
     }
 
-    fn give_up(&mut self, host: usize, why: String) {
+    pub(super) fn give_up(&mut self, host: usize, why: String) {
         self.batches.remove(&host);
         self.scheduler.give_up(host);
         self.scheduler.release(host);

@@ -223,6 +223,7 @@ mod tests {
             pending: BTreeMap::new(),
             lease: None,
             armed: None,
+            zone: None,
         }
     }
 

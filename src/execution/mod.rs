@@ -22,6 +22,7 @@ mod clock;
 mod dispatcher;
 mod error;
 mod judge;
+mod keeping;
 mod lease;
 mod observe;
 mod prepare;

@@ -125,5 +125,6 @@ fn nothing(host: &HostAccess) -> Observation {
         pending: BTreeMap::new(),
         lease: None,
         armed: None,
+        zone: None,
     }
 }

@@ -114,13 +114,27 @@ impl<A: Agent, R: Resolve, C: Clock> Dispatcher<'_, A, R, C> {
             return false;
         }
         for step in steps {
-            // Where the start was not heard of yet, the journal may not have it either.
-            if self.begun_at.contains_key(&step) && self.scheduler.status(step) == Status::Started {
-                self.post(Record::Reset { step, expect: None });
-                let skipped = self.scheduler.reset(step);
-                self.skipped(skipped.unwrap_or_default());
-            }
+            self.put_back(step);
         }
         true
+    }
+
+    /// A barrier that a name server kept shut waits for a resume, and all behind it with it.
+    pub(super) fn kept_shut(&mut self, host: usize, why: String) {
+        for step in self.in_question(host) {
+            self.put_back(step);
+        }
+        let name = self.scheduler.host(host).clone();
+        self.tell(What::HostLost { host: name, why: why.clone() });
+        self.give_up(host, why);
+    }
+
+    fn put_back(&mut self, step: StepId) {
+        // Where the start was not heard of yet, the journal may not have it either.
+        if self.begun_at.contains_key(&step) && self.scheduler.status(step) == Status::Started {
+            self.post(Record::Reset { step, expect: None });
+            let skipped = self.scheduler.reset(step);
+            self.skipped(skipped.unwrap_or_default());
+        }
     }
 }

@@ -265,6 +265,24 @@ const CODES: &[Code] = &[
         ),
     ),
     code(
+        "E1034",
+        "No window can move the records of this zone",
+        "A cutover is carried out by updates over the network (RFC 2136); the zone is kept in another way.",
+        "Give the zone a provider of type rfc2136, or take `held-until` away and change the record by hand.",
+        Text(
+            "organization acme domain=acme.example\nplatform open knot=\"3.2\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles dns; }\ndns-provider ns type=zone-file host=one\nrollback-point back restores=dns valid-for=\"1d\"\ncutover-window night start=\"2027-03-07T22:00\" for=\"2h\" rollback=back { steps flip-mx; }\nzone acme.example provider=ns { record \"@\" MX mail.acme.example held-until=night; }\n",
+        ),
+    ),
+    code(
+        "E1035",
+        "No timezone of this name",
+        "Windows begin at a time of the organization's timezone, and none is called so.",
+        "Write an IANA name such as Europe/Dublin.",
+        Text(
+            "organization acme domain=acme.example timezone=\"Nowhere/None\"\nrollback-point back restores=dns valid-for=\"1d\"\ncutover-window night start=\"2027-03-07T22:00\" for=\"2h\" rollback=back { steps flip-mx; }\n",
+        ),
+    ),
+    code(
         "W1001",
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",

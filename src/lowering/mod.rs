@@ -22,6 +22,7 @@ mod setting;
 mod suggest;
 mod survey;
 mod template;
+mod window;
 pub mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,6 +148,9 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     resources.extend(lanes.resources);
     resources.sort_by(|a, b| a.address.cmp(&b.address));
     hosts.extend(lanes.hosts);
+    let mut found = Diagnostics::default();
+    let windows = window::windows(topology, &hosts, &resources, &mut found);
+    told.add(found);
     let site = Site {
         organization: survey.organization.to_owned(),
         environment: topology.environment.clone(),
@@ -154,6 +158,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         hosts,
         resources,
         bodies,
+        windows,
         moved: topology.moved.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
     };
     (site, told.list)

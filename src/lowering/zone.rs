@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Options;
-use super::context::dns::{Entry, absolute, entries, name_of, provider};
+use super::context::dns::{Entry, absolute, entries, name_of, owner, provider};
 use super::mail_auth::{self, Composed};
 use super::survey::{Server, Survey, survey};
 use crate::catalog;
@@ -165,6 +165,17 @@ fn written(zone: &str, e: &Entry<'_>) -> Option<WantedRecord> {
     Some(WantedRecord { name, kind: e.kind.to_owned(), ttl: u32::try_from(e.ttl).ok()?, data })
 }
 
+/// The zone as a place of record sets.
+pub fn lane(zone: &Node) -> HostName {
+    HostName::of_zone(name_of(zone), view(zone))
+}
+
+/// The set that a record of a zone belongs to.
+pub fn set_key(zone: &Node, record: &Node) -> Option<SetKey> {
+    let name = canonical_name(&absolute_name(name_of(zone), owner(zone, record))).ok()?;
+    Some(SetKey { name, kind: record.text("type")?.to_owned() })
+}
+
 /// Zones that are changed over the network: each a place like a host, with its record sets.
 #[derive(Debug, Default)]
 pub struct Lanes {
@@ -202,7 +213,7 @@ pub fn lanes(
             );
             continue;
         };
-        let lane = HostName::of_zone(name_of(node), view(node));
+        let lane = lane(node);
         let address = held.primary.addresses.first().map_or_else(|| held.primary.name.clone(), IpAddr::to_string);
         let zone = ZoneAccess {
             zone: name_of(node).to_owned(),

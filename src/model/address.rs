@@ -56,10 +56,11 @@ pub enum Kind {
     Service,
     Timer,
     RecordSet,
+    Barrier,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Package,
         Kind::Group,
         Kind::User,
@@ -76,6 +77,7 @@ impl Kind {
         Kind::Service,
         Kind::Timer,
         Kind::RecordSet,
+        Kind::Barrier,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -96,6 +98,7 @@ impl Kind {
             Kind::Service => "service",
             Kind::Timer => "timer",
             Kind::RecordSet => "record-set",
+            Kind::Barrier => "barrier",
         }
     }
 }

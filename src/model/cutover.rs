@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
@@ -124,4 +126,24 @@ pub struct Schedule {
     /// The plan that this one takes back went through its stages with these sets; empty for a cutover itself.
     #[serde(default)]
     pub takes_back: bool,
+}
+
+/// `2026-11-22 14:05 CET`, with seconds where they are not zero. A zone that is not known is shown as UTC.
+pub fn clock(at: i64, timezone: &str) -> String {
+    let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
+    let Ok(time) = Timestamp::from_second(at) else { return at.to_string() };
+    let format = if at % 60 == 0 { "%Y-%m-%d %H:%M %Z" } else { "%Y-%m-%d %H:%M:%S %Z" };
+    time.to_zoned(zone).strftime(format).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_organization() {
+        assert_eq!(clock(1_795_000_020, "Europe/Berlin"), "2026-11-18 12:07 CET");
+        assert_eq!(clock(1_795_000_021, "UTC"), "2026-11-18 11:07:01 UTC");
+        assert_eq!(clock(0, "Nowhere/None"), "1970-01-01 00:00 UTC");
+    }
 }

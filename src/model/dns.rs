@@ -9,7 +9,7 @@ use super::attr::SecretRef;
 use super::topology::NodeId;
 
 /// Name and type of a record set. The name is absolute, in lower case and A-labels, with its last dot: `mail.acme.example.`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SetKey {
     pub name: String,
     /// As in `MX`.
@@ -23,7 +23,7 @@ impl std::fmt::Display for SetKey {
 }
 
 /// All records of one name and type: they have one time to live (RFC 2181, section 5.2) and no order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RecordSet {
     pub key: SetKey,
     /// Seconds.
@@ -44,6 +44,18 @@ impl SetChange {
     pub fn key(&self) -> Option<&SetKey> {
         self.after.as_ref().or(self.before.as_ref()).map(|s| &s.key)
     }
+}
+
+/// What a zone shows of itself to a cutover.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ZoneSeen {
+    pub serial: u32,
+    /// How long a cache remembers that a name is not there, in seconds (RFC 2308, section 5).
+    pub negative_ttl: u32,
+    /// How often a secondary that hears no NOTIFY looks, in seconds.
+    pub refresh: u32,
+    /// The zone's name servers, and what wanted MX records lead from and to: addresses, TLSA, the SPF policy.
+    pub sets: Vec<RecordSet>,
 }
 
 /// A zone of the topology: its records as the topology wants them, and who holds it.

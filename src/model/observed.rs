@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{HostName, Kind};
 use super::attr::Attrs;
+use super::dns::ZoneSeen;
 use super::host::HostError;
 use super::resource::{Notify, NotifyHow};
 
@@ -74,6 +75,9 @@ pub struct Observation {
     pub lease: Option<Lease>,
     /// Apply whose dead man's switch is armed.
     pub armed: Option<String>,
+    /// For a zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<ZoneSeen>,
 }
 
 /// What is known of all hosts: answers and failures to ask.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::address::HostName;
 use super::attr::{Body, Digest};
+use super::cutover::Window;
 use super::host::HostAccess;
 use super::resource::Resource;
 
@@ -18,6 +19,8 @@ pub struct Site {
     pub resources: Vec<Resource>,
     /// Former owners (`kind:name`) with what each is called now.
     pub moved: BTreeMap<String, String>,
+    /// Cutover windows that record sets wait for.
+    pub windows: Vec<Window>,
     /// Contents by `Body::intent`.
     pub bodies: BTreeMap<Digest, Body>,
 }

@@ -25,6 +25,8 @@ pub enum PlanError {
     UnknownTarget { word: String, near: Option<String> },
     /// Content without a digest: the site was not sealed before it was planned.
     Unsealed(Address),
+    /// A `--window` that no record waits for.
+    UnknownWindow { name: String, known: Vec<String> },
 }
 
 impl PlanError {
@@ -36,6 +38,7 @@ impl PlanError {
             PlanError::Duplicate { .. } => "E1103",
             PlanError::UnknownTarget { .. } => "E1104",
             PlanError::Unsealed(_) => "E1105",
+            PlanError::UnknownWindow { .. } => "E1106",
         }
     }
 
@@ -58,6 +61,10 @@ impl PlanError {
                     .into()
             }
             PlanError::Unsealed(_) => "this is a fault of cutover: please report it".into(),
+            PlanError::UnknownWindow { known, .. } if known.is_empty() => {
+                "write held-until=WINDOW on the records that it moves, in a zone whose provider is rfc2136".into()
+            }
+            PlanError::UnknownWindow { known, .. } => format!("records wait for {}", known.join(", ")),
         }
     }
 }
@@ -91,6 +98,7 @@ impl fmt::Display for PlanError {
                 write!(f, "{address} is asked for twice: at {first} and at {second}")
             }
             PlanError::UnknownTarget { word, .. } => write!(f, "--target {word} fits nothing in the topology"),
+            PlanError::UnknownWindow { name, .. } => write!(f, "no record waits for window {name}"),
             PlanError::Unsealed(address) => write!(f, "the content of {address} has no digest"),
         }
     }

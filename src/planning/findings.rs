@@ -10,6 +10,7 @@ use crate::model::observed::{Observation, Owned, Record};
 use crate::model::plan::PlanNote;
 use crate::model::step::Action;
 
+use super::cutover;
 use super::diff::{self, Change};
 use super::error::PlanError;
 use super::graph::Node;
@@ -65,7 +66,7 @@ impl<'a> Findings<'a> {
                 out.destroyed(index, scope, id as HostId, answer, &ledger);
             } else {
                 out.renames(input, index, id as HostId, answer, &ledger);
-                out.wanted(index, scope, id as HostId, answer, &ledger)?;
+                out.wanted(input, index, scope, id as HostId, answer, &ledger)?;
             }
             out.left_behind(input, index, scope, id as HostId, answer);
             if let Some(apply) = &answer.armed {
@@ -165,6 +166,7 @@ impl<'a> Findings<'a> {
     /// Compares what is wanted with what is there.
     fn wanted(
         &mut self,
+        input: &PlanInput<'a>,
         index: &Index<'a>,
         scope: &Scope,
         host: HostId,
@@ -181,6 +183,13 @@ impl<'a> Findings<'a> {
             let owned = ledger.get(&(r.address.kind, r.address.key.as_str())).copied();
             let former = self.renamed.get(&(node as Node)).copied();
             let change = diff::compare(r, record, owned)?;
+            if change.is_some()
+                && r.address.kind == Kind::RecordSet
+                && let Some(text) = cutover::holds(input.site, r, &record.attrs, input.options.now)
+            {
+                self.note(Some(r.address.clone()), text, false);
+                continue;
+            }
             let change = match former {
                 Some(former) => Some(diff::renamed(change, former, r)),
                 None => change,
@@ -279,6 +288,7 @@ impl<'a> Findings<'a> {
             self.examined += 1;
             if owned.kind == Kind::RecordSet
                 && let Some(text) = records::keeps(owned, record)
+                    .or_else(|| cutover::keeps(input.site, &address, input.options.now).filter(|_| record.present))
             {
                 self.note(Some(address), text, false);
                 continue;

@@ -86,7 +86,8 @@ pub fn path_of(kind: Kind, key: &str, path: Option<&str>) -> Option<String> {
         | Kind::Command
         | Kind::MailAccount
         | Kind::Service
-        | Kind::RecordSet => None,
+        | Kind::RecordSet
+        | Kind::Barrier => None,
     }
 }
 

@@ -25,6 +25,12 @@ pub struct PlanOptions {
     pub phase: Option<PhaseSlice>,
     /// Take away everything that we own, in the reverse order.
     pub destroy: bool,
+    /// `--window`: the stages of this cutover window, with what they need published before.
+    pub window: Option<String>,
+    /// `--short-lead`: the swap may come later than the window's start.
+    pub short_lead: bool,
+    /// Unix seconds at which the plan is made. 0 where no window is looked at.
+    pub now: i64,
 }
 
 /// The part of the topology that a phase covers.

@@ -39,6 +39,9 @@ use scope::Scope;
 
 /// The plan. Steps stand in a stable order; hosts that could not be asked are named and block it.
 pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {
+    if let Some(window) = &input.options.window {
+        return cutover::staged(input, window);
+    }
     let index = Index::new(input.site)?;
     let constraints = Constraints::new(&index)?;
     let scope = Scope::new(&index, &constraints, input.options)?;

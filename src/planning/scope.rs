@@ -166,6 +166,15 @@ fn spread(chosen: &mut [bool], constraints: &Constraints, destroy: bool) {
 
 /// The hosts that have to be asked before this plan can be made, by name: all, or those of the targets and the phase.
 pub fn hosts_to_ask(site: &Site, options: &PlanOptions) -> Result<BTreeSet<HostName>, PlanError> {
+    let of_window;
+    let options = match &options.window {
+        None => options,
+        Some(name) => {
+            let holds = super::cutover::find(site, name)?.holds.iter();
+            of_window = PlanOptions { targets: holds.map(ToString::to_string).collect(), ..options.clone() };
+            &of_window
+        }
+    };
     let index = Index::new(site)?;
     let constraints = Constraints::new(&index)?;
     let hosts = Scope::new(&index, &constraints, options)?.hosts(&index, site);

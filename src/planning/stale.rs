@@ -28,14 +28,23 @@ pub fn differences(saved: &Plan, fresh: &Plan) -> Vec<Difference> {
     for failed in &fresh.failed {
         out.push(whole(&format!("could not ask {}: {}", failed.host, failed.message)));
     }
-    type Key<'a> = (&'a Address, Action);
+    // A record set may have several steps of one kind: they are told apart by their order.
+    type Key<'a> = (&'a Address, Action, usize);
     fn by_key(plan: &Plan) -> BTreeMap<Key<'_>, &Step> {
-        plan.steps.iter().map(|s| ((&s.address, s.action), s)).collect()
+        let mut seen: BTreeMap<(&Address, Action), usize> = BTreeMap::new();
+        plan.steps
+            .iter()
+            .map(|s| {
+                let nth = seen.entry((&s.address, s.action)).or_default();
+                *nth += 1;
+                ((&s.address, s.action, *nth), s)
+            })
+            .collect()
     }
     let (old, new) = (by_key(saved), by_key(fresh));
-    for ((address, action), step) in &old {
+    for ((address, action, nth), step) in &old {
         let note = |text: String| Difference { address: Some((*address).clone()), text };
-        match new.get(&(address, *action)) {
+        match new.get(&(address, *action, *nth)) {
             None if fresh.failed.iter().any(|f| f.host == address.host) => {}
             None => out.push(note(format!("{} is not needed any more", action.as_str()))),
             Some(now) if now.expect != step.expect => {
@@ -45,7 +54,7 @@ pub fn differences(saved: &Plan, fresh: &Plan) -> Vec<Difference> {
             Some(_) => {}
         }
     }
-    for (address, action) in new.keys().filter(|k| !old.contains_key(*k)) {
+    for (address, action, _) in new.keys().filter(|k| !old.contains_key(*k)) {
         let text = format!("{} has become necessary", action.as_str());
         out.push(Difference { address: Some((*address).clone()), text });
     }

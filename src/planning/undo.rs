@@ -10,6 +10,7 @@ use crate::model::resource::NotifyHow;
 use crate::model::source::Origin;
 use crate::model::step::{Action, FieldChange, Outcome, Step, StepId, Undo};
 
+use super::cutover;
 use super::graph::{Graph, Node};
 use super::reduce::reduce;
 
@@ -26,6 +27,9 @@ pub struct UndoInput<'a> {
 /// The plan that undoes what was done of an apply. What cannot go back becomes a note.
 pub fn undo(input: &UndoInput) -> Plan {
     let former = input.plan;
+    if let Some(schedule) = &former.schedule {
+        return cutover::rollback(input, schedule);
+    }
     let mut notes = Vec::new();
     let restores: BTreeMap<StepId, Step> =
         former.steps.iter().filter_map(|s| Some((s.id, restore(input, s, &mut notes)?))).collect();

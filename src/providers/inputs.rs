@@ -100,7 +100,9 @@ impl Inputs {
             Kind::Unit | Kind::Timer | Kind::Firewall | Kind::Service | Kind::User | Kind::Group | Kind::Package => {
                 plain(&self.key)
             }
-            Kind::RecordSet => Err(format!("record-set:{}: records live in a zone, not on a host", self.key)),
+            Kind::RecordSet | Kind::Barrier => {
+                Err(format!("{}:{}: records live in a zone, not on a host", self.kind, self.key))
+            }
             Kind::Setting | Kind::Command => Ok(()),
         }
     }

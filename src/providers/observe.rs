@@ -160,6 +160,7 @@ impl Answer {
             pending: self.pending,
             lease: self.lease,
             armed: self.armed,
+            zone: None,
         })
     }
 }

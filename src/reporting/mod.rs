@@ -16,6 +16,7 @@ mod plan_markdown;
 mod plan_text;
 mod progress;
 mod reporter;
+mod schedule;
 mod schemas;
 mod style;
 mod topology_json;

@@ -8,6 +8,7 @@ use crate::model::step::{Action, Step, Undo};
 
 use super::changes::{self, Counts};
 use super::plan_text::title;
+use super::schedule::schedule_markdown;
 use super::style::{counted, one_line, symbol};
 
 /// Characters that a comment of GitHub may have.
@@ -25,6 +26,10 @@ pub fn plan_markdown(plan: &Plan) -> String {
     let mut out = Bounded { text: String::new(), chars: 0, left: LIMIT - RESERVE };
     out.push(&format!("## {}\n\n{}\n\n", escape(&title(plan)), headline(plan)));
     write_blockers(&mut out, plan);
+    if let Some(schedule) = &plan.schedule {
+        out.push(&schedule_markdown(schedule));
+        out.push("\n");
+    }
     write_table(&mut out, plan);
     write_attention(&mut out, plan);
     let dropped = write_steps(&mut out, plan);

@@ -6,6 +6,7 @@ use crate::model::plan::Plan;
 use crate::model::step::{Action, Step};
 
 use super::changes::{self, Counts};
+use super::schedule::schedule_text;
 use super::style::{Paint, counted, one_line, symbol};
 
 /// How much to show.
@@ -35,6 +36,10 @@ pub fn plan_text(plan: &Plan, options: &TextOptions) -> String {
         write_step(&mut out, plan, step, options);
     }
     if !plan.steps.is_empty() {
+        out.push('\n');
+    }
+    if let Some(schedule) = &plan.schedule {
+        out.push_str(&schedule_text(schedule));
         out.push('\n');
     }
     for note in plan.notes.iter() {

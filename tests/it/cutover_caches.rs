@@ -178,7 +178,7 @@ fn check(seed: &Seed) -> Result<(), TestCaseError> {
         holds: Default::default(),
         short_ttls: Default::default(),
     };
-    let held = [Held { wanted: mx(seed.wanted_ttl, "new"), observed: Some(mx(seed.old_ttl, "old")) }];
+    let held = [Held { wanted: mx(seed.wanted_ttl, "new"), observed: Some(mx(seed.old_ttl, "old")), former_ttl: None }];
     let far = timeline(START - 1_000_000, &window, &zone, &held);
     let lead = far.parts.iter().filter_map(|p| p.latest).min().unwrap_or(START).min(START);
     let now = lead - seed.early;

@@ -95,6 +95,7 @@ fn resources(c: &language::Compiled, out: &mut Outputs) {
         ));
     }
     out.resources.extend(site.hosts.values().map(|h| format!("{h:?}")));
+    out.resources.extend(site.windows.iter().map(|w| format!("{w:?}")));
     out.resources.insert(format!("{:?} {} {:?}", site.anchor, site.organization, site.environment));
     let needs = cutover::lowering::needs(&c.topology);
     out.resources

@@ -2,6 +2,7 @@
 
 mod cli;
 mod cutover_caches;
+mod cutover_zone;
 mod docs;
 mod errors;
 mod examples;
@@ -16,6 +17,7 @@ mod export;
 mod floors;
 mod import;
 mod journal;
+mod lab_cutover;
 mod lab_dns;
 mod lab_faults;
 mod lab_flow;

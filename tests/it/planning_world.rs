@@ -221,6 +221,7 @@ impl World {
                     pending: pending.map(|((_, s), how)| (s.clone(), *how)).collect(),
                     lease: None,
                     armed: None,
+                    zone: None,
                 },
             );
         }

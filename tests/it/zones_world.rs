@@ -32,6 +32,8 @@ pub struct World {
     resolver: Resolver,
     /// Between the braces of the zone.
     pub records: String,
+    /// Behind the endpoint of the provider.
+    pub provider: String,
     /// Fields of the zone itself.
     pub zone: String,
     pub options: PlanOptions,
@@ -65,6 +67,7 @@ impl World {
             settings,
             resolver: Resolver::fixed([("env:NONE", "a secret that no text holds")]),
             records: records.to_owned(),
+            provider: String::new(),
             zone: String::new(),
             options: PlanOptions::default(),
             pid: std::cell::Cell::new(1),
@@ -75,9 +78,9 @@ impl World {
         format!(
             "language 1\norganization acme domain=acme.example\nsite s\nplatform p postfix=\"3.7\"\naccepted-domain acme.example\n\
              server desk platform=p site=s ip=\"127.0.0.1\" {{ roles bastion; connection {{ transport local; }} }}\n\
-             dns-provider ns type=rfc2136 endpoint=\"dns://{}\"\n\
+             dns-provider ns type=rfc2136 endpoint=\"dns://{}\" {}\n\
              zone acme.example provider=ns ttl=\"300s\" {} {{\n{}\n}}\n",
-            self.server.address, self.zone, self.records
+            self.server.address, self.provider, self.zone, self.records
         )
     }
 

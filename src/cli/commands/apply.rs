@@ -6,7 +6,7 @@ use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::planfile;
 use super::super::session::Session;
-use super::super::work::Work;
+use super::super::work::{Patience, Work};
 use super::Answer;
 use super::plan::{WishArgs, blocked, show};
 use crate::execution::{Clock as _, SystemClock};
@@ -26,11 +26,12 @@ Examples:
   cutover apply plan.cut                   a plan saved by `plan --out plan.cut`; a saved plan is not asked about again
   cutover apply --yes --json               events as JSON lines on standard output
   cutover apply --phase pilot-1            only what this phase deploys
+  cutover apply --window night-1           a cutover window; ends with 3 before a long wait, `cutover resume` goes on
 
 Ctrl-C once: running steps end, no new one starts. Twice: stop at once. `cutover resume` goes on.")]
 pub struct Args {
     /// Plan saved by `plan --out`
-    #[arg(value_name = "PLAN", conflicts_with_all = ["targets", "phase"])]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["targets", "phase", "window"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     wish: WishArgs,
@@ -40,6 +41,8 @@ pub struct Args {
     /// Events as JSON lines on standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
@@ -56,7 +59,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         .help("cutover plan --out plan.cut, have it read, then: cutover apply plan.cut"));
     }
     let saved = args.plan.as_ref().map(|path| planfile::load(path, &session.key)).transpose()?;
-    let work = Work::begin(&session, context, args.json)?;
+    let work = Work::begin(&session, context, args.json)?.patient(args.patience);
     session.block_on(apply(args, context, &session, &work, saved))
 }
 
@@ -108,8 +111,14 @@ async fn planned(args: &Args, context: &Context, session: &Session, work: &Work)
 
 /// Asks the hosts again and refuses a saved plan that no longer fits.
 async fn fresh(context: &Context, session: &Session, saved: Plan) -> Result<Plan, Failure> {
-    let wish =
-        super::super::session::Wish { targets: saved.targets.clone(), phase: saved.phase.clone(), destroy: false };
+    let wish = super::super::session::Wish {
+        targets: saved.targets.clone(),
+        phase: saved.phase.clone(),
+        destroy: false,
+        window: saved.schedule.as_ref().map(|s| s.window.clone()),
+        // Whoever saved it has said so, or did not need to.
+        short_lead: true,
+    };
     let now = session.ask_and_plan(&wish).await?.plan;
     let differences = differences(&saved, &now);
     if differences.is_empty() {

@@ -21,6 +21,7 @@ Examples:
   cutover plan --env lab --out plan.cut             and save it, for: cutover apply plan.cut
   cutover plan --target mail-1                      one host, with what it waits for
   cutover plan --format markdown > comment.md       for a pull request
+  cutover plan --window night-1                     the timetable of a cutover: TTLs, swap, waits, with clock times
   cutover plan --detailed-exitcode                  0 nothing to do, 1 error, 2 changes")]
 pub struct Args {
     #[command(flatten)]
@@ -48,11 +49,23 @@ pub struct WishArgs {
     /// Only what this phase of the topology deploys
     #[arg(long, value_name = "NAME")]
     phase: Option<String>,
+    /// The stages of this cutover window, and what has to be published before it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["targets", "phase"])]
+    window: Option<String>,
+    /// Begin although the old TTLs run out only after the start of the window: the swap comes that much later
+    #[arg(long, requires = "window")]
+    short_lead: bool,
 }
 
 impl WishArgs {
     pub fn wish(&self, destroy: bool) -> Wish {
-        Wish { targets: self.targets.clone(), phase: self.phase.clone(), destroy }
+        Wish {
+            targets: self.targets.clone(),
+            phase: self.phase.clone(),
+            destroy,
+            window: self.window.clone(),
+            short_lead: self.short_lead,
+        }
     }
 }
 

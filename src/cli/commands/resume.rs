@@ -3,7 +3,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::session::Session;
-use super::super::work::Work;
+use super::super::work::{Patience, Work};
 use super::Answer;
 use crate::journal::replay;
 
@@ -23,12 +23,14 @@ pub struct Args {
     /// Events as JSON lines on standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     context.formats("resume", &[Format::Text])?;
     let session = Session::open(context)?;
-    let work = Work::begin(&session, context, args.json)?;
+    let work = Work::begin(&session, context, args.json)?.patient(args.patience);
     let saved = match &args.apply {
         None => work.resumable()?,
         Some(id) => {

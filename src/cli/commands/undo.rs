@@ -5,7 +5,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::session::Session;
-use super::super::work::Work;
+use super::super::work::{Patience, Work};
 use super::Answer;
 use super::apply::confirm;
 use super::plan::{blocked, show};
@@ -42,16 +42,14 @@ pub struct Args {
     /// Events as JSON lines on standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("undo", &[Format::Text, Format::Json, Format::Markdown])?;
     let session = Session::open(context)?;
-    let work = Work::begin(&session, context, args.json)?;
-    if let Some(open) = work.unfinished()? {
-        return Err(Failure::new(format!("apply {} was cut off and is not finished", open.header.apply))
-            .help("finish it with `cutover resume`, then undo it"));
-    }
+    let work = Work::begin(&session, context, args.json)?.patient(args.patience);
     let id = match &args.apply {
         Some(id) => id.clone(),
         None => {
@@ -63,9 +61,31 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         .journal
         .load(&id)?
         .ok_or_else(|| Failure::new(format!("no apply {id} is in the journal")).help("`cutover history` lists them"))?;
-    let plan = session.block_on(back(&session, &saved))?;
-    if !args.json {
-        show(&plan, format, true, context)?;
+    let how = How { only_plan: args.only_plan, yes: args.yes, json: args.json, format };
+    take_back(&how, context, &session, &work, &saved)
+}
+
+/// How an apply is taken back.
+pub(super) struct How {
+    pub only_plan: bool,
+    pub yes: bool,
+    pub json: bool,
+    pub format: Format,
+}
+
+/// Shows the plan that takes an apply back, asks, and carries it out.
+pub(super) fn take_back(how: &How, context: &Context, session: &Session, work: &Work, saved: &Saved) -> Answer {
+    let id = &saved.header.apply;
+    // A window that waits is taken back as far as it came; anything else is finished first.
+    if let Some(open) = work.unfinished()?
+        && !(open.header.apply == *id && saved.plan.schedule.is_some())
+    {
+        return Err(Failure::new(format!("apply {} was cut off and is not finished", open.header.apply))
+            .help("finish it with `cutover resume`, then undo it"));
+    }
+    let plan = session.block_on(back(session, saved))?;
+    if !how.json {
+        show(&plan, how.format, true, context)?;
     }
     if plan.blocked() {
         return Err(if plan.failed.is_empty() {
@@ -74,11 +94,11 @@ pub fn run(args: &Args, context: &Context) -> Answer {
             blocked(&plan)
         });
     }
-    if plan.is_empty() || args.only_plan {
+    if plan.is_empty() || how.only_plan {
         return Ok(Exit::Ok);
     }
-    confirm(context, args.yes, "Put this back? (yes/no)", "yes")?;
-    session.block_on(work.apply(&session, context, &plan, Some(id)))
+    confirm(context, how.yes, "Put this back? (yes/no)", "yes")?;
+    session.block_on(work.apply(session, context, &plan, Some(id.clone())))
 }
 
 /// The plan that takes an apply back, from what its hosts show now.
@@ -98,7 +118,7 @@ async fn back(session: &Session, saved: &Saved) -> Result<Plan, Failure> {
 /// The hosts and resources that a plan is about, so that they can be asked when the topology no longer names them.
 fn site_of(plan: &Plan) -> Site {
     let mut resources: BTreeMap<_, Resource> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|s| !matches!(s.action, Action::Reload | Action::Restart)) {
+    for step in plan.steps.iter().filter(|s| !matches!(s.action, Action::Reload | Action::Restart | Action::Wait)) {
         resources.entry(step.address.clone()).or_insert_with(|| step.resource());
     }
     let touched: BTreeSet<_> = plan.steps.iter().map(|s| &s.address.host).collect();
@@ -115,5 +135,6 @@ fn site_of(plan: &Plan) -> Site {
         resources: resources.into_values().collect(),
         bodies: plan.bodies.clone(),
         moved: BTreeMap::new(),
+        windows: Vec::new(),
     }
 }

@@ -146,7 +146,7 @@ fn below<'n>(name: &'n str, zone: &str) -> &'n str {
 }
 
 /// The name of a record in its zone. Its node is called `NAME@TYPE`, for a name may have records of several types.
-fn owner<'n>(zone: &Node, record: &'n Node) -> &'n str {
+pub fn owner<'n>(zone: &Node, record: &'n Node) -> &'n str {
     match leaf(zone, record).split_once('@') {
         Some(("", _)) => "@",
         Some((name, _)) => name,

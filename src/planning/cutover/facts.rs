@@ -10,6 +10,8 @@ pub struct Held {
     pub wanted: RecordSet,
     /// `None`: not there yet.
     pub observed: Option<RecordSet>,
+    /// The ledger says that we lowered its TTL from this: caches may still hold answers of that age.
+    pub former_ttl: Option<u32>,
 }
 
 impl Held {

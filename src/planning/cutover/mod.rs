@@ -17,9 +17,15 @@
 //! change was sent. No clock here: `now` is an input.
 
 mod facts;
+mod hold;
 mod refusal;
+mod rollback;
+mod staged;
 mod timeline;
 
 pub use facts::{Held, ZoneFacts};
-pub use refusal::{Refusal, clock};
+pub use hold::{holds, keeps};
+pub use refusal::Refusal;
+pub use rollback::rollback;
+pub use staged::{find, staged};
 pub use timeline::{Part, Timeline, timeline};

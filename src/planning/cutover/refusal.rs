@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use crate::model::dns::SetKey;
 use crate::model::unit::format_duration;
 
@@ -96,24 +93,4 @@ impl fmt::Display for Refusal {
 /// `2h`, `90s`: seconds as the language writes them.
 pub fn spoken(seconds: i64) -> String {
     format_duration(std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
-}
-
-/// `2026-11-22 14:05 CET`, with seconds where they are not zero. A zone that is not known is shown as UTC.
-pub fn clock(at: i64, timezone: &str) -> String {
-    let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
-    let Ok(time) = Timestamp::from_second(at) else { return at.to_string() };
-    let format = if at % 60 == 0 { "%Y-%m-%d %H:%M %Z" } else { "%Y-%m-%d %H:%M:%S %Z" };
-    time.to_zoned(zone).strftime(format).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_those_of_the_organization() {
-        assert_eq!(clock(1_795_000_020, "Europe/Berlin"), "2026-11-18 12:07 CET");
-        assert_eq!(clock(1_795_000_021, "UTC"), "2026-11-18 11:07:01 UTC");
-        assert_eq!(clock(0, "Nowhere/None"), "1970-01-01 00:00 UTC");
-    }
 }

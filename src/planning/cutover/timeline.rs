@@ -1,10 +1,10 @@
 //! The stages of one zone with their changes, waits and clock times.
 
-use crate::model::cutover::{Stage, Window};
+use crate::model::cutover::{Stage, Window, clock};
 use crate::model::dns::{RecordSet, SetChange, SetKey};
 
 use super::facts::{Held, ZoneFacts, targets};
-use super::refusal::{Refusal, clock, spoken};
+use super::refusal::{Refusal, spoken};
 
 /// One stage. Times are Unix seconds, counted as if every name server followed at once.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +66,8 @@ pub fn timeline(now: i64, window: &Window, zone: &ZoneFacts, held: &[Held]) -> T
     let moving: Vec<&Held> = held.iter().filter(|h| h.differs()).collect();
     let behind = moving.iter().filter_map(|h| h.observed.as_ref()).flat_map(|old| zone.behind(old));
     let longest_old = longest(moving.iter().filter_map(|h| h.observed.as_ref()).chain(behind));
+    let former = moving.iter().filter_map(|h| Some((h.former_ttl?, &h.wanted.key)));
+    let longest_old = longest_old.into_iter().chain(former).max_by_key(|(ttl, _)| *ttl);
     let old_ttl = i64::from(longest_old.map_or(0, |(ttl, _)| ttl));
     let whose = longest_old.map_or_else(String::new, |(_, key)| format!(" of {key}"));
     let lag = zone.lag();
@@ -101,11 +103,13 @@ pub fn timeline(now: i64, window: &Window, zone: &ZoneFacts, held: &[Held]) -> T
 
     let lowered: Vec<SetChange> = moving
         .iter()
-        .filter_map(|h| h.observed.as_ref())
-        .filter(|old| has(Stage::LowerTtl) && old.ttl > zone.short_ttl)
-        .map(|old| SetChange {
+        .filter_map(|h| Some((h.observed.as_ref()?, h.former_ttl)))
+        // One that was lowered by a run that nobody finished is waited for again, from the beginning.
+        .filter(|(old, former)| old.ttl > zone.short_ttl || former.is_some_and(|f| f > old.ttl))
+        .filter(|_| has(Stage::LowerTtl))
+        .map(|(old, _)| SetChange {
             before: Some(old.clone()),
-            after: Some(RecordSet { ttl: zone.short_ttl, ..old.clone() }),
+            after: Some(RecordSet { ttl: short(old.ttl), ..old.clone() }),
         })
         .collect();
     let lowers = !lowered.is_empty();
@@ -330,7 +334,7 @@ mod tests {
     }
 
     fn held() -> Vec<Held> {
-        vec![Held { wanted: mx(3_600, "new"), observed: Some(mx(3_600, "old")) }]
+        vec![Held { wanted: mx(3_600, "new"), observed: Some(mx(3_600, "old")), former_ttl: None }]
     }
 
     fn stages(line: &Timeline) -> Vec<(Stage, i64, i64)> {
@@ -386,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_short_ttl_needs_no_lowering_and_is_never_raised_above_the_wanted() {
-        let low = vec![Held { wanted: mx(120, "new"), observed: Some(mx(60, "old")) }];
+        let low = vec![Held { wanted: mx(120, "new"), observed: Some(mx(60, "old")), former_ttl: None }];
         let line = timeline(START, &window(7_200), &zone(), &low);
         assert_eq!(stages(&line)[0], (Stage::FlipMx, 0, 120));
         assert_eq!(line.part(Stage::RaiseTtl), None);
@@ -420,8 +424,8 @@ mod tests {
     fn an_address_that_moves_with_its_name_goes_first() {
         let a = |host: &str| set("mail.acme.example.", "A", 3_600, &[host]);
         let held = vec![
-            Held { wanted: mx(3_600, "mail"), observed: Some(mx(3_600, "old")) },
-            Held { wanted: a("192.0.2.2"), observed: Some(a("192.0.2.1")) },
+            Held { wanted: mx(3_600, "mail"), observed: Some(mx(3_600, "old")), former_ttl: None },
+            Held { wanted: a("192.0.2.2"), observed: Some(a("192.0.2.1")), former_ttl: None },
         ];
         let line = timeline(START - 100_000, &window(7_200), &zone(), &held);
         let kinds = |p: &Part| p.changes.iter().filter_map(|c| Some(c.key()?.kind.clone())).collect::<Vec<_>>();
@@ -431,11 +435,16 @@ mod tests {
 
     #[test]
     fn a_plan_that_was_lost_goes_on_where_the_zone_stands() {
-        let flipped = vec![Held { wanted: mx(3_600, "new"), observed: Some(mx(300, "new")) }];
+        let flipped = vec![Held { wanted: mx(3_600, "new"), observed: Some(mx(300, "new")), former_ttl: None }];
         let line = timeline(START + 100, &window(7_200), &zone(), &flipped);
         assert_eq!(stages(&line), [(Stage::RaiseTtl, 7_200, 0)]);
-        let done = vec![Held { wanted: mx(3_600, "new"), observed: Some(mx(3_600, "new")) }];
+        let done = vec![Held { wanted: mx(3_600, "new"), observed: Some(mx(3_600, "new")), former_ttl: None }];
         assert_eq!(timeline(START + 100, &window(7_200), &zone(), &done).parts, []);
+        // Lowered by a run that nobody finished: the old TTL is waited for again.
+        let lowered = vec![Held { wanted: mx(3_600, "new"), observed: Some(mx(300, "old")), former_ttl: Some(9_000) }];
+        let line = timeline(START - 20_000, &window(7_200), &zone(), &lowered);
+        assert_eq!(stages(&line)[0], (Stage::LowerTtl, -20_000, 9_000));
+        assert_eq!(line.part(Stage::LowerTtl).expect("a stage").served(), [mx(300, "old")]);
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Host {
             pending: self.pending.clone(),
             lease: self.lease_now(now),
             armed: self.armed.as_ref().map(|a| a.apply.clone()),
+            zone: None,
         }
     }
 

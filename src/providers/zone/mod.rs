@@ -7,9 +7,11 @@
 //!
 //! A claim is durable before the message is sent, so a set that was changed always has an owner. Serials are the server's.
 
+mod barrier;
 mod change;
 mod channel;
 mod ledger;
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,7 +64,8 @@ impl ZoneAgent {
         };
         let (kept, seen) = tokio::join!(ledger.read(None), look);
         let (kept, seen) = (kept?, seen?);
-        let wanted = request.resources.iter().map(|r| r.address.key.as_str());
+        let sets = || request.resources.iter().filter(|r| r.address.kind == Kind::RecordSet);
+        let wanted = sets().map(|r| r.address.key.as_str());
         let keys: BTreeSet<&str> = wanted.chain(kept.owned.keys().map(String::as_str)).collect();
         let mut records = BTreeMap::new();
         for key in keys {
@@ -78,6 +81,7 @@ impl ZoneAgent {
             pending: BTreeMap::new(),
             lease: None,
             armed: None,
+            zone: Some(seen::of(&zone.zone, &seen, sets())),
         })
     }
 
@@ -90,6 +94,11 @@ impl ZoneAgent {
         reports: UnboundedSender<StepReport>,
     ) -> Result<(), HostError> {
         let ledger = Ledger::new(shell, lane, zone, &batch.organization);
+        if let [only] = batch.steps.as_slice()
+            && only.step.action == Action::Wait
+        {
+            return barrier::run(&ledger, lane, zone, &batch, &only.step, &reports).await;
+        }
         let channel = Channel::open(lane, zone, self.secrets.as_ref()).await?;
         let formers = self.formers(&ledger, &batch).await?;
         let (kept, seen) = tokio::join!(ledger.read(Some(&batch.apply)), channel.look());
@@ -224,7 +233,7 @@ fn plan(
                 (None, None)
             }
         },
-        Action::Run | Action::Reload | Action::Restart => {
+        Action::Run | Action::Reload | Action::Restart | Action::Wait => {
             outcome = failed(format!("a record set knows no {}", step.action.as_str()));
             (None, None)
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr)] // a test says why it does not run
 #![allow(dead_code)] // each flow uses its own part of it
 
+pub mod answers;
 pub mod editor;
 pub mod json_schema;
 pub mod lab;

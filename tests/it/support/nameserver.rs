@@ -40,6 +40,8 @@ type Kept = BTreeMap<(Name, RecordType), (u32, Vec<RData>)>;
 pub struct State {
     kept: Kept,
     pub serial: u32,
+    /// MINIMUM of the SOA, 60 where nothing is set.
+    pub negative_ttl: Option<u32>,
     /// Faults for the next updates, in order.
     pub updates: Vec<Option<Fault>>,
     /// Faults for the next transfers, in order.
@@ -167,11 +169,11 @@ impl NameServer {
     }
 
     async fn transfer(&self, stream: &mut TcpStream, request: &Message, cut: bool) -> std::io::Result<()> {
-        let (kept, serial) = {
+        let (kept, serial, negative) = {
             let state = self.state();
-            (state.kept.clone(), state.serial)
+            (state.kept.clone(), state.serial, state.negative_ttl.unwrap_or(60))
         };
-        let soa = SOA::new(self.zone.clone(), self.zone.clone(), serial, 3600, 600, 86_400, 60);
+        let soa = SOA::new(self.zone.clone(), self.zone.clone(), serial, 3600, 600, 86_400, negative);
         let soa = Record::from_rdata(self.zone.clone(), 300, RData::SOA(soa));
         let all = kept.iter().flat_map(|((name, _), (ttl, data))| {
             data.iter().map(|d| Record::from_rdata(name.clone(), *ttl, d.clone()))

@@ -1,0 +1,94 @@
+//! Cutover windows with the record sets that wait for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::context::dns::provider;
+use super::zone::{lane, set_key};
+use crate::catalog::record_set;
+use crate::model::cutover::{Stage, Window};
+use crate::model::host::HostAccess;
+use crate::model::resource::Resource;
+use crate::model::topology::{Node, Topology};
+use crate::model::{Address, Diagnostic, Diagnostics, HostName, Kind};
+
+/// How long the old side keeps accepting: senders retry for four to five days (RFC 5321, section 4.5.4.1).
+const KEEP: u64 = 5 * 86_400;
+
+/// Windows that a record of a zone waits for, by name.
+pub fn windows(
+    topology: &Topology,
+    hosts: &BTreeMap<HostName, HostAccess>,
+    resources: &[Resource],
+    diagnostics: &mut Diagnostics,
+) -> Vec<Window> {
+    let mut out: Vec<Window> =
+        topology.all("cutover-window").filter_map(|n| window(topology, n, diagnostics)).collect();
+    for zone in topology.all("zone") {
+        let dynamic = provider(topology, zone).is_some_and(|p| p.text("type") == Some("rfc2136"));
+        let place = lane(zone);
+        for record in zone.children("record") {
+            let Some(name) = record.text("held-until") else { continue };
+            let Some(window) = out.iter_mut().find(|w| w.name == name) else { continue };
+            if !dynamic || !hosts.contains_key(&place) {
+                diagnostics.push(
+                    Diagnostic::error(
+                        "E1034",
+                        format!("zone {}: no window can move its records", zone.id.plain()),
+                    )
+                    .label(record.at("held-until"), "waits for a window")
+                    .help("a window needs a provider of type rfc2136; with others take held-until away and change the record by hand"),
+                );
+                continue;
+            }
+            let Some(key) = set_key(zone, record) else { continue };
+            let address = Address::new(&place, Kind::RecordSet, record_set::key(&key));
+            if resources.binary_search_by(|r| r.address.cmp(&address)).is_ok() {
+                window.holds.insert(address);
+                let short = zone.duration("cutover-ttl").map_or(300, |d| d.as_secs());
+                window.short_ttls.insert(place.clone(), u32::try_from(short).unwrap_or(300));
+            }
+        }
+    }
+    out.retain(|w| !w.holds.is_empty());
+    out
+}
+
+/// `None` where its fields are wrong, which is said elsewhere.
+fn window(topology: &Topology, node: &Node, diagnostics: &mut Diagnostics) -> Option<Window> {
+    let name = node.id.name.to_string();
+    let timezone = topology.organization().and_then(|o| o.text("timezone")).unwrap_or("UTC");
+    let Ok(zone) = TimeZone::get(timezone) else {
+        diagnostics.push(
+            Diagnostic::error("E1035", format!("no timezone is called `{timezone}`"))
+                .label(topology.organization().map_or(node.span, |o| o.at("timezone")), "times of windows are in it")
+                .help("write an IANA name such as Europe/Dublin"),
+        );
+        return None;
+    };
+    let start: DateTime = node.text("start")?.parse().ok()?;
+    let start = start.to_zoned(zone).ok()?.timestamp().as_second();
+    let lasts = i64::try_from(node.duration("for")?.as_secs()).ok()?;
+    let scale = topology.environment().and_then(|e| e.int("time-scale")).and_then(|s| u64::try_from(s).ok());
+    let named = node.texts("steps");
+    let stage = |s: &Stage| named.contains(&s.as_str());
+    let timeout = |step: &Node| {
+        let stage = Stage::ALL.into_iter().find(|s| s.as_str() == step.name())?;
+        Some((stage, step.duration("timeout")?.as_secs()))
+    };
+    Some(Window {
+        name,
+        start,
+        end: start.saturating_add(lasts),
+        timezone: timezone.to_owned(),
+        // Publishing is no step of a window that anybody writes: it comes before the others where something is missing.
+        stages: Stage::ALL.into_iter().filter(|s| *s == Stage::Publish || stage(s)).collect(),
+        timeouts: node.children("step").filter_map(timeout).collect(),
+        rollback: node.text("rollback").unwrap_or_default().to_owned(),
+        keep: KEEP / scale.unwrap_or(1).max(1),
+        holds: BTreeSet::new(),
+        short_ttls: BTreeMap::new(),
+    })
+}

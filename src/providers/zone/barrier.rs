@@ -1,0 +1,159 @@
+//! Asks every address of every name server of a zone until all of them serve what is wanted. A server that does not answer does
+//! not serve it: silence is never taken for yes.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::catalog::barrier::{self, Barrier};
+use crate::model::dns::{NameServer, RecordSet};
+use crate::model::host::{HostAccess, HostError, ZoneAccess};
+use crate::model::step::{Outcome, Step};
+use crate::protocol::dns::{Answer, DnsError, Link, ask};
+use crate::transport::Transport;
+
+use super::super::agent::{Batch, StepReport};
+use super::ledger::{Entries, Former, Ledger, Taken};
+
+/// Between two rounds of questions; longer the longer it takes.
+const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
+
+/// For one answer, before the server counts as silent in this round.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One address that has to serve it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    server: String,
+    address: SocketAddr,
+}
+
+/// Carries out a barrier: its begin and its moment stand in the ledger, so that neither a lost answer nor a crash makes it wait anew.
+pub async fn run<T: Transport>(
+    ledger: &Ledger<'_, T>,
+    lane: &HostAccess,
+    zone: &ZoneAccess,
+    batch: &Batch,
+    step: &Step,
+    reports: &UnboundedSender<StepReport>,
+) -> Result<(), HostError> {
+    let ended = |outcome| drop(reports.send(StepReport::Ended(step.id, outcome)));
+    let Some(wanted) = barrier::of_attrs(&step.attrs) else {
+        ended(Outcome::Failed { code: 1, output: "the step says nothing that a server could serve".into() });
+        return Ok(());
+    };
+    let mut begun = Entries::default();
+    begun.begun(step.id, &Former { set: None, owned: None });
+    if let Taken::Fenced(token) = ledger.begin(&batch.apply, batch.token, begun).await? {
+        ended(Outcome::Fenced { token });
+        return Ok(());
+    }
+    drop(reports.send(StepReport::Started(step.id)));
+    let tell = |text: String| drop(reports.send(StepReport::Told(step.id, text)));
+    match watch(lane, zone, &wanted, tell).await {
+        Err(lagging) => ended(Outcome::Failed { code: 1, output: lagging }),
+        Ok(moment) => {
+            let outcome = Outcome::Done { fingerprint: Some(barrier::served(moment)) };
+            let mut end = Entries::default();
+            end.ended(step.id, &outcome);
+            ledger.end(&batch.apply, end).await?;
+            ended(outcome);
+        }
+    }
+    Ok(())
+}
+
+/// When all were seen to serve it (Unix seconds, rounded up), or who does not.
+async fn watch(lane: &HostAccess, zone: &ZoneAccess, wanted: &Barrier, tell: impl Fn(String)) -> Result<i64, String> {
+    let began = Instant::now();
+    let mut pause = PAUSE[0];
+    let mut told = String::new();
+    loop {
+        let lagging = round(lane, zone, wanted).await;
+        if lagging.is_empty() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            return Ok(i64::try_from(now.as_secs()).unwrap_or(i64::MAX - 1) + 1);
+        }
+        let text = lagging.join("; ");
+        if began.elapsed() >= Duration::from_secs(wanted.timeout) {
+            return Err(format!(
+                "not every name server serves it after {} s: {text}. Mend the server, then go on with `cutover resume`",
+                wanted.timeout
+            ));
+        }
+        if text != told {
+            tell(format!("waits for {text}"));
+            told = text;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE[1]);
+    }
+}
+
+/// Asks everybody once; who does not serve it, and what instead.
+async fn round(lane: &HostAccess, zone: &ZoneAccess, wanted: &Barrier) -> Vec<String> {
+    let named = wanted.servers.iter().map(|name| NameServer { name: name.clone(), addresses: Vec::new() });
+    let mut places = BTreeSet::new();
+    let mut lagging = Vec::new();
+    for server in zone.servers.iter().cloned().chain(named) {
+        let name = server.name.trim_end_matches('.').to_owned();
+        if !server.addresses.is_empty() {
+            let at = |a: &std::net::IpAddr| Place { server: name.clone(), address: SocketAddr::new(*a, lane.port) };
+            places.extend(server.addresses.iter().map(at));
+            continue;
+        }
+        match tokio::net::lookup_host((name.as_str(), lane.port)).await {
+            Ok(found) => {
+                let found: Vec<_> = found.collect();
+                if found.is_empty() {
+                    lagging.push(format!("{name}: its name has no address"));
+                }
+                places.extend(found.into_iter().map(|address| Place { server: name.clone(), address }));
+            }
+            Err(e) => lagging.push(format!("{name}: its name leads nowhere: {e}")),
+        }
+    }
+    if places.is_empty() && lagging.is_empty() {
+        lagging.push("the zone has no name server that could be asked".into());
+    }
+    let mut asked: Vec<(Place, RecordSet)> = Vec::new();
+    for place in &places {
+        asked.extend(wanted.sets.iter().map(|set| (place.clone(), set.clone())));
+    }
+    let answer = |(place, set): (Place, RecordSet)| async move {
+        let said = one(&place, &set).await;
+        (place, set, said)
+    };
+    let mut answers = stream::iter(asked).map(answer).buffered(16);
+    let mut of = Vec::new();
+    while let Some((place, set, said)) = answers.next().await {
+        if let Err(instead) = said {
+            of.push(format!("{} ({}) {}: {instead}", place.server, place.address.ip(), set.key));
+        }
+    }
+    lagging.extend(of);
+    lagging
+}
+
+/// Whether one address serves one set, and what it says instead.
+async fn one(place: &Place, set: &RecordSet) -> Result<(), String> {
+    let unasked = |e: DnsError| format!("could not be asked: {e}");
+    let mut said = ask(place.address, &set.key, Link::Udp, PATIENCE).await.map_err(unasked)?;
+    if said.truncated {
+        said = ask(place.address, &set.key, Link::Tcp, PATIENCE).await.map_err(unasked)?;
+    }
+    let Answer { code, authoritative, set: found, .. } = said;
+    match found {
+        _ if !authoritative => Err("does not hold the zone itself".into()),
+        Some(found) if found == *set => Ok(()),
+        Some(found) => {
+            let data = found.data.iter().cloned().collect::<Vec<_>>().join(" | ");
+            Err(format!("still serves {data} with TTL {}", found.ttl))
+        }
+        None => Err(format!("answers {code} without it")),
+    }
+}
