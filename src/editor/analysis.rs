@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub generation: u64,
     pub open: BTreeMap<PathBuf, Arc<str>>,
     pub versions: BTreeMap<PathBuf, i32>,
+    /// How to read it.
+    pub options: Options,
     /// For rules with dates.
     pub today: Date,
 }
@@ -34,6 +36,8 @@ pub(super) struct Analysis {
     pub root: PathBuf,
     pub generation: u64,
     pub versions: BTreeMap<PathBuf, i32>,
+    /// How it was read.
+    pub options: Options,
     pub sources: Sources,
     /// Files that were read.
     files: BTreeMap<PathBuf, SourceId>,
@@ -51,9 +55,8 @@ pub(super) struct Analysis {
 
 impl Analysis {
     pub fn of(job: Job) -> Self {
-        let options = Options { allow_unset: true, ..Options::default() };
         let Survey { mut sources, asked, trees, topologies, diagnostics } =
-            language::survey(&job.root, &job.open, &options);
+            language::survey(&job.root, &job.open, &job.options);
         let folder = folder(&job.root);
         let files: BTreeMap<PathBuf, SourceId> =
             sources.iter().map(|(id, f)| (lexical(&folder.join(&f.name)), id)).collect();
@@ -73,6 +76,7 @@ impl Analysis {
             asked: asked.iter().map(|name| lexical(&folder.join(name))).collect(),
             open: files.keys().filter(|p| job.open.contains_key(*p)).cloned().collect(),
             root: job.root,
+            options: job.options,
             sources,
             files,
             diagnostics: list,

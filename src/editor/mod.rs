@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `wire`, `client`, `server`, `requests` | messages, what the editor can do, the loop, who answers what |
+//! | `wire`, `client`, `settings`, `server`, `requests` | messages, what the editor can do and wants, the loop, who answers what |
 //! | `documents`, `position`, `uri` | open texts, UTF-16 columns, paths |
 //! | `roots`, `analysis`, `publish` | which root a file belongs to, the root read and checked, its diagnostics |
 //! | `outline`, `place` | a text that need not parse, and what stands at a cursor |
@@ -32,6 +32,7 @@ mod rename;
 mod requests;
 mod roots;
 mod server;
+mod settings;
 mod symbols;
 mod uri;
 mod uses;
@@ -39,3 +40,4 @@ mod view;
 mod wire;
 
 pub use server::{Ended, serve};
+pub use settings::Settings;

@@ -17,7 +17,7 @@ use super::place::quoted;
 use super::view::View;
 use super::wire::Refusal;
 use crate::language::schema::schema;
-use crate::language::{Options, expand, glob, survey};
+use crate::language::{expand, glob, survey};
 use crate::model::topology::NodeId;
 use crate::model::tree::Tree;
 use crate::model::{Severity, Span};
@@ -270,8 +270,7 @@ impl<'a> Plan<'a> {
         }
         let mut open: BTreeMap<PathBuf, Arc<str>> = view.documents.snapshot();
         open.extend(texts.into_iter().map(|(p, t)| (p, t.into())));
-        let options = Options { allow_unset: true, ..Options::default() };
-        let tried = survey(&self.good.root, &open, &options);
+        let tried = survey(&self.good.root, &open, &self.good.options);
         let is_error = |d: &&crate::model::Diagnostic| d.severity == Severity::Error;
         let before: Vec<_> = self.good.diagnostics.iter().filter(is_error).collect();
         if tried.diagnostics.iter().filter(is_error).count() > before.len() {

@@ -30,6 +30,7 @@ use super::documents::Documents;
 use super::publish::{self, Found};
 use super::requests::{self, Needs};
 use super::roots::{self, Root, Roots};
+use super::settings::Settings;
 use super::view::View;
 use super::wire::{self, Code, Incoming, Refusal, Writer};
 
@@ -71,7 +72,12 @@ enum Phase {
 ///
 /// # Errors
 /// When nothing can be written any more.
-pub fn serve(input: impl BufRead + Send + 'static, output: impl Write, today: impl Fn() -> Date) -> io::Result<Ended> {
+pub fn serve(
+    input: impl BufRead + Send + 'static,
+    output: impl Write,
+    settings: Settings,
+    today: impl Fn() -> Date,
+) -> io::Result<Ended> {
     let (events, inbox) = channel();
     let (jobs, work) = channel::<Job>();
     read_on(input, events.clone());
@@ -81,6 +87,7 @@ pub fn serve(input: impl BufRead + Send + 'static, output: impl Write, today: im
         jobs,
         busy: false,
         today: &today,
+        settings,
         phase: Phase::Fresh,
         client: Client::default(),
         documents: Documents::default(),
@@ -122,6 +129,7 @@ struct Server<'t, W: Write> {
     /// The worker has a job.
     busy: bool,
     today: &'t dyn Fn() -> Date,
+    settings: Settings,
     phase: Phase,
     client: Client,
     documents: Documents,
@@ -183,6 +191,7 @@ impl<W: Write> Server<'_, W> {
             generation: root.generation,
             open: self.documents.snapshot(),
             versions: self.documents.versions(),
+            options: self.settings.options(),
             today: (self.today)(),
         };
         self.busy = self.jobs.send(job).is_ok();
@@ -215,6 +224,7 @@ impl<W: Write> Server<'_, W> {
         let answer = match (self.phase, method.as_str()) {
             (Phase::Fresh, "initialize") => {
                 self.client = Client::of(&params);
+                self.settings.told(&params["initializationOptions"]);
                 self.phase = Phase::Running;
                 Ok(self.client.welcome())
             }
@@ -264,9 +274,8 @@ impl<W: Write> Server<'_, W> {
                     let one = json!({"id": "kdl", "method": "workspace/didChangeWatchedFiles", "registerOptions": {"watchers": watchers}});
                     self.out.request("client/registerCapability", json!({"registrations": [one]}))?;
                 }
-                for folder in self.client.folders.clone() {
-                    self.search(&folder);
-                }
+                let given: Vec<PathBuf> = self.settings.main().into_iter().collect();
+                self.search([given, self.client.folders.iter().flat_map(|f| roots::below(f)).collect()].concat());
             }
             "textDocument/didOpen" => {
                 if let Some(p) = read::<lsp::DidOpenTextDocumentParams>(method, params) {
@@ -311,9 +320,8 @@ impl<W: Write> Server<'_, W> {
                 self.all_changed()?;
             }
             "workspace/didChangeWorkspaceFolders" => {
-                for folder in Client::folders_of(&params["event"]["added"]) {
-                    self.search(&folder);
-                }
+                let added = Client::folders_of(&params["event"]["added"]);
+                self.search(added.iter().flat_map(|f| roots::below(f)).collect());
                 let removed = Client::folders_of(&params["event"]["removed"]);
                 let open: Vec<PathBuf> = self.documents.paths().map(Path::to_owned).collect();
                 let needed = |main: &PathBuf| {
@@ -328,8 +336,8 @@ impl<W: Write> Server<'_, W> {
         Ok(())
     }
 
-    fn search(&mut self, folder: &Path) {
-        for main in roots::below(folder) {
+    fn search(&mut self, mains: Vec<PathBuf>) {
+        for main in mains {
             self.roots.by_main.entry(main).or_default().touch_now(Instant::now());
         }
     }

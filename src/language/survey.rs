@@ -19,7 +19,7 @@ pub struct Survey {
     pub asked: BTreeSet<String>,
     /// The nodes of all files, those of modules at the end. `None` when a file could not be read or parsed.
     pub trees: Option<Vec<Tree>>,
-    /// The base, then each environment in the order written. Empty without trees.
+    /// The base, then each environment in the order written, or the one of the options alone. Empty without trees.
     pub topologies: Vec<Topology>,
     /// As [`super::check`] finds them.
     pub diagnostics: Diagnostics,
@@ -47,6 +47,9 @@ pub fn survey(root: &Path, open: &BTreeMap<PathBuf, Arc<str>>, options: &Options
             .filter(|t| t.name.value == "environment")
             .filter_map(|t| Some(t.args().next()?.value.value.as_text()?.to_owned()))
             .collect();
+        // The one that is asked for where the root has it: an editor may hold several roots open.
+        let asked = options.environment.as_ref().filter(|e| environments.contains(e));
+        let environments = asked.map_or_else(|| environments.clone(), |e| vec![e.clone()]);
         let base = Options { environment: None, ..options.clone() };
         if environments.is_empty() {
             topologies.push(compile::run(&mut loader, &trees, &base, &mut sink));

@@ -54,6 +54,53 @@ fn mistakes_come_and_go_with_the_text() {
 }
 
 #[test]
+fn one_environment_and_values_of_variables_may_be_given() {
+    let hovered = |arguments: &[&str], options: Value| {
+        let mut e = Editor::told(folder(&[("topology.kdl", SMALL)]), arguments, options);
+        e.open("topology.kdl", SMALL);
+        e.settle("topology.kdl");
+        let text = e.hovers("topology.kdl", "memory|=$size");
+        assert_eq!(e.quit(), 0);
+        text
+    };
+    let plain = hovered(&[], Value::Null);
+    assert!(plain.contains("2GiB") && plain.contains("lab"), "{plain}");
+    let set = hovered(&["--set", "size=3GiB"], Value::Null);
+    assert!(set.contains("3GiB") && !set.contains("2GiB"), "{set}");
+    let over = hovered(&["--set", "size=3GiB"], json!({"set": {"size": "5GiB"}}));
+    assert!(over.contains("5GiB") && !over.contains("3GiB"), "{over}");
+
+    // A mistake of an environment that was not asked for is not shown; one of that which was, is.
+    let two = format!("{SMALL}environment other purpose=test {{ (patch)server gw-9 memory=\"1GiB\"; }}\n");
+    for (env, wrong) in [("lab", false), ("other", true), ("none-of-this-root", true)] {
+        let mut e = Editor::told(folder(&[("topology.kdl", &two)]), &["--env", env], Value::Null);
+        e.open("topology.kdl", &two);
+        e.settle("topology.kdl");
+        e.replace("topology.kdl", "set size \"1GiB\"", "set size 1");
+        match wrong {
+            true => drop(e.until_code("topology.kdl", "E0403")),
+            false => {
+                let found = e.until("topology.kdl", |list| codes(list).contains(&"E0201"));
+                assert!(!codes(&found).contains(&"E0403"), "{found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_root_that_is_named_is_checked_without_being_open() {
+    let elsewhere = folder(&[("topology.kdl", "language 1\nsite ber lcation=x\n")]);
+    let root = elsewhere.path().to_string_lossy().into_owned();
+    let by_argument = Editor::told(folder(&[]), &["--root", &root], Value::Null);
+    let by_option = Editor::told(folder(&[]), &[], json!({"root": root}));
+    for mut e in [by_argument, by_option] {
+        let name = format!("file://{}/topology.kdl", root.replace(' ', "%20"));
+        assert_eq!(e.until_code(&name, "E0102")["severity"], 1);
+        assert_eq!(e.quit(), 0);
+    }
+}
+
+#[test]
 fn every_environment_is_checked_and_lint_rules_speak() {
     let mut e = small();
     e.replace("topology.kdl", "(patch)server gw-1", "(patch)server gw-9");

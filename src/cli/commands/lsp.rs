@@ -10,6 +10,8 @@ use crate::editor::{self, Ended};
 ///
 /// A language server (LSP 3.17) over standard input and output, started by the editor. It finds the topology of an open file by
 /// itself: the topology.kdl of its folder or of one above, over texts that are not saved yet. It asks no host and reads no secret.
+/// --root names one that is checked whether a file of it is open or not; --env checks and shows one environment alone, --set gives
+/// variables their values. An editor can say the same in initializationOptions: {"root": .., "env": .., "set": {"NAME": "VALUE"}}.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 In an editor:
@@ -27,9 +29,15 @@ pub struct Args {
     stdio: bool,
 }
 
-pub fn run(_: &Args, _: &Context) -> Answer {
+pub fn run(_: &Args, context: &Context) -> Answer {
+    let globals = &context.globals;
+    let settings = editor::Settings {
+        root: (globals.root.is_some() || globals.file.is_some()).then(|| context.file()),
+        environment: globals.env.clone(),
+        sets: globals.sets.clone(),
+    };
     let today = || jiff::Zoned::now().date();
-    let ended = editor::serve(BufReader::new(stdin()), stdout().lock(), today);
+    let ended = editor::serve(BufReader::new(stdin()), stdout().lock(), settings, today);
     match ended.map_err(|e| Failure::new(format!("the editor cannot be answered: {e}")))? {
         Ended::Orderly => Ok(Exit::Ok),
         Ended::Abrupt => Ok(Exit::Error),

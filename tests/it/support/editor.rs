@@ -32,7 +32,12 @@ impl Editor {
     }
 
     pub fn in_folder(folder: TempDir) -> Self {
-        let mut e = Self::uninitialized(folder);
+        Self::told(folder, &[], Value::Null)
+    }
+
+    /// As [`Editor::in_folder`], with further arguments and `initializationOptions`.
+    pub fn told(folder: TempDir, arguments: &[&str], options: Value) -> Self {
+        let mut e = Self::started(folder, arguments);
         let can = json!({
             "textDocument": {
                 "completion": {"completionItem": {"snippetSupport": true}},
@@ -42,8 +47,7 @@ impl Editor {
         });
         let uri = e.uri("");
         let folders = json!([{"uri": uri.trim_end_matches('/'), "name": "test"}]);
-        let params =
-            json!({"processId": std::process::id(), "rootUri": null, "workspaceFolders": folders, "capabilities": can});
+        let params = json!({"processId": std::process::id(), "rootUri": null, "workspaceFolders": folders, "capabilities": can, "initializationOptions": options});
         let answer = e.ask("initialize", params).expect("initialized");
         assert_eq!(answer["serverInfo"]["name"], "cutover");
         e.tell("initialized", json!({}));
@@ -51,8 +55,15 @@ impl Editor {
     }
 
     pub fn uninitialized(folder: TempDir) -> Self {
+        Self::started(folder, &[])
+    }
+
+    fn started(folder: TempDir, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cutover"))
             .args(["lsp", "--stdio"])
+            .args(arguments)
+            .env_remove("CUTOVER_ROOT")
+            .env_remove("CUTOVER_ENV")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
