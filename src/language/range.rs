@@ -151,9 +151,9 @@ fn bounds(text: &str) -> Result<Item, String> {
         if b < a {
             return Err(format!("`{first}` comes after `{last}`"));
         }
-        // Whether `01` or `001` comes first in `[01:100]`, and whether `[1:09]` is padded at all, nobody could say.
+        // The first says the width, so that `[01:$count]` goes with any count. A last one that is padded to another contradicts it.
         let padded = |t: &str| t.starts_with('0') && t.len() > 1;
-        if first.len() != last.len() && (padded(first) || padded(last)) {
+        if first.len() != last.len() && padded(last) {
             let width = first.len().max(last.len());
             return Err(format!("its ends are of two widths; write [{a:0width$}:{b:0width$}] or [{a}:{b}]"));
         }
@@ -187,6 +187,8 @@ mod tests {
         assert_eq!(all("[red,dub]-[1:2]"), ["red-1", "red-2", "dub-1", "dub-2"]);
         assert_eq!(all("[01:02,08:09,x]"), ["01", "02", "08", "09", "x"]);
         assert_eq!(all("[08:11]"), ["08", "09", "10", "11"]);
+        assert_eq!(all("[01:2]"), ["01", "02"]);
+        assert_eq!(all("[099:100]"), ["099", "100"]);
         let p = Pattern::parse("x-[a,b]-[1:3]").expect("valid").expect("a range");
         assert_eq!(p.nth(4), ("x-b-2".into(), vec!["b".into(), "2".into()]));
     }
@@ -205,8 +207,8 @@ mod tests {
         for bad in [
             "[5:1]",
             "[1:09]",
-            "[01:100]",
-            "[001:99]",
+            "[01:009]",
+            "[001:09]",
             "[1:a]",
             "[::1]",
             "[1,,2]",
