@@ -143,7 +143,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     let anchor = anchor.or_else(|| hosts.keys().next().cloned());
     let ledger = anchor.as_ref().and_then(|a| hosts.get(a));
     let mut found = Diagnostics::default();
-    let lanes = zone::lanes(&survey, sources, ledger, &composed, &mut found);
+    let lanes = zone::lanes(&survey, sources, &hosts, ledger, &composed, &mut found);
     told.add(found);
     resources.extend(lanes.resources);
     resources.sort_by(|a, b| a.address.cmp(&b.address));

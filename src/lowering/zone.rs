@@ -11,7 +11,7 @@ use super::survey::{Server, Survey, survey};
 use crate::catalog;
 use crate::catalog::record_set;
 use crate::model::dns::{NameServer, RecordSet, SetKey, WantedRecord, Zone, ZoneKey};
-use crate::model::host::{Become, HostAccess, Reach, ZoneAccess};
+use crate::model::host::{Become, HostAccess, Reach, ZoneAccess, ZoneFile};
 use crate::model::resource::{Dependency, Resource};
 use crate::model::topology::{Node, Topology};
 use crate::model::{Address, Attr, Diagnostic, Diagnostics, HostName, Kind, Sources};
@@ -74,9 +74,20 @@ impl<'a, 't> Held<'a, 't> {
         Some(Self { node, provider, ours, primary, port, entries })
     }
 
-    /// Changed over the network, record set by record set.
+    /// Changed record set by record set.
     fn dynamic(&self) -> bool {
-        self.provider.text("type") == Some("rfc2136")
+        self.provider.text("type") == Some("rfc2136") || self.in_place()
+    }
+
+    /// A file on a server that has no pack for name servers: others made it, and only what is ours in it is changed.
+    fn in_place(&self) -> bool {
+        self.provider.text("type") == Some("zone-file") && self.ours.is_some_and(|s| !s.has("dns"))
+    }
+
+    fn file(&self, hosts: &BTreeMap<HostName, HostAccess>) -> Option<ZoneFile> {
+        let host = hosts.get(&HostName::from(self.ours?.name))?.clone();
+        let view = Some(view(self.node)).filter(|v| *v != "both").map(str::to_owned);
+        Some(ZoneFile { host, path: self.provider.text("path")?.to_owned(), view })
     }
 
     fn key(&self) -> Option<ZoneKey> {
@@ -188,16 +199,23 @@ pub struct Lanes {
 pub fn lanes(
     survey: &Survey<'_>,
     sources: &Sources,
+    hosts: &BTreeMap<HostName, HostAccess>,
     ledger: Option<&HostAccess>,
     composed: &Composed<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Lanes {
     let mut out = Lanes::default();
     for node in survey.topology.all("zone") {
-        let Some(provider) = provider(survey.topology, node).filter(|p| p.text("type") == Some("rfc2136")) else {
-            continue;
+        let Some(provider) = provider(survey.topology, node) else { continue };
+        let wire = match provider.text("type") {
+            Some("rfc2136") => true,
+            Some("zone-file") => false,
+            _ => continue,
         };
         let Some(held) = Held::of(survey, node, composed, diagnostics) else {
+            if !wire {
+                continue;
+            }
             diagnostics.push(
                 Diagnostic::error("E1031", format!("dns-provider {}: it names no server", provider.id.name))
                     .label(provider.span, "neither host= nor endpoint=")
@@ -205,6 +223,18 @@ pub fn lanes(
             );
             continue;
         };
+        if !held.dynamic() {
+            continue;
+        }
+        let file = if wire { None } else { held.file(hosts) };
+        if !wire && file.is_none() {
+            diagnostics.push(
+                Diagnostic::error("E1031", format!("dns-provider {}: it names no file", provider.id.name))
+                    .label(provider.span, "no path=")
+                    .help("write path=\"/etc/bind/db.acme.example\", or give the host the role dns: then a pack keeps the file"),
+            );
+            continue;
+        }
         let Some(ledger) = ledger else {
             diagnostics.push(
                 Diagnostic::error("E1031", format!("zone {}: no host keeps what is owned in it", name_of(node)))
@@ -220,6 +250,7 @@ pub fn lanes(
             view: view(node).to_owned(),
             servers: held.servers(survey),
             key: held.key(),
+            file,
             departed: false,
             ledger: ledger.clone(),
         };

@@ -31,11 +31,23 @@ pub struct ZoneAccess {
     pub servers: Vec<NameServer>,
     /// Without one, messages are not signed.
     pub key: Option<ZoneKey>,
+    /// It is a master file on a host, and changed there; else it is transferred and updated.
+    #[serde(default)]
+    pub file: Option<ZoneFile>,
     /// It left the topology: what is owned in it is to go, unless it was protected.
     #[serde(default)]
     pub departed: bool,
     /// The host that keeps what cutover owns in the zone, what stood there before, and what became of each step.
     pub ledger: HostAccess,
+}
+
+/// A master file that a name server on the same host loads, and that others may write too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ZoneFile {
+    pub host: HostAccess,
+    pub path: String,
+    /// The server's own name of the view, where it has views (BIND).
+    pub view: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]

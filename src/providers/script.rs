@@ -14,6 +14,7 @@ pub enum Part {
     Armed,
     Lease,
     Zone,
+    ZoneFile,
 }
 
 impl Part {
@@ -33,6 +34,7 @@ impl Part {
             Part::Armed => include_str!("sh/armed.sh"),
             Part::Lease => include_str!("sh/lease.sh"),
             Part::Zone => include_str!("sh/zone.sh"),
+            Part::ZoneFile => include_str!("sh/zone_file.sh"),
         }
     }
 }

@@ -26,6 +26,7 @@ mod lab_flow_secrets;
 mod lab_hosts;
 mod lab_providers;
 mod lab_providers_faults;
+mod lab_zone_file;
 mod language;
 mod language_bad;
 mod language_effect;

@@ -1,5 +1,6 @@
 # The master file of a zone that others write too. Set before: F its path, N the zone, V its view or nothing, K a name for our mark,
-# D digest of the text that was read, S digest of the text that is sent.
+# W to let the server write its journal into the file first, D digest of the text that was read, L serial that was loaded then,
+# S digest of the text that is sent.
 
 zf_die() { echo "$*" >&2; exit 1; }
 
@@ -27,8 +28,7 @@ zf_freeze() {
   mkdir -p "$R/frozen" && : >"$R/frozen/$K" && safe "$R/frozen/$K" || exit 1
   case $P in
     bind) OUT=$(zf_bind freeze) ;;
-    # What its journal holds goes into the file first; a frozen zone writes nothing.
-    knot) OUT=$(knotc -b zone-flush "$N" 2>&1 && knotc -b zone-freeze "$N" 2>&1) ;;
+    knot) OUT=$(knotc -b zone-freeze "$N" 2>&1) ;;
   esac || { zf_thaw; zf_die "the zone cannot be frozen: $OUT"; }
 }
 
@@ -60,6 +60,10 @@ zf_serial() {
 
 zf_check() {
   case $P in
+    knot) command -v kzonecheck >/dev/null 2>&1 || zf_die 'kzonecheck is missing: install knot-dnssecutils' ;;
+    bind) command -v named-checkzone >/dev/null 2>&1 || zf_die 'named-checkzone is missing: install bind9-utils' ;;
+  esac
+  case $P in
     # Its own rules for a primary, as for the file that it loads.
     bind) OUT=$(named-checkzone "$N" "$1" 2>&1) ;;
     knot) OUT=$(kzonecheck -o "$N" "$1" 2>&1) ;;
@@ -78,10 +82,11 @@ zf_open() {
   fi
 }
 
-# The text as it is, with what the server's journal holds.
+# The text as it is.
 zf_look() {
   zf_open
-  if [ -n "$DYN" ]; then
+  # Not without need: a server writes the whole file anew, without its comments.
+  if [ -n "$W" ] && [ -n "$DYN" ]; then
     case $P in
       bind) OUT=$(zf_bind sync) ;;
       knot) OUT=$(knotc -b zone-flush "$N" 2>&1) ;;
@@ -94,28 +99,27 @@ zf_look() {
 
 # The new text in the place of the one that was read, checked by the server's own program before it reads it.
 zf_write() {
-  local new old
   zf_open
-  new="$F.cutover-new" old="$F.cutover-old"
-  cat >"$new" && [ "$(sha256sum <"$new")" = "$S  -" ] || {
-    rm -f "$new"
+  NEW="$F.cutover-new" OLD="$F.cutover-old"
+  cat >"$NEW" && [ "$(sha256sum <"$NEW")" = "$S  -" ] || {
+    rm -f "$NEW"
     zf_die 'what was sent did not arrive whole: is the disk full?'
   }
-  chown --reference="$F" "$new" && chmod --reference="$F" "$new" || zf_die "the owner of $F cannot be kept"
+  chown --reference="$F" "$NEW" && chmod --reference="$F" "$NEW" || zf_die "the owner of $F cannot be kept"
   zf_freeze
-  trap 'zf_thaw; rm -f "$new" "$old"; [ -z "$LOCKS" ] || rm -rf $LOCKS' EXIT
-  if [ "$(sha256sum <"$F")" != "$D  -" ]; then
+  trap 'zf_thaw; rm -f "$NEW" "$OLD"; [ -z "$LOCKS" ] || rm -rf $LOCKS' EXIT
+  if [ "$(sha256sum <"$F")" != "$D  -" ] || [ "$(zf_serial)" != "$L" ]; then
     say changed
     return 0
   fi
-  if ! zf_check "$new"; then
+  if ! zf_check "$NEW"; then
     printf '%s\n' "$OUT" | sed "s/^/$M refused /"
     return 0
   fi
   mkdir -p "$R/loading" && : >"$R/loading/$K" && safe "$R/loading/$K" || exit 1
-  cp -p "$F" "$old" && safe "$new" && mv -f "$new" "$F" && safe "${F%/*}" || zf_die "$F cannot be replaced"
+  cp -p "$F" "$OLD" && safe "$NEW" && mv -f "$NEW" "$F" && safe "${F%/*}" || zf_die "$F cannot be replaced"
   if ! zf_load; then
-    mv -f "$old" "$F" && safe "${F%/*}"
+    mv -f "$OLD" "$F" && safe "${F%/*}"
     printf '%s\n' "$OUT" | sed "s/^/$M refused /"
     zf_load || zf_die "neither the new file nor the former one is taken by the server: $OUT"
     rm -f "$R/loading/$K"

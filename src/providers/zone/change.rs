@@ -7,9 +7,10 @@ use crate::catalog::record_set::fingerprint;
 use crate::model::dns::{RecordSet, SetChange, SetKey};
 use crate::model::host::HostError;
 use crate::model::step::{Outcome, StepId};
-use crate::protocol::dns::{DnsError, ROOM, data::Sets, size};
+use crate::protocol::dns::{ROOM, data::Sets, size};
+use crate::transport::Transport;
 
-use super::channel::Channel;
+use super::channel::{Channel, Refusal};
 
 /// Times that a message is sent again after nothing about it was found to be wrong, or its answer was lost.
 const ATTEMPTS: u32 = 3;
@@ -60,12 +61,12 @@ pub fn skip(jobs: &mut [Job]) {
 
 /// Carries out the jobs without an outcome, and gives each one. An error: the name server could not be asked any more, and jobs
 /// without an outcome are unknown.
-pub async fn carry_out(channel: &Channel<'_>, jobs: &mut [Job]) -> Result<(), HostError> {
+pub async fn carry_out<T: Transport>(channel: &Channel<'_, T>, zone: &str, jobs: &mut [Job]) -> Result<(), HostError> {
     for job in jobs.iter_mut().filter(|j| j.outcome.is_none() && j.before == j.after) {
         job.done();
     }
     let mut work = Work { refused: 0, taken: false, attempts: BTreeMap::new() };
-    let mut queue = messages(channel, jobs);
+    let mut queue = messages(zone, jobs);
     queue.reverse();
     while let Some(units) = queue.pop() {
         skip(jobs);
@@ -107,12 +108,12 @@ fn units(jobs: &[Job]) -> Units {
     out
 }
 
-fn messages(channel: &Channel<'_>, jobs: &mut [Job]) -> Vec<Units> {
+fn messages(zone: &str, jobs: &mut [Job]) -> Vec<Units> {
     let mut out: Vec<Units> = Vec::new();
     let mut room = 0;
     for unit in units(jobs) {
         let changes: Vec<SetChange> = unit.iter().map(|i| jobs[*i].change()).collect();
-        match size(channel.zone(), &changes) {
+        match size(zone, &changes) {
             Err(e) => unit.iter().for_each(|i| jobs[*i].failed(e.to_string())),
             Ok(size) => {
                 match out.last_mut().filter(|_| size <= room) {
@@ -156,7 +157,12 @@ struct Work {
 
 impl Work {
     /// Sends one message; what is to be sent again comes back.
-    async fn send(&mut self, channel: &Channel<'_>, jobs: &mut [Job], units: Units) -> Result<Vec<Units>, HostError> {
+    async fn send<T: Transport>(
+        &mut self,
+        channel: &Channel<'_, T>,
+        jobs: &mut [Job],
+        units: Units,
+    ) -> Result<Vec<Units>, HostError> {
         let changes = units.iter().flatten().map(|i| jobs[*i].change()).collect();
         let all = || units.iter().flatten().copied();
         match channel.send(changes).await {
@@ -165,20 +171,20 @@ impl Work {
                 all().for_each(|i| jobs[i].done());
                 Ok(Vec::new())
             }
-            Err(DnsError::Changed { server, code }) => {
+            Err(Refusal::Changed(says)) => {
                 let seen = channel.look().await?.sets;
                 all().for_each(|i| compare(&mut jobs[i], &seen));
-                let why = format!("{server} answers {code}, and every set of the message is as it should be");
+                let why = format!("{says}, and every set of the message is as it should be");
                 Ok(self.again(jobs, units, |job| job.failed(why.clone())))
             }
-            Err(e @ DnsError::Refused { .. }) if self.refused >= HOPELESS && !self.taken => {
-                all().for_each(|i| jobs[i].failed(e.to_string()));
+            Err(Refusal::Denied(why)) if self.refused >= HOPELESS && !self.taken => {
+                all().for_each(|i| jobs[i].failed(why.clone()));
                 Ok(Vec::new())
             }
-            Err(e @ DnsError::Refused { .. }) => {
+            Err(Refusal::Denied(why)) => {
                 if units.len() == 1 {
                     self.refused += 1;
-                    all().for_each(|i| jobs[i].failed(e.to_string()));
+                    all().for_each(|i| jobs[i].failed(why.clone()));
                     return Ok(Vec::new());
                 }
                 // One change may be at fault; the others shall not suffer. The first half is sent first.
@@ -186,18 +192,18 @@ impl Work {
                 let second = first.split_off(first.len() / 2);
                 Ok(vec![second, first])
             }
-            Err(e @ (DnsError::Tsig { .. } | DnsError::Malformed { .. } | DnsError::Input(_))) => {
-                all().for_each(|i| jobs[i].failed(e.to_string()));
+            Err(Refusal::Never(why)) => {
+                all().for_each(|i| jobs[i].failed(why.clone()));
                 Ok(Vec::new())
             }
-            Err(e @ (DnsError::Unreachable { .. } | DnsError::Silent { .. } | DnsError::CutShort { .. })) => {
+            Err(Refusal::Lost(e)) => {
                 // Done or not: the zone itself says.
                 self.taken = true;
                 let seen = channel.look().await?.sets;
                 all().for_each(|i| compare(&mut jobs[i], &seen));
                 let undone = all().any(|i| jobs[i].outcome.is_none());
                 let left = self.again(jobs, units, |_| {});
-                if undone && left.is_empty() { Err(channel.trouble(&e)) } else { Ok(left) }
+                if undone && left.is_empty() { Err(e) } else { Ok(left) }
             }
         }
     }
@@ -228,7 +234,7 @@ fn compare(job: &mut Job, seen: &Sets) {
 }
 
 /// A server may answer NOERROR and leave a change out, as for an alias beside other records (RFC 2136, section 3.4.2.2).
-async fn verify(channel: &Channel<'_>, jobs: &mut [Job]) -> Result<(), HostError> {
+async fn verify<T: Transport>(channel: &Channel<'_, T>, jobs: &mut [Job]) -> Result<(), HostError> {
     let seen = channel.look().await?.sets;
     for job in jobs.iter_mut().filter(|j| j.outcome.as_ref().is_some_and(Outcome::is_done)) {
         let found = seen.get(&job.key);

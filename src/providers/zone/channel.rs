@@ -1,99 +1,59 @@
-//! The primary of a zone as it is spoken to: address, key, patience, and errors as people read them.
-
-use std::net::SocketAddr;
-use std::time::Duration;
+//! The ways in which a zone is read and changed.
 
 use crate::model::dns::SetChange;
-use crate::model::host::{HostAccess, HostError, HostErrorKind, ZoneAccess};
-use crate::protocol::dns::{Batch, DnsError, Transferred, TsigKey, TsigTrouble, transfer, update};
-use crate::transport::SecretReader;
-use crate::transport::refusal::error;
+use crate::model::host::{HostAccess, HostError, ZoneAccess};
+use crate::protocol::dns::Transferred;
+use crate::transport::{SecretReader, Transport};
 
-pub struct Channel<'a> {
-    lane: &'a HostAccess,
-    zone: &'a str,
-    server: SocketAddr,
-    key: Option<TsigKey>,
-    patience: Duration,
+use super::super::shell::ShellAgent;
+use super::file::FileChannel;
+use super::wire::Wire;
+
+/// Why a message of changes was not carried out.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The zone is not as the changes say that it is; nothing was changed.
+    Changed(String),
+    /// These changes are not taken; nothing was changed. Others may be.
+    Denied(String),
+    /// No message would be taken; nothing was changed.
+    Never(String),
+    /// Done or not: nobody said.
+    Lost(HostError),
 }
 
-impl<'a> Channel<'a> {
-    /// Finds the address and reads the key.
+pub enum Channel<'a, T> {
+    Wire(Wire<'a>),
+    File(FileChannel<'a, T>),
+}
+
+impl<'a, T: Transport> Channel<'a, T> {
     pub async fn open(
+        shell: &'a ShellAgent<T>,
         lane: &'a HostAccess,
         zone: &'a ZoneAccess,
+        organization: &'a str,
         secrets: &dyn SecretReader,
     ) -> Result<Self, HostError> {
-        let secret_error = |m: String| error(lane, HostErrorKind::Secret, m, None);
-        let key = match &zone.key {
-            None => None,
-            Some(key) => {
-                let secret = secrets.read(&key.secret).await.map_err(secret_error)?;
-                let secret = std::str::from_utf8(&secret)
-                    .map_err(|_| secret_error(format!("secret {}: a TSIG key is base64", key.secret)))?;
-                let key = TsigKey::new(&key.name, &key.algorithm, secret).map_err(|e| secret_error(e.to_string()))?;
-                Some(key)
-            }
-        };
-        let server = match lane.address.parse() {
-            Ok(ip) => SocketAddr::new(ip, lane.port),
-            Err(_) => {
-                let nowhere = |why: String| {
-                    let message = format!("its primary {} cannot be found: {why}", lane.address);
-                    error(lane, HostErrorKind::Unreachable, message, None)
-                };
-                let found = tokio::net::lookup_host((lane.address.as_str(), lane.port)).await;
-                let mut found = found.map_err(|e| nowhere(e.to_string()))?;
-                found.next().ok_or_else(|| nowhere("its name has no address".into()))?
-            }
-        };
-        Ok(Self { lane, zone: &zone.zone, server, key, patience: lane.timeout() })
+        Ok(match &zone.file {
+            Some(file) => Self::File(FileChannel { shell, lane, zone, file, organization }),
+            None => Self::Wire(Wire::open(lane, zone, secrets).await?),
+        })
     }
 
-    pub fn zone(&self) -> &str {
-        self.zone
-    }
-
-    /// The whole zone as the primary has it.
+    /// The whole zone.
     pub async fn look(&self) -> Result<Transferred, HostError> {
-        transfer(self.server, self.zone, self.key.as_ref(), self.patience).await.map_err(|e| self.trouble(&e))
+        match self {
+            Self::Wire(wire) => wire.look().await,
+            Self::File(file) => file.look().await,
+        }
     }
 
-    pub async fn send(&self, changes: Vec<SetChange>) -> Result<(), DnsError> {
-        // A server writes a large update to its disk before it answers.
-        let patience = self.patience.max(Duration::from_secs(60));
-        update(self.server, self.zone, &Batch { changes }, self.key.as_ref(), patience).await
-    }
-
-    /// A refusal or failure of the name server as an error of the zone.
-    pub fn trouble(&self, e: &DnsError) -> HostError {
-        let (kind, help) = match e {
-            DnsError::Unreachable { .. } => (HostErrorKind::Unreachable, None),
-            DnsError::Silent { .. } => (HostErrorKind::Timeout, None),
-            DnsError::CutShort { .. } => (HostErrorKind::Lost, None),
-            DnsError::Refused { code, .. } => {
-                let unsigned = self.key.is_none() && code == "REFUSED";
-                let help = if unsigned {
-                    Some("give its dns-provider tsig-name= and key=, and let the server take that key")
-                } else if code == "NOTAUTH" {
-                    Some("is this server the zone's primary? dns-provider host= or endpoint= names it")
-                } else {
-                    Some("allow AXFR and UPDATE of the zone for this TSIG key in the server's configuration")
-                };
-                (HostErrorKind::Denied, help)
-            }
-            DnsError::Tsig { trouble, .. } => {
-                let help = match trouble {
-                    TsigTrouble::BadKey => Some("compare tsig-name= with the server's configuration"),
-                    TsigTrouble::BadSignature => Some("compare the secret and tsig-algorithm= with the server's"),
-                    TsigTrouble::BadTime(_) | TsigTrouble::Unproven => None,
-                };
-                (HostErrorKind::Denied, help)
-            }
-            DnsError::Changed { .. } | DnsError::Malformed { .. } | DnsError::Input(_) => {
-                (HostErrorKind::Protocol, None)
-            }
-        };
-        error(self.lane, kind, e.to_string(), help.map(str::to_owned))
+    /// All changes or none.
+    pub async fn send(&self, changes: Vec<SetChange>) -> Result<(), Refusal> {
+        match self {
+            Self::Wire(wire) => wire.send(changes).await,
+            Self::File(file) => file.send(&changes).await,
+        }
     }
 }

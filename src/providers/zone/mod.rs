@@ -10,8 +10,10 @@
 mod barrier;
 mod change;
 mod channel;
+mod file;
 mod ledger;
 mod seen;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,7 +61,7 @@ impl ZoneAgent {
     ) -> Result<Observation, HostError> {
         let ledger = Ledger::new(shell, lane, zone, request.organization);
         let look = async {
-            let channel = Channel::open(lane, zone, self.secrets.as_ref()).await?;
+            let channel = Channel::open(shell, lane, zone, request.organization, self.secrets.as_ref()).await?;
             channel.look().await
         };
         let (kept, seen) = tokio::join!(ledger.read(None), look);
@@ -99,7 +101,7 @@ impl ZoneAgent {
         {
             return barrier::run(&ledger, lane, zone, &batch, &only.step, &reports).await;
         }
-        let channel = Channel::open(lane, zone, self.secrets.as_ref()).await?;
+        let channel = Channel::open(shell, lane, zone, &batch.organization, self.secrets.as_ref()).await?;
         let formers = self.formers(&ledger, &batch).await?;
         let (kept, seen) = tokio::join!(ledger.read(Some(&batch.apply)), channel.look());
         let (kept, seen) = (kept?, seen?);
@@ -135,7 +137,7 @@ impl ZoneAgent {
         for (job, _) in jobs.iter().zip(&begun).filter(|(_, b)| **b) {
             drop(reports.send(StepReport::Started(job.id)));
         }
-        let carried = carry_out(&channel, &mut jobs).await;
+        let carried = carry_out(&channel, &zone.zone, &mut jobs).await;
 
         let mut ends = Entries::default();
         for ((job, (former, owned)), _) in jobs.iter().zip(&rest).zip(&begun).filter(|(_, b)| **b) {
@@ -185,7 +187,7 @@ impl ZoneAgent {
     ) -> Result<BTreeMap<StepId, Outcome>, HostError> {
         let kept = Ledger::new(shell, lane, zone, organization).read(Some(apply)).await?;
         // Whoever asks goes on from here: while the name server is away it is waited for, not tried again and again.
-        Channel::open(lane, zone, self.secrets.as_ref()).await?.look().await?;
+        Channel::open(shell, lane, zone, organization, self.secrets.as_ref()).await?.look().await?;
         Ok(kept.outcomes)
     }
 }
