@@ -13,6 +13,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer as Signer, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
 };
+use sha2::{Digest as _, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
@@ -75,11 +76,21 @@ impl Authority {
                 let (ca_pem, ca_key) = self.own_authority()?;
                 let signer = Signer::from_ca_cert_pem(&ca_pem, ca_key).map_err(|e| format!("the authority: {e}"))?;
                 let chain = self.leaf(request, Some(&ca_pem), |params, key| params.signed_by(key, &signer))?;
-                Ok(Issued { chain, trust: Some(ca_pem), key: self.reference(&self.key_path(&request.name)) })
+                Ok(Issued {
+                    keys: digest(&chain)?,
+                    chain,
+                    trust: Some(ca_pem),
+                    key: self.reference(&self.key_path(&request.name)),
+                })
             }
             Issuer::SelfSigned => {
                 let chain = self.leaf(request, None, |params, key| params.self_signed(key))?;
-                Ok(Issued { trust: Some(chain.clone()), chain, key: self.reference(&self.key_path(&request.name)) })
+                Ok(Issued {
+                    keys: digest(&chain)?,
+                    trust: Some(chain.clone()),
+                    chain,
+                    key: self.reference(&self.key_path(&request.name)),
+                })
             }
         }
     }
@@ -112,7 +123,13 @@ impl Authority {
                     .help(help),
             );
         }
-        Ok(Issued { chain: text, trust: None, key })
+        let mut keys = digest(&text)?;
+        if let Some(next) = &request.next {
+            let path = self.root.join(next);
+            let text = std::fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+            keys.extend(digest(&text).map_err(|_| format!("{} holds no PEM certificate", path.display()))?);
+        }
+        Ok(Issued { chain: text, trust: None, key, keys })
     }
 
     /// The organisation's authority, made at first use.
@@ -217,6 +234,13 @@ fn warn_before(request: &Request) -> Duration {
 
 fn parse(pem: &str) -> Option<Pem> {
     Pem::iter_from_buffer(pem.as_bytes()).next()?.ok()
+}
+
+/// SHA-256 of the leaf's public key (SubjectPublicKeyInfo), as a TLSA record with selector 1 has it (RFC 6698, section 2.1).
+fn digest(pem: &str) -> Result<Vec<String>, String> {
+    let pem = parse(pem).ok_or("there is no PEM certificate")?;
+    let cert = pem.parse_x509().map_err(|e| e.to_string())?;
+    Ok(vec![Sha256::digest(cert.public_key().raw).iter().map(|b| format!("{b:02x}")).collect()])
 }
 
 /// Unix seconds.
@@ -327,6 +351,7 @@ mod tests {
             exchange: false,
             key: None,
             chain: None,
+            next: None,
             span: Span { source: SourceId(0), offset: 0, len: 0 },
         }
     }
@@ -392,6 +417,17 @@ mod tests {
         import.chain = Some("chain.pem".into());
         let (options, said) = run(&import, now);
         assert_eq!((options.certificates["tls"].chain.as_str(), said.len()), (own.chain.as_str(), 0));
+        assert_eq!(options.certificates["tls"].keys, own.keys);
+        // The certificate that comes next is announced beside it.
+        let mut other = request(Issuer::SelfSigned);
+        other.name = "other".into();
+        let needs = Needs { certificates: vec![other], ..Needs::default() };
+        let other =
+            Authority::new(dir.path(), &dir.path().join("s"), "acme", now).fulfil(&needs, &mut Diagnostics::default());
+        let other = other.certificates["other"].clone();
+        std::fs::write(dir.path().join("next.pem"), &other.chain).unwrap();
+        let with_next = Request { next: Some("next.pem".into()), ..import.clone() };
+        assert_eq!(run(&with_next, now).0.certificates["tls"].keys, [own.keys[0].clone(), other.keys[0].clone()]);
         assert_eq!(run(&import, now + 350 * DAY).1, ["W1003 certificate tls is valid for 15 more days"]);
         assert_eq!(run(&import, now + 364 * DAY).1, ["W1003 certificate tls is valid for 1 more day"]);
         assert_eq!(run(&import, now + 366 * DAY).1, ["E1023 certificate tls has ended"]);

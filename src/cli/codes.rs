@@ -35,6 +35,13 @@ const FILES: &[Chapter] = &[Chapter {
             "Import a newer one; the next apply exchanges it.",
             Elsewhere("cutover plan, some weeks before an imported certificate ends"),
         ),
+        code(
+            "W1006",
+            "A DKIM key is to be changed",
+            "It is older than `rotate` says, or its change has begun and the next step is due.",
+            "Do what the message names; each step is one apply.",
+            Elsewhere("cutover plan, where the file of a DKIM key is older than its `rotate`"),
+        ),
     ],
 }];
 

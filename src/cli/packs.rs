@@ -18,6 +18,7 @@ macro_rules! built_in {
 
 /// A test holds this list against the folders.
 static BUILT_IN: &[BuiltIn] = built_in! {
+    "bind": "module.kdl" "templates/named.conf.hbs" "templates/zone.hbs";
     "knot": "module.kdl" "templates/knot.conf.hbs" "templates/zone.hbs" "templates/zones.conf.hbs";
     "nginx": "module.kdl" "templates/mta-sts.txt.hbs" "templates/nginx.conf.hbs";
     "postfix-dovecot": "module.kdl" "templates/cas.conf.hbs" "templates/dovecot.conf.hbs" "templates/junk.sieve.hbs"
@@ -25,6 +26,7 @@ static BUILT_IN: &[BuiltIn] = built_in! {
         "templates/opendkim-keys.hbs" "templates/opendkim-signing.hbs" "templates/opendkim.conf.hbs"
         "templates/pair.conf.hbs" "templates/proxy.users.hbs" "templates/rspamd-dkim.hbs" "templates/rspamd-headers.hbs" "templates/rspamd-options.hbs" "templates/rspamd-proxy.hbs"
         "templates/sender_login.hbs" "templates/tls_policy.hbs" "templates/transport.hbs" "templates/virtual.hbs";
+    "unbound": "module.kdl" "templates/unbound.conf.hbs";
 };
 
 /// Built-in packs, then those in `root/modules/`. A folder there is a pack when its `module.kdl` holds a `role` or a `part`, or

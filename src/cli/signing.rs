@@ -1,8 +1,9 @@
 //! Makes or reads the keys that sign mail, for their public halves. A private key stays where its reference points: lowering is
 //! handed the public half, and the hosts that sign read the private one at apply, as any secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +15,10 @@ use zeroize::Zeroizing;
 
 use super::authority::keep;
 use super::{runtime, secrets};
+use crate::lowering::mail_auth::rotation::{Key, Stage, stage};
 use crate::lowering::mail_auth::{KeyRequest, PublicKey};
 use crate::model::topology::Topology;
+use crate::model::unit::format_duration;
 use crate::model::{Diagnostic, Diagnostics};
 use crate::secret::{Resolve as _, Resolver};
 
@@ -40,7 +43,52 @@ pub fn public(
             ),
         }
     }
+    for (domain, ed25519) in requests.iter().map(|r| (&r.domain, r.ed25519)).collect::<BTreeSet<_>>() {
+        rotation(root, requests.iter().filter(|r| r.domain == *domain && r.ed25519 == ed25519), diagnostics);
+    }
     out
+}
+
+/// Says what comes next where a key is to be changed. Ages are those of files: keys from elsewhere tell none.
+fn rotation<'r>(root: &Path, requests: impl Iterator<Item = &'r KeyRequest>, diagnostics: &mut Diagnostics) {
+    let requests: Vec<&KeyRequest> = requests.collect();
+    let age = |r: &KeyRequest| match r.key.parts() {
+        ("file", path) => std::fs::metadata(root.join(path)).ok()?.modified().ok()?.elapsed().ok(),
+        _ => None,
+    };
+    let keys: Option<Vec<Key<'_>>> =
+        requests.iter().map(|r| Some(Key { selector: &r.selector, age: age(r)?, signs: r.signs })).collect();
+    let every = requests.iter().filter_map(|r| r.rotate).min();
+    let (Some(keys), Some(every), Some(ttl)) = (keys, every, requests.iter().map(|r| r.ttl).max()) else { return };
+    let days = |d: Duration| d.as_secs() / 86_400;
+    let (at, said, help) = match stage(&keys, every, ttl) {
+        None | Some(Stage::Steady(_)) => return,
+        Some(Stage::Due { old, over }) => (
+            old,
+            format!("is {} days older than rotate allows", days(over)),
+            "add a second dkim with a new name and key and no signers; its record is published by the next apply"
+                .into(),
+        ),
+        Some(Stage::Announced { new, wait }) => (
+            new,
+            "is announced, and caches may not know it yet".to_owned(),
+            format!("move the signers to it in {} or later", format_duration(Duration::from_secs(wait.as_secs()))),
+        ),
+        Some(Stage::Ready { old, new }) => {
+            (new, "can sign now".to_owned(), format!("move the signers of {old} to {new}"))
+        }
+        Some(Stage::Retiring { old, wait }) if wait.is_zero() => {
+            (old, "signs no more".to_owned(), "take it away five days after the signers were moved".to_owned())
+        }
+        // Nothing to do but wait.
+        Some(Stage::Retiring { .. }) => return,
+    };
+    let Some(request) = requests.iter().find(|r| r.selector == at) else { return };
+    diagnostics.push(
+        Diagnostic::warning("W1006", format!("DKIM key {at} of {} {said}", request.domain))
+            .label(request.span, "this key")
+            .help(help),
+    );
 }
 
 fn one(root: &Path, resolver: &Resolver, request: &KeyRequest) -> Result<PublicKey, String> {
@@ -120,6 +168,9 @@ mod tests {
             bits: 2048,
             generate: true,
             key: SecretRef(key.into()),
+            signs: true,
+            rotate: None,
+            ttl: Duration::from_secs(3600),
             span: Span { source: SourceId(0), offset: 0, len: 0 },
         }
     }
@@ -155,6 +206,48 @@ mod tests {
         der.extend(seed);
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der));
         assert_eq!(half(&pem).unwrap().base64, "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+    }
+
+    #[test]
+    fn an_old_key_says_what_comes_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let days = |n: u64| Duration::from_secs(n * 86_400);
+        let key = |name: &str, signs: bool, age: Duration| {
+            let request = KeyRequest {
+                node: name.into(),
+                selector: name.into(),
+                signs,
+                rotate: Some(days(90)),
+                ..request(true, &format!("file:{name}"))
+            };
+            if !dir.path().join(name).exists() {
+                std::fs::write(dir.path().join(name), make(&request).unwrap()).unwrap();
+            }
+            let file = std::fs::File::open(dir.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+            request
+        };
+        let said = |keys: &[KeyRequest]| {
+            let mut found = Diagnostics::default();
+            assert_eq!(public(dir.path(), &Topology::default(), keys, &mut found).len(), keys.len());
+            found.iter().map(|d| format!("{} {}", d.code, d.message)).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said(&[key("a", true, days(80))]), "");
+        assert_eq!(
+            said(&[key("a", true, days(93))]),
+            "W1006 DKIM key a of acme.example is 3 days older than rotate allows"
+        );
+        let two = [key("a", true, days(93)), key("b", false, days(0))];
+        assert_eq!(said(&two), "W1006 DKIM key b of acme.example is announced, and caches may not know it yet");
+        assert_eq!(
+            said(&[key("a", true, days(93)), key("b", false, days(1))]),
+            "W1006 DKIM key b of acme.example can sign now"
+        );
+        assert_eq!(said(&[key("a", false, days(93)), key("b", true, days(2))]), "");
+        assert_eq!(
+            said(&[key("a", false, days(99)), key("b", true, days(8))]),
+            "W1006 DKIM key a of acme.example signs no more"
+        );
     }
 
     #[test]

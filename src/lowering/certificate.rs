@@ -51,6 +51,8 @@ pub struct Request {
     pub key: Option<SecretRef>,
     /// PEM file of the chain, leaf first, for `import`; relative to the root folder.
     pub chain: Option<String>,
+    /// The same of the certificate that comes next.
+    pub next: Option<String>,
     pub span: Span,
 }
 
@@ -62,6 +64,8 @@ pub struct Issued {
     /// PEM that verifies the chain, where it is not a public authority's.
     pub trust: Option<String>,
     pub key: SecretRef,
+    /// SHA-256 of the public keys that servers show, in hex: its own, and that of the certificate that comes next.
+    pub keys: Vec<String>,
 }
 
 /// The certificates that a topology asks for, by name.
@@ -98,6 +102,7 @@ fn request(topology: &Topology, node: &Node) -> Option<Request> {
         exchange,
         key: node.secret("key").cloned(),
         chain: node.text("chain").map(str::to_owned),
+        next: node.text("next").map(str::to_owned),
         span: node.span,
     })
 }

@@ -85,7 +85,7 @@ impl Options {
     pub fn unissued(needs: &Needs) -> Self {
         let issued = |r: &Request| {
             let text = format!("(certificate {} is not issued yet)\n", r.name);
-            Issued { chain: text.clone(), trust: Some(text), key: SecretRef("env:NOT_ISSUED".into()) }
+            Issued { chain: text.clone(), trust: Some(text), key: SecretRef("env:NOT_ISSUED".into()), keys: Vec::new() }
         };
         Self {
             certificates: needs.certificates.iter().map(|r| (r.name.clone(), issued(r))).collect(),
@@ -106,7 +106,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     }
     let choice = Choice::new(&packs, &mut diagnostics);
     let certificates = Certificates::new(&survey, &options.certificates, &mut diagnostics);
-    let composed = mail_auth::compose(&survey, &options.signing, &mut diagnostics);
+    let composed = mail_auth::compose(&survey, options, &mut diagnostics);
     let mut roles = choice.role_names();
     roles.extend(survey.servers.values().flat_map(|s| s.roles.iter().map(|(r, _)| *r)));
     let shared = Shared {

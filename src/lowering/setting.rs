@@ -160,6 +160,8 @@ fn written(product: &str, setting: &Setting) -> String {
             Some((section, item)) => format!("{section}:\n    {item}: {value}"),
             None => format!("{key}: {value}"),
         },
+        "bind" => format!("{key} {value};"),
+        "unbound" => format!("{key}: {value}"),
         "rspamd" => format!("{} = {value};", key.rsplit('/').next().unwrap_or(key)),
         _ => format!("{key} = {value}"),
     }

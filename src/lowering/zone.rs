@@ -25,7 +25,7 @@ const PORT: u16 = 53;
 pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let survey = survey(topology, &mut diagnostics);
-    let composed = mail_auth::compose(&survey, &options.signing, &mut diagnostics);
+    let composed = mail_auth::compose(&survey, options, &mut diagnostics);
     let zones = topology.all("zone").filter_map(|node| {
         let held = Held::of(&survey, node, &composed, &mut diagnostics)?;
         let dynamic = held.dynamic();

@@ -103,7 +103,7 @@ fn resources(c: &language::Compiled, out: &mut Outputs) {
     for r in needs.certificates {
         let (what, who) =
             (format!("{:?} {:?}", r.issuer, r.renew_before), format!("{} {:?} {:?}", r.name, r.names, r.addresses));
-        out.resources.insert(format!("{what} {who} {:?} {:?}", r.key, r.chain));
+        out.resources.insert(format!("{what} {who} {:?} {:?} {:?}", r.key, r.chain, r.next));
     }
     lab(&c.topology, &site, out);
 }

@@ -124,6 +124,42 @@ fn what_is_written_out_holds_or_is_a_mistake() {
 }
 
 #[test]
+fn clients_and_senders_are_told_of_servers_and_certificates() {
+    let text = format!(
+        "{ZONE}namespace mail.acme.example target=server:gate {{ services imap submission autodiscover; }}
+mail-auth acme.example {{ dane; discovery {{ namespaces mail.acme.example; }}; }}"
+    );
+    let c = compiled(&text);
+    let mut made = Options::unissued(&lowering::needs(&c.topology));
+    // The certificate now, and the one that comes next.
+    made.certificates.get_mut("smtp").unwrap().keys = vec!["ab".repeat(32), "cd".repeat(32)];
+    made.certificates.get_mut("sts").unwrap().keys = vec!["ef".repeat(32)];
+    let (zones, said) = zones(&c.topology, &made);
+    assert!(!said.has_errors(), "{said:?}");
+    let lines: Vec<String> = zones[0].records.iter().map(|r| format!("{} {} {}", r.name, r.kind, r.data)).collect();
+    let of =
+        |kind: &str| lines.iter().filter(|l| l.contains(&format!(" {kind} "))).map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(
+        of("TLSA"),
+        [
+            format!("_25._tcp.gate.acme.example. TLSA 3 1 1 {}", "ab".repeat(32)),
+            format!("_25._tcp.gate.acme.example. TLSA 3 1 1 {}", "cd".repeat(32)),
+        ]
+    );
+    assert_eq!(
+        of("SRV"),
+        [
+            "_imaps._tcp.acme.example. SRV 0 1 993 mail.acme.example.",
+            "_imap._tcp.acme.example. SRV 10 1 143 mail.acme.example.",
+            "_submissions._tcp.acme.example. SRV 0 1 465 mail.acme.example.",
+            "_submission._tcp.acme.example. SRV 10 1 587 mail.acme.example.",
+            "_autodiscover._tcp.acme.example. SRV 0 1 443 mail.acme.example.",
+        ]
+    );
+    assert_eq!(of("CNAME"), ["autodiscover.acme.example. CNAME mail.acme.example."]);
+}
+
+#[test]
 fn keys_lie_on_signers_only() {
     let text = format!(
         "{ZONE}server other platform=open site=office ip=\"192.0.2.11\" {{ roles relay; }}

@@ -4,6 +4,7 @@
 
 pub(super) mod dns;
 mod mail;
+mod nameserver;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +81,9 @@ pub fn own(
     put("settings", settings.json(&shared.products));
     put("settings_files", json!({ "rspamd": settings.rspamd_files() }));
     put("mail", mail::data(survey, server, shared));
-    put("zones", dns::zones(survey, server, shared.composed, diagnostics));
+    let zones = dns::zones(survey, server, shared.composed, diagnostics);
+    put("nameserver", nameserver::data(survey, server, &zones));
+    put("zones", zones);
     put("dns_keys", dns::keys(survey, server));
     put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
     put("mta_sts", shared.composed.policies(survey, server, diagnostics));

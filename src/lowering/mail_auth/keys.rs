@@ -1,5 +1,7 @@
 //! Keys that sign mail (DKIM): what has to be read or made before lowering, and which server signs with which.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
 use crate::model::topology::{Node, Topology};
@@ -7,6 +9,7 @@ use crate::model::{Diagnostic, Diagnostics, SecretRef, Span};
 
 use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
+use super::holding;
 
 /// A key whose public half the topology publishes.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,12 @@ pub struct KeyRequest {
     /// Make it where `key` points, when nothing is there.
     pub generate: bool,
     pub key: SecretRef,
+    /// Some server signs with it.
+    pub signs: bool,
+    /// How often the key is changed.
+    pub rotate: Option<Duration>,
+    /// Of the zone that publishes it.
+    pub ttl: Duration,
     pub span: Span,
 }
 
@@ -45,6 +54,10 @@ impl PublicKey {
 
 /// The keys of a topology.
 pub fn requests(topology: &Topology) -> Vec<KeyRequest> {
+    let ttl = |domain: &str| {
+        let zones = holding(topology, &domain.to_ascii_lowercase());
+        zones.into_iter().filter_map(|z| z.duration("ttl")).max().unwrap_or(Duration::from_secs(3600))
+    };
     let all = topology.all("mail-auth").flat_map(|m| m.children("dkim").map(move |k| (m, k)));
     all.filter_map(|(auth, node)| {
         Some(KeyRequest {
@@ -55,6 +68,9 @@ pub fn requests(topology: &Topology) -> Vec<KeyRequest> {
             bits: node.int("bits").and_then(|b| u32::try_from(b).ok()).unwrap_or(2048),
             generate: node.flag("generate"),
             key: node.secret("key")?.clone(),
+            signs: node.value("signers").is_some(),
+            rotate: node.duration("rotate"),
+            ttl: ttl(&auth.id.name),
             span: node.span,
         })
     })

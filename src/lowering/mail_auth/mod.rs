@@ -4,13 +4,18 @@
 //! mail-auth ──┬─ spf ◀── addresses of its senders, and of systems that are still there (`legacy`)
 //!             ├─ dkim ◀── public key of each selector; private keys go to its signers only
 //!             ├─ mta-sts ◀── hosts that the domain's MX records name
+//!             ├─ dane ◀── certificates of those hosts
+//!             ├─ discovery ◀── namespaces that clients use
 //!             └─ dmarc, tls-rpt
 //! ```
 //!
 //! The records stand in the zone that holds the domain, in each of its views. Pure: public keys are read before and handed in.
 
+mod dane;
+mod discovery;
 mod exchangers;
 mod keys;
+pub mod rotation;
 mod senders;
 pub mod spf;
 mod texts;
@@ -22,6 +27,7 @@ use serde_json::{Value as Json, json};
 use crate::model::topology::{Node, NodeId, Topology};
 use crate::model::{Diagnostic, Diagnostics, Span};
 
+use super::Options;
 use super::certificate::FOLDER;
 use super::context::dns::quoted;
 use super::survey::{Server, Survey, leaf, refs};
@@ -90,11 +96,7 @@ fn written(zone: &Node) -> impl Iterator<Item = (String, &Node)> {
 }
 
 /// Composes all of it. With errors something is missing.
-pub fn compose<'t>(
-    survey: &Survey<'t>,
-    public: &BTreeMap<String, PublicKey>,
-    diagnostics: &mut Diagnostics,
-) -> Composed<'t> {
+pub fn compose<'t>(survey: &Survey<'t>, made: &Options, diagnostics: &mut Diagnostics) -> Composed<'t> {
     let mut out = Composed::default();
     let topology = survey.topology;
     let mut policies = senders::Policies::new(survey);
@@ -119,7 +121,7 @@ pub fn compose<'t>(
                 }
                 "dkim" => {
                     let key = keys::key(survey, auth, node, diagnostics);
-                    if let Some(public) = public.get(node.id.name.as_str()) {
+                    if let Some(public) = made.signing.get(node.id.name.as_str()) {
                         let name = format!("{}._domainkey.{domain}", key.selector);
                         out.text(survey, &name, &texts::dkim(public), node, diagnostics);
                     }
@@ -132,6 +134,12 @@ pub fn compose<'t>(
                 "tls-rpt" => {
                     let text = texts::tls_rpt(&node.texts("reports"));
                     out.text(survey, &format!("_smtp._tls.{domain}"), &text, node, diagnostics);
+                }
+                "dane" => out.dane(survey, domain, &made.certificates),
+                "discovery" => {
+                    for (name, kind, data) in discovery::records(topology, domain, node) {
+                        out.record(survey, &name, kind, data);
+                    }
                 }
                 "mta-sts" => out.mta_sts(survey, auth, node, diagnostics),
                 _ => {}
@@ -172,6 +180,27 @@ impl<'t> Composed<'t> {
             }
             let record = Record { name: name.clone(), kind: "TXT", data: quoted(text) };
             self.records.entry(&zone.id).or_default().push(record);
+        }
+    }
+
+    /// A record of another type, in each view of its zone. What is written out at its place holds instead; TLSA records stand beside
+    /// each other, as two certificates do while one replaces the other.
+    fn record(&mut self, survey: &Survey<'t>, name: &str, kind: &'static str, data: String) {
+        let name = name.to_ascii_lowercase();
+        for zone in holding(survey.topology, &name) {
+            let here: Vec<&Node> = written(zone).filter(|(n, _)| *n == name).map(|(_, r)| r).collect();
+            let taken = match kind {
+                "CNAME" => !here.is_empty(),
+                "TLSA" => {
+                    here.iter().any(|r| r.text("type") == Some("CNAME") || r.texts("values").contains(&data.as_str()))
+                }
+                _ => here.iter().any(|r| r.text("type") == Some(kind) || r.text("type") == Some("CNAME")),
+            };
+            let record = Record { name: name.clone(), kind, data: data.clone() };
+            let made = self.records.entry(&zone.id).or_default();
+            if !taken && !made.contains(&record) {
+                made.push(record);
+            }
         }
     }
 

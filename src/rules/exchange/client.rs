@@ -72,7 +72,9 @@ fn autodiscover_missing(t: &Facts, out: &mut Findings) {
             .flat_map(|z| z.children("record"))
             .any(|r| matches!(r.name(), "autodiscover" | "_autodiscover._tcp"));
         let own = namespace.name().eq_ignore_ascii_case(&format!("autodiscover.{}", domain.name()));
-        if !found && !own {
+        let told = t.get("mail-auth", domain.name()).into_iter().flat_map(|m| m.children("discovery"));
+        let composed = told.flat_map(|d| d.texts("namespaces")).any(|n| n == namespace.name());
+        if !found && !own && !composed {
             out.push(&zone.id, format!("{} has no autodiscover record", domain.name()), |d| {
                 d.label(zone.span, "clients of this domain find no settings")
                     .label(namespace.at("services"), "offered here")

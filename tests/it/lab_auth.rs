@@ -1,0 +1,194 @@
+//! Mail authentication and name servers from their role packs, on real hosts: what is composed is published, signed with, verified by
+//! another organisation's server, and accepted by tools that are not ours.
+#![allow(clippy::print_stderr)] // what was left out is part of the result
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::cli::Sandbox;
+use crate::support::lab::Lab;
+
+/// A server of the topology on a host of the lab.
+fn server(lab: &Lab, host: &str, platform: &str, roles: &str) -> String {
+    let access = lab.access(host);
+    format!(
+        "server {host} platform={platform} site=s ip=\"{}\" {{ roles {roles}; connection user=root key=(secret)\"file:{}\" host-key=\"{}\"; }}\n",
+        access.address,
+        lab.key().display(),
+        access.host_key.expect("pinned"),
+    )
+}
+
+/// Waits until a line on a host ends well.
+fn until(lab: &Lab, host: &str, line: &str) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !lab.try_sh(host, line).status.success() {
+        assert!(Instant::now() < end, "on {host} never: {line}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+const HEAD: &str = "language 1\norganization acme domain=acme.test anchor=ns\nsite s\n\
+platform dns knot=\"3.2\"\nplatform bind bind=\"9.18\"\nplatform gate postfix=\"3.7\" nginx=\"1.22\"\n\
+platform store postfix=\"3.7\" dovecot=\"2.3\" unbound=\"1.17\"\n";
+
+#[test]
+fn mail_is_signed_published_and_verified() {
+    let Some(lab) = Lab::new("auth").host("ns").host("gate").host("far").up() else { return };
+    let box_ = Sandbox::new();
+    let servers = [
+        server(&lab, "ns", "dns", "dns"),
+        server(&lab, "gate", "gate", "relay mta-sts"),
+        server(&lab, "far", "store", "imap smtp resolver; setting \"unbound:module-config\" iterator"),
+    ];
+    let subnet = lab.ip("ns").to_string();
+    let subnet = subnet.rsplit_once('.').map(|(net, _)| format!("{net}.0/24")).expect("an address");
+    let text = format!(
+        "{HEAD}subnet lab cidr=\"{subnet}\" site=s\n{}\
+accepted-domain acme.test default=#true\naccepted-domain far.test\n\
+mail-account bob@far.test on=far password=(secret)\"env:BOB\"\n\
+certificate smtp subject=gate.acme.test issuer=internal {{ on gate; services smtp; }}\n\
+certificate sts subject=mta-sts.acme.test issuer=internal {{ on gate; services https; }}\n\
+certificate far subject=far.acme.test issuer=internal {{ on far; services smtp imap pop; }}\n\
+dns-provider knot type=zone-file host=ns\n\
+zone acme.test provider=knot ttl=\"5m\" {{ record \"@\" MX to=server:gate; record gate A to=server:gate; record far A to=server:far; record \"@\" A to=server:gate; }}\n\
+zone far.test provider=knot ttl=\"5m\" {{ record \"@\" MX to=server:far; }}\n\
+mail-auth acme.test {{\n\
+    spf all=fail {{ allow gate; }}\n\
+    dkim r1 key=(secret)\"file:keys/r1.pem\" generate=#true {{ signers gate; }}\n\
+    dmarc policy=reject {{ reports d@acme.test; }}\n\
+    mta-sts mode=testing host=gate\n    tls-rpt {{ reports t@acme.test; }}\n}}\n\
+mail-auth far.test {{ spf all=fail {{ allow far; }}; dkim f1 key=(secret)\"file:keys/f1.pem\" generate=#true {{ signers far; }}; }}\n",
+        servers.concat()
+    );
+    box_.write("topology.kdl", &text);
+    let run = |args: &[&str]| {
+        let mut command = box_.command(args);
+        command.env("BOB", "canary-bob-77");
+        crate::cli::finish(command)
+    };
+    run(&["apply", "--yes"]).ends(0).says("done in");
+    run(&["plan", "--detailed-exitcode"]).ends(0).says("Nothing to do");
+
+    // The private key lies where it signs, and nowhere else.
+    let key = box_.read("keys/r1.pem");
+    assert_eq!(lab.sh("gate", "cat /etc/dkimkeys/r1.acme.test.pem"), key.trim_end());
+    assert_eq!(lab.sh("gate", "stat -c '%U %a' /etc/dkimkeys/r1.acme.test.pem"), "opendkim 600");
+    for host in ["ns", "far"] {
+        let line = key.lines().nth(1).expect("PEM");
+        assert_eq!(lab.sh(host, &format!("grep -rlsF '{line}' /etc /var/lib | head -1")), "", "{host}");
+    }
+
+    // From here names are asked of the resolver in between.
+    for host in ["gate", "far"] {
+        lab.sh(
+            host,
+            &format!("echo nameserver {} > /etc/resolv.conf; systemctl restart opendkim postfix", lab.ip("far")),
+        );
+    }
+    until(&lab, "gate", "getent hosts far.acme.test");
+
+    // A mail goes out signed, and another's OpenDKIM verifies it with the key that DNS gives.
+    lab.sh("gate", "printf 'From: ann@acme.test\\nTo: bob@far.test\\nSubject: signed\\nMessage-ID: <1@acme.test>\\nDate: Mon, 23 Nov 2026 10:00:00 +0000\\n\\nhello\\n' | sendmail -f ann@acme.test bob@far.test");
+    until(&lab, "far", "grep -rqs '^Subject: signed' /var/vmail/far.test/bob");
+    let mail = lab.sh("far", "cat $(grep -rl '^Subject: signed' /var/vmail/far.test/bob)");
+    assert!(mail.contains("DKIM-Signature:") && mail.contains("d=acme.test; s=r1;"), "{mail}");
+    assert!(mail.contains("dkim=pass"), "{mail}");
+    lab.sh("gate", "apt-get install -qq -y opendkim-tools >/dev/null 2>&1; opendkim-testkey -d acme.test -s r1 -k /etc/dkimkeys/r1.acme.test.pem");
+
+    // The policy is served under its name, and DNS says which one it is.
+    let served = lab.sh(
+        "gate",
+        "apt-get install -qq -y curl >/dev/null 2>&1; curl -sS --cacert /etc/ssl/cutover/ca.pem https://mta-sts.acme.test/.well-known/mta-sts.txt",
+    );
+    assert_eq!(served, "version: STSv1\nmode: testing\nmx: gate.acme.test\nmax_age: 604800");
+    assert!(!lab.try_sh("gate", "curl -skS https://other.test/ --resolve other.test:443:127.0.0.1").status.success());
+    let zone = lab.sh("ns", "cat /var/lib/knot/acme.test.zone");
+    lab.sh("ns", "kzonecheck -o acme.test /var/lib/knot/acme.test.zone");
+    assert!(zone.contains("_mta-sts 300 TXT \"v=STSv1; id="), "{zone}");
+
+    checkdmarc(&lab);
+}
+
+/// checkdmarc (PyPI) reads what was published through the lab's resolver. Left out, and said so, where it cannot be installed.
+fn checkdmarc(lab: &Lab) {
+    let dir = tempfile::tempdir().expect("folder");
+    let venv = dir.path().join("venv");
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).status().is_ok_and(|s| s.success())
+        && Command::new(venv.join("bin/pip"))
+            .args(["-q", "install", "checkdmarc==6.0.4"])
+            .status()
+            .is_ok_and(|s| s.success());
+    if !made {
+        eprintln!("left out: checkdmarc cannot be installed here");
+        return;
+    }
+    let program = "import json,sys\nfrom checkdmarc import spf,dmarc,mta_sts,smtp_tls_reporting as t\nns=[sys.argv[1]]\nd='acme.test'\n\
+out={'spf':spf.check_spf(d,nameservers=ns),'dmarc':dmarc.check_dmarc(d,nameservers=ns),\n\
+'sts':mta_sts.query_mta_sts_record(d,nameservers=ns),'tls':t.check_smtp_tls_reporting(d,nameservers=ns)}\n\
+print(json.dumps(out,default=str))\n";
+    let out = Command::new(venv.join("bin/python"))
+        .args(["-c", program, &lab.ip("far").to_string()])
+        .output()
+        .expect("python runs");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    let said: serde_json::Value = serde_json::from_str(text.trim()).expect("JSON");
+    eprintln!("checkdmarc: {said}");
+    assert_eq!(said["spf"]["valid"], true, "{said}");
+    assert_eq!((&said["spf"]["dns_lookups"], &said["spf"]["dns_void_lookups"]), (&0.into(), &0.into()), "{said}");
+    assert_eq!(said["dmarc"]["valid"], true, "{said}");
+    assert_eq!(said["dmarc"]["tags"]["p"]["value"], "reject", "{said}");
+    assert_eq!(said["tls"]["valid"], true, "{said}");
+    assert!(said["sts"]["record"].as_str().is_some_and(|r| r.starts_with("v=STSv1; id=")), "{said}");
+}
+
+#[test]
+fn bind_serves_as_primary_and_secondary_with_views() {
+    let Some(lab) = Lab::new("bindpack").host("ns").host("follower").up() else { return };
+    let box_ = Sandbox::new();
+    let servers = [server(&lab, "ns", "bind", "dns"), server(&lab, "follower", "bind", "dns")];
+    let text = format!(
+        "{HEAD}{}accepted-domain acme.test\n\
+dns-provider world type=zone-file host=ns tsig-name=follow.acme.test key=(secret)\"env:TSIG\" {{ secondaries follower; }}\n\
+dns-provider inner type=zone-file host=ns\n\
+zone acme.test view=public provider=world ttl=\"5m\" {{ record \"@\" NS ns.acme.test follower.acme.test; record ns A to=server:ns; record follower A to=server:follower; record \"@\" MX mail.acme.test; record mail A \"203.0.113.25\"; }}\n\
+zone acme.test view=internal provider=inner {{ record mail A \"10.9.9.9\"; record \"@\" MX mail.acme.test; }}\n\
+zone both.test provider=world {{ record \"@\" NS ns.acme.test follower.acme.test; record mail A \"203.0.113.99\"; }}\n",
+        servers.concat()
+    );
+    let run = |args: &[&str]| {
+        let mut command = box_.command(args);
+        command.env("TSIG", "b25seSBhIHRlc3Qgc2VjcmV0IG9mIDMyIG9jdGV0cy4=");
+        crate::cli::finish(command)
+    };
+    let answer = |host: &str, at: &str, zone: &str, wanted: &str| {
+        until(&lab, host, &format!("[ \"$(dig +short +time=1 +tries=1 @{at} mail.{zone} A)\" = {wanted} ]"));
+    };
+
+    box_.write("topology.kdl", &text);
+    run(&["apply", "--yes"]).ends(0).says("done in");
+    run(&["plan", "--detailed-exitcode"]).ends(0).says("Nothing to do");
+    let (ns, follower) = (lab.ip("ns").to_string(), lab.ip("follower").to_string());
+    // The organisation's own hosts get the inner view, a secondary and with it the world the public one; what has no view is in both.
+    answer("ns", "127.0.0.1", "acme.test", "10.9.9.9");
+    answer("follower", &ns, "acme.test", "203.0.113.25");
+    answer("ns", &follower, "acme.test", "203.0.113.25");
+    for (host, at) in [("ns", "127.0.0.1"), ("follower", &ns), ("ns", &follower)] {
+        answer(host, at, "both.test", "203.0.113.99");
+    }
+    // Without the key there is no transfer, from whatever address.
+    for zone in ["acme.test", "both.test"] {
+        assert!(lab.sh("follower", &format!("dig @{ns} {zone} AXFR")).contains("Transfer failed"));
+    }
+    lab.sh(
+        "ns",
+        "named-checkconf -z /etc/bind/named.conf && named-checkzone acme.test /var/lib/bind/acme.test@public.zone",
+    );
+
+    // A change reaches the secondary by NOTIFY and TSIG, long before its refresh of an hour.
+    box_.write("topology.kdl", &text.replace("203.0.113.25", "203.0.113.26"));
+    run(&["apply", "--yes"]).ends(0);
+    answer("ns", &follower, "acme.test", "203.0.113.26");
+    run(&["plan", "--detailed-exitcode"]).ends(0).says("Nothing to do");
+}
