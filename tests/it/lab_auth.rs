@@ -43,22 +43,24 @@ fn mail_is_signed_published_and_verified() {
     ];
     let subnet = lab.ip("ns").to_string();
     let subnet = subnet.rsplit_once('.').map(|(net, _)| format!("{net}.0/24")).expect("an address");
+    // OpenDKIM asks by libunbound, which answers names below `test` itself.
+    let head = HEAD.replace("acme.test", "acme.example");
     let text = format!(
-        "{HEAD}subnet lab cidr=\"{subnet}\" site=s\n{}\
-accepted-domain acme.test default=#true\naccepted-domain far.test\n\
-mail-account bob@far.test on=far password=(secret)\"env:BOB\"\n\
-certificate smtp subject=gate.acme.test issuer=internal {{ on gate; services smtp; }}\n\
-certificate sts subject=mta-sts.acme.test issuer=internal {{ on gate; services https; }}\n\
-certificate far subject=far.acme.test issuer=internal {{ on far; services smtp imap pop; }}\n\
+        "{head}subnet lab cidr=\"{subnet}\" site=s\n{}\
+accepted-domain acme.example default=#true\naccepted-domain far.example\n\
+mail-account bob@far.example on=far password=(secret)\"env:BOB\"\n\
+certificate smtp subject=gate.acme.example issuer=internal {{ on gate; services smtp; }}\n\
+certificate sts subject=mta-sts.acme.example issuer=internal {{ on gate; services https; }}\n\
+certificate far subject=far.acme.example issuer=internal {{ on far; services smtp imap pop; }}\n\
 dns-provider knot type=zone-file host=ns\n\
-zone acme.test provider=knot ttl=\"5m\" {{ record \"@\" MX to=server:gate; record gate A to=server:gate; record far A to=server:far; record \"@\" A to=server:gate; }}\n\
-zone far.test provider=knot ttl=\"5m\" {{ record \"@\" MX to=server:far; }}\n\
-mail-auth acme.test {{\n\
+zone acme.example provider=knot ttl=\"5m\" {{ record \"@\" MX to=server:gate; record gate A to=server:gate; record far A to=server:far; record \"@\" A to=server:gate; }}\n\
+zone far.example provider=knot ttl=\"5m\" {{ record \"@\" MX to=server:far; }}\n\
+mail-auth acme.example {{\n\
     spf all=fail {{ allow gate; }}\n\
     dkim r1 key=(secret)\"file:keys/r1.pem\" generate=#true {{ signers gate; }}\n\
-    dmarc policy=reject {{ reports d@acme.test; }}\n\
-    mta-sts mode=testing host=gate\n    tls-rpt {{ reports t@acme.test; }}\n}}\n\
-mail-auth far.test {{ spf all=fail {{ allow far; }}; dkim f1 key=(secret)\"file:keys/f1.pem\" generate=#true {{ signers far; }}; }}\n",
+    dmarc policy=reject {{ reports d@acme.example; }}\n\
+    mta-sts mode=testing host=gate\n    tls-rpt {{ reports t@acme.example; }}\n}}\n\
+mail-auth far.example {{ spf all=fail {{ allow far; }}; dkim f1 key=(secret)\"file:keys/f1.pem\" generate=#true {{ signers far; }}; }}\n",
         servers.concat()
     );
     box_.write("topology.kdl", &text);
@@ -72,8 +74,8 @@ mail-auth far.test {{ spf all=fail {{ allow far; }}; dkim f1 key=(secret)\"file:
 
     // The private key lies where it signs, and nowhere else.
     let key = box_.read("keys/r1.pem");
-    assert_eq!(lab.sh("gate", "cat /etc/dkimkeys/r1.acme.test.pem"), key.trim_end());
-    assert_eq!(lab.sh("gate", "stat -c '%U %a' /etc/dkimkeys/r1.acme.test.pem"), "opendkim 600");
+    assert_eq!(lab.sh("gate", "cat /etc/dkimkeys/r1.acme.example.pem"), key.trim_end());
+    assert_eq!(lab.sh("gate", "stat -c '%U %a' /etc/dkimkeys/r1.acme.example.pem"), "opendkim 600");
     for host in ["ns", "far"] {
         let line = key.lines().nth(1).expect("PEM");
         assert_eq!(lab.sh(host, &format!("grep -rlsF '{line}' /etc /var/lib | head -1")), "", "{host}");
@@ -86,25 +88,27 @@ mail-auth far.test {{ spf all=fail {{ allow far; }}; dkim f1 key=(secret)\"file:
             &format!("echo nameserver {} > /etc/resolv.conf; systemctl restart opendkim postfix", lab.ip("far")),
         );
     }
-    until(&lab, "gate", "getent hosts far.acme.test");
+    until(&lab, "gate", "getent hosts far.acme.example");
 
     // A mail goes out signed, and another's OpenDKIM verifies it with the key that DNS gives.
-    lab.sh("gate", "printf 'From: ann@acme.test\\nTo: bob@far.test\\nSubject: signed\\nMessage-ID: <1@acme.test>\\nDate: Mon, 23 Nov 2026 10:00:00 +0000\\n\\nhello\\n' | sendmail -f ann@acme.test bob@far.test");
-    until(&lab, "far", "grep -rqs '^Subject: signed' /var/vmail/far.test/bob");
-    let mail = lab.sh("far", "cat $(grep -rl '^Subject: signed' /var/vmail/far.test/bob)");
-    assert!(mail.contains("DKIM-Signature:") && mail.contains("d=acme.test; s=r1;"), "{mail}");
+    lab.sh("gate", "printf 'From: ann@acme.example\\nTo: bob@far.example\\nSubject: signed\\nMessage-ID: <1@acme.example>\\nDate: Mon, 23 Nov 2026 10:00:00 +0000\\n\\nhello\\n' | sendmail -f ann@acme.example bob@far.example");
+    until(&lab, "far", "grep -rqs '^Subject: signed' /var/vmail/far.example/bob");
+    let mail = lab.sh("far", "cat $(grep -rl '^Subject: signed' /var/vmail/far.example/bob)");
+    assert!(mail.contains("DKIM-Signature:") && mail.contains("d=acme.example; s=r1;"), "{mail}");
     assert!(mail.contains("dkim=pass"), "{mail}");
-    lab.sh("gate", "apt-get install -qq -y opendkim-tools >/dev/null 2>&1; opendkim-testkey -d acme.test -s r1 -k /etc/dkimkeys/r1.acme.test.pem");
+    lab.sh("gate", "apt-get install -qq -y opendkim-tools >/dev/null 2>&1; opendkim-testkey -d acme.example -s r1 -k /etc/dkimkeys/r1.acme.example.pem");
 
     // The policy is served under its name, and DNS says which one it is.
     let served = lab.sh(
         "gate",
-        "apt-get install -qq -y curl >/dev/null 2>&1; curl -sS --cacert /etc/ssl/cutover/ca.pem https://mta-sts.acme.test/.well-known/mta-sts.txt",
+        "apt-get install -qq -y curl >/dev/null 2>&1; curl -sS --cacert /etc/ssl/cutover/ca.pem https://mta-sts.acme.example/.well-known/mta-sts.txt",
     );
-    assert_eq!(served, "version: STSv1\nmode: testing\nmx: gate.acme.test\nmax_age: 604800");
-    assert!(!lab.try_sh("gate", "curl -skS https://other.test/ --resolve other.test:443:127.0.0.1").status.success());
-    let zone = lab.sh("ns", "cat /var/lib/knot/acme.test.zone");
-    lab.sh("ns", "kzonecheck -o acme.test /var/lib/knot/acme.test.zone");
+    assert_eq!(served, "version: STSv1\nmode: testing\nmx: gate.acme.example\nmax_age: 604800");
+    assert!(
+        !lab.try_sh("gate", "curl -skS https://other.example/ --resolve other.example:443:127.0.0.1").status.success()
+    );
+    let zone = lab.sh("ns", "cat /var/lib/knot/acme.example.zone");
+    lab.sh("ns", "kzonecheck -o acme.example /var/lib/knot/acme.example.zone");
     assert!(zone.contains("_mta-sts 300 TXT \"v=STSv1; id="), "{zone}");
 
     checkdmarc(&lab);
@@ -123,7 +127,7 @@ fn checkdmarc(lab: &Lab) {
         eprintln!("left out: checkdmarc cannot be installed here");
         return;
     }
-    let program = "import json,sys\nfrom checkdmarc import spf,dmarc,mta_sts,smtp_tls_reporting as t\nns=[sys.argv[1]]\nd='acme.test'\n\
+    let program = "import json,sys\nfrom checkdmarc import spf,dmarc,mta_sts,smtp_tls_reporting as t\nns=[sys.argv[1]]\nd='acme.example'\n\
 out={'spf':spf.check_spf(d,nameservers=ns),'dmarc':dmarc.check_dmarc(d,nameservers=ns),\n\
 'sts':mta_sts.query_mta_sts_record(d,nameservers=ns),'tls':t.check_smtp_tls_reporting(d,nameservers=ns)}\n\
 print(json.dumps(out,default=str))\n";
