@@ -9,7 +9,7 @@ use crate::model::dns::{RecordSet, SetKey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Barrier {
     pub sets: Vec<RecordSet>,
-    /// Name servers beside those that the topology knows, as the zone itself names them.
+    /// Name servers beside those that the topology knows: name, then the addresses that the zone itself has of it.
     pub servers: Vec<String>,
     /// Seconds after which a server that does not follow makes it fail.
     pub timeout: u64,
@@ -75,7 +75,7 @@ mod tests {
                 set("MX", &["10 a.acme.example.", "20 b.acme.example."]),
                 set("TXT", &["\"v=spf1 mx -all\" \"x y\""]),
             ],
-            servers: vec!["ns2.example.net.".into()],
+            servers: vec!["ns2.example.net.".into(), "ns3.acme.example. 192.0.2.3 2001:db8::3".into()],
             timeout: 600,
         };
         assert_eq!(of_attrs(&attrs(&barrier)), Some(barrier));

@@ -265,7 +265,11 @@ pub static SPECS: [KindSpec; 17] = [
         stage: 6,
         fields: &[
             field("serves", Input, "records as `NAME TTL TYPE DATA`"),
-            field("servers", Input, "name servers that the zone names beside those of the topology"),
+            field(
+                "servers",
+                Input,
+                "name servers that the zone names beside those of the topology, as `NAME ADDRESS ..`",
+            ),
             field("timeout", Input, "seconds after which a server that does not follow is named and the run ends"),
         ],
         undo: UndoSpec::Irreversible("a barrier changes nothing"),

@@ -93,10 +93,15 @@ fn world(lead: i64, lasts: i64) -> (World, Secondary) {
          cutover-window night start=\"{start}\" for=\"{lasts}s\" rollback=back {{\n\
          steps lower-ttl flip-mx verify raise-ttl prune\nstep flip-mx timeout=\"30s\""
     );
-    let mut world = World::new(&[mx(3, "old"), old], &records);
+    // Its name servers are found by its own addresses: nothing else knows of this zone.
+    let servers = [
+        set("acme.example", "NS", 300, &["ns.acme.example.", "ns2.acme.example."]),
+        set("ns.acme.example", "A", 300, &["127.0.0.1"]),
+        set("ns2.acme.example", "A", 300, &["127.0.0.2"]),
+    ];
+    let mut world = World::new(&[&servers[..], &[mx(3, "old"), old]].concat(), &records);
     world.server.state().negative_ttl = Some(2);
     world.zone = "cutover-ttl=\"1s\"".into();
-    world.provider = "{ secondaries \"127.0.0.2\"; }".into();
     let secondary = Secondary::of(&world);
     (world, secondary)
 }

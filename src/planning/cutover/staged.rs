@@ -1,12 +1,14 @@
 //! The plan of a window: what has to be published first by the ordinary rules, then the stages with their barriers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::catalog::barrier::{self, Barrier};
 use crate::catalog::record_set;
 use crate::model::attr::{Attr, Digest};
 use crate::model::cutover::{Entry, Schedule, Since, Stage, Wait, Window, clock};
-use crate::model::dns::{RecordSet, SetChange, SetKey};
+use crate::model::dns::{RecordSet, SetChange, SetKey, ZoneSeen};
+use crate::model::host::ZoneAccess;
 use crate::model::observed::Observation;
 use crate::model::plan::{Plan, PlanNote};
 use crate::model::resource::Resource;
@@ -123,10 +125,7 @@ fn lane<'a>(input: &PlanInput<'a>, window: &Window, host: &'a HostName, seen: &O
             (change.before != change.after).then_some((r, change))
         })
         .collect();
-    let known: BTreeSet<String> = access.servers.iter().map(|s| s.name.trim_end_matches('.').to_owned()).collect();
-    let apex = zone.sets.iter().filter(|s| s.key.kind == "NS" && s.key.name == name);
-    let servers: Vec<String> =
-        apex.flat_map(|s| s.data.iter().cloned()).filter(|ns| !known.contains(ns.trim_end_matches('.'))).collect();
+    let servers = unknown_servers(access, zone, &name);
     let facts = ZoneFacts {
         name,
         short_ttl: window.short_ttls.get(host).copied().unwrap_or(300),
@@ -138,6 +137,24 @@ fn lane<'a>(input: &PlanInput<'a>, window: &Window, host: &'a HostName, seen: &O
     };
     let publishes = publishes.into_iter().map(|(r, _)| r.address.clone()).collect();
     Some(Lane { host, facts, held, resources, publishes, servers })
+}
+
+/// Name servers that the zone names and the topology does not, each with its addresses where the zone has them.
+fn unknown_servers(access: &ZoneAccess, zone: &ZoneSeen, name: &str) -> Vec<String> {
+    let known = |ns: &str| access.servers.iter().any(|s| s.name.trim_end_matches('.') == ns.trim_end_matches('.'));
+    let here = |address: &IpAddr| access.servers.iter().any(|s| s.addresses.contains(address));
+    let apex = zone.sets.iter().filter(|s| s.key.kind == "NS" && s.key.name == name).flat_map(|s| s.data.iter());
+    apex.filter(|ns| !known(ns))
+        .filter_map(|ns| {
+            let address = |s: &&RecordSet| s.key.name == *ns && matches!(s.key.kind.as_str(), "A" | "AAAA");
+            let found = zone.sets.iter().filter(address).flat_map(|s| s.data.iter());
+            let found: Vec<IpAddr> = found.filter_map(|a| a.parse().ok()).collect();
+            // Known under another name.
+            let all_known = !found.is_empty() && found.iter().all(here);
+            let words = std::iter::once(ns.clone()).chain(found.iter().map(ToString::to_string));
+            (!all_known).then(|| words.collect::<Vec<_>>().join(" "))
+        })
+        .collect()
 }
 
 /// The TTL that an unfinished run lowered this set from, as the ledger has it.

@@ -96,7 +96,11 @@ async fn watch(lane: &HostAccess, zone: &ZoneAccess, wanted: &Barrier, tell: imp
 
 /// Asks everybody once; who does not serve it, and what instead.
 async fn round(lane: &HostAccess, zone: &ZoneAccess, wanted: &Barrier) -> Vec<String> {
-    let named = wanted.servers.iter().map(|name| NameServer { name: name.clone(), addresses: Vec::new() });
+    let named = wanted.servers.iter().map(|line| {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap_or_default().to_owned();
+        NameServer { name, addresses: words.filter_map(|w| w.parse().ok()).collect() }
+    });
     let mut places = BTreeSet::new();
     let mut lagging = Vec::new();
     for server in zone.servers.iter().cloned().chain(named) {

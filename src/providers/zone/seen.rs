@@ -11,7 +11,11 @@ use crate::protocol::dns::Transferred;
 /// The zone's name servers; and for each wanted MX set what it leads from and to.
 pub fn of<'r>(zone: &str, seen: &Transferred, wanted: impl Iterator<Item = &'r Resource>) -> ZoneSeen {
     let key = |name: &str, kind: &str| SetKey { name: name.to_owned(), kind: kind.to_owned() };
-    let mut keys: BTreeSet<SetKey> = BTreeSet::from([key(&format!("{zone}."), "NS")]);
+    let apex = key(&format!("{zone}."), "NS");
+    // Name servers within the zone are found by its own addresses, whatever a resolver here may know of it.
+    let servers = seen.sets.get(&apex).into_iter().flat_map(|s| s.data.iter());
+    let mut keys: BTreeSet<SetKey> = servers.flat_map(|ns| ["A", "AAAA"].map(|kind| key(ns, kind))).collect();
+    keys.insert(apex);
     for (r, mx) in
         wanted.filter_map(|r| Some((r, record_set::set_key(&r.address.key)?))).filter(|(_, k)| k.kind == "MX")
     {
