@@ -111,6 +111,13 @@ pub struct Step {
 }
 
 impl Step {
+    /// The key under which the host's ledger held the same thing before a rename, which this step carries over. The host knows
+    /// by itself what a restore brings back.
+    pub fn former_key(&self) -> Option<&str> {
+        let key = self.changes.iter().find(|c| c.field == "key").filter(|_| self.action != Action::Restore);
+        key?.before.as_deref()
+    }
+
     /// The resource that the step is about, so that it can be observed without the topology. Its place in an order is not kept.
     pub fn resource(&self) -> Resource {
         Resource {

@@ -104,7 +104,7 @@ fn function(out: &mut String, step: &Step, after: &[u32], content: Option<&[u8]>
     if !after.is_empty() {
         variable(out, "s_after", &after.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
     }
-    if let Some(former) = step.changes.iter().find(|c| c.field == "key").and_then(|c| c.before.as_deref()) {
+    if let Some(former) = step.former_key() {
         variable(out, "s_was", &ledger::id(kind.as_str(), former));
     }
     if step.risky {

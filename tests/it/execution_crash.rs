@@ -120,7 +120,32 @@ pub fn scenario(seed: u64) -> (Story, World) {
             late.after(&format!("server.{before}/service:dovecot"));
         }
     }
+    if seed.is_multiple_of(3) {
+        zone_of_another_name(&mut s, &mut world);
+    }
     (s, world)
+}
+
+/// A zone whose view has changed: the same file under another key, which the ledger must learn without losing the file.
+fn zone_of_another_name(s: &mut Story, world: &mut World) {
+    let path = "/var/lib/knot/acme.zone";
+    let body = Body::text("@ SOA\n");
+    let wanted = s.body("a/dns", Kind::DnsZone, "acme.example", body).set("path", path);
+    wanted.0.owner = "zone:acme.example@both".into();
+    s.site.moved.insert("zone:acme.example@public".into(), "zone:acme.example@both".into());
+    let owned = Owned {
+        kind: Kind::DnsZone,
+        key: "acme.example@public".into(),
+        owner: "zone:acme.example@public".into(),
+        attrs: attrs(&[("path", Attr::text(path))]),
+        notifies: vec![],
+        protect: true,
+    };
+    // The file is there by whatever key it is looked at.
+    for key in ["acme.example", "acme.example@public"] {
+        world.host("a").set(&format!("dns-zone:{key}"), attrs(&[("mode", Attr::text("0644"))]));
+    }
+    world.host("a").owned.insert("dns-zone:acme.example@public".into(), owned);
 }
 
 /// Where and how it dies.

@@ -25,6 +25,7 @@ mod lab_flow;
 mod lab_flow_crash;
 mod lab_flow_secrets;
 mod lab_hosts;
+mod lab_moved;
 mod lab_providers;
 mod lab_providers_faults;
 mod lab_zone_file;

@@ -90,6 +90,29 @@ fn a_renamed_zone_keeps_its_file_and_its_entry_in_the_ledger() {
     assert!(s.plan(&world).is_empty(), "{:?}", lines(&s.plan(&world)));
 }
 
+/// A zone that moved to another file: the new file is made, the former one goes, and nothing ever takes the new one away.
+#[test]
+fn a_zone_renamed_to_another_file_keeps_the_new_file() {
+    let zone = |key: &str, path: &str, owner: &str| {
+        let mut s = story();
+        let w = s.body("ns/dns", Kind::DnsZone, key, Body::text("@ SOA\n")).set("path", path);
+        w.0.owner = owner.to_owned();
+        s
+    };
+    let mut world = World::default();
+    world.apply(&zone("a.example@public", "/zones/a", "zone:a.example@public").plan(&world.clone()));
+    let mut s = zone("a.example", "/zones/b", "zone:a.example@both");
+    s.site.moved = BTreeMap::from([("zone:a.example@public".to_owned(), "zone:a.example@both".to_owned())]);
+    let plan = s.plan(&world);
+    assert_eq!(lines(&plan), ["create dns-zone:a.example", "delete dns-zone:a.example@public"]);
+    let gone = plan.steps.iter().find(|s| s.action == Action::Delete).expect("the former file goes");
+    assert_eq!(gone.attrs.get("path").and_then(|p| p.as_text()), Some("/zones/a"));
+    // The former file is the one that the new name is written to: it stays.
+    let mut s = zone("b.example", "/zones/a", "zone:b.example@both");
+    s.site.moved = BTreeMap::from([("zone:other@both".to_owned(), "zone:b.example@both".to_owned())]);
+    assert!(s.plan(&world).steps.iter().all(|s| s.action != Action::Delete));
+}
+
 const OFFICE: &str = "organization acme domain=acme.example\nsite office\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\n\
     accepted-domain acme.example\nmail-account ann@acme.example on=store password=(secret)\"env:ANN\"\n";
 

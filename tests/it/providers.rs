@@ -10,7 +10,7 @@ use cutover::model::attr::Attr;
 use cutover::model::host::{Become, HostAccess, HostError, HostErrorKind, Reach};
 use cutover::model::observed::{Observation, Record};
 use cutover::model::resource::Resource;
-use cutover::model::step::{Action, Outcome, Step};
+use cutover::model::step::{Action, FieldChange, Outcome, Step};
 use cutover::model::{Digest, Kind};
 use cutover::providers::agent::{Agent, Batch, LeaseAnswer, LeaseRequest, ObserveRequest, RemoteStep, StepReport};
 use cutover::providers::{Settings, ShellAgent};
@@ -186,6 +186,46 @@ async fn a_file_is_made_seen_changed_by_hand_mended_and_put_back() {
         assert_eq!(gone, "absent");
         assert!(!path.exists());
         assert!(s.observe(&[]).await.owned.is_empty(), "what was not ours before is not ours after the undo");
+        assert_eq!(leftovers(&s), Vec::<String>::new());
+    })
+    .await;
+}
+
+/// The same file under another key: the ledger has one entry, undo brings back the former one, and undo of that the new one.
+#[tokio::test]
+async fn a_rename_is_carried_over_in_the_ledger_and_back() {
+    shells(async |s| {
+        let path = s.path("acme.zone");
+        let text = b"@ SOA\n".as_slice();
+        let zone = |key: &str| {
+            let name = path.display().to_string();
+            let attrs = [("content", content(text, false)), ("path", Attr::text(name)), ("mode", Attr::text("0644"))];
+            resource("here", Kind::DnsZone, key, &attrs)
+        };
+        let keys = async |s: &Sandbox| -> Vec<String> {
+            let mut keys: Vec<String> = s.observe(&[]).await.owned.into_iter().map(|o| o.key).collect();
+            keys.sort();
+            keys
+        };
+        let (old, new) = (zone("acme.example@public"), zone("acme.example"));
+        let absent = s.look(&old).await.fingerprint;
+        let made = done(s.one("a1", step(0, &old, Action::Create, Some(&absent), Some(text))).await);
+        let mut rename = step(0, &new, Action::Update, Some(&made), Some(text));
+        rename.step.changes = vec![FieldChange {
+            field: "key".into(),
+            before: Some("acme.example@public".into()),
+            after: Some("acme.example".into()),
+            forces_replacement: false,
+        }];
+        let same = done(s.one("a2", rename).await);
+        assert_eq!((same.as_str(), keys(&s).await), (made.as_str(), vec!["acme.example".to_owned()]));
+        for _ in 0..2 {
+            done(s.one("u2", restore(0, &new, "a2", 0, &same)).await);
+            assert_eq!(keys(&s).await, ["acme.example@public"]);
+        }
+        done(s.one("u3", restore(0, &new, "u2", 0, &same)).await);
+        assert_eq!(keys(&s).await, ["acme.example"]);
+        assert_eq!(std::fs::read(&path).unwrap(), text);
         assert_eq!(leftovers(&s), Vec::<String>::new());
     })
     .await;

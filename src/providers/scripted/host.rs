@@ -56,6 +56,10 @@ pub struct Host {
     pub(super) former: BTreeMap<(String, StepId), Option<Attrs>>,
     pub(super) names: BTreeMap<(String, StepId), String>,
     pub(super) ledger_before: BTreeMap<(String, StepId), Option<Owned>>,
+    /// The entry of a former name that a step strikes out.
+    pub(super) ledger_was: BTreeMap<(String, StepId), Owned>,
+    /// The former name whose entry a restore brings back: undoing that strikes it again.
+    pub(super) struck: BTreeMap<(String, StepId), String>,
     pub(super) lease: Option<LeaseFile>,
     pub(super) armed: Option<Armed>,
     pub(super) reverted: BTreeSet<String>,
@@ -161,13 +165,23 @@ impl Host {
                     Some(attrs) => self.resources.insert(local.clone(), attrs),
                     None => self.resources.remove(&local),
                 };
-                match self.ledger_before.get(&key).cloned().flatten() {
-                    Some(owned) => self.owned.insert(local.clone(), owned),
-                    None => self.owned.remove(&local),
-                };
+                self.ledger_back(&key, &local);
                 self.locked_out.remove(&local);
             }
             self.marks.entry(armed.apply.clone()).or_default().insert(*step, Mark::Ended(Outcome::Reverted));
+        }
+    }
+
+    /// The ledger as it was before a step, the entry of a former name with it.
+    pub(super) fn ledger_back(&mut self, key: &(String, StepId), local: &str) {
+        match self.ledger_before.get(key).cloned().flatten() {
+            Some(owned) => self.owned.insert(local.to_owned(), owned),
+            None => self.owned.remove(local),
+        };
+        if let Some(was) = self.ledger_was.get(key) {
+            self.owned.insert(format!("{}:{}", was.kind, was.key), was.clone());
+        } else if let Some(struck) = self.struck.get(key) {
+            self.owned.remove(struck);
         }
     }
 

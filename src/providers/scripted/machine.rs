@@ -127,6 +127,9 @@ impl Script {
                 let ledger = host.owned.get(&local).cloned();
                 // A second run of the step keeps what the first put by.
                 host.former.entry(key.clone()).or_insert(before);
+                if !host.ledger_before.contains_key(&key) {
+                    keep_former_name(host, step, &key);
+                }
                 host.ledger_before.entry(key.clone()).or_insert(ledger);
                 host.names.insert(key, local);
                 self.phase = Phase::NotePending;
@@ -309,10 +312,7 @@ fn strike(host: &mut Host, step: &Step) {
         }
         Action::Restore => {
             let key = step.restores.clone().unwrap_or_default();
-            match host.ledger_before.get(&key).cloned().flatten() {
-                Some(owned) => host.owned.insert(local, owned),
-                None => host.owned.remove(&local),
-            };
+            host.ledger_back(&key, &local);
         }
         Action::Create
         | Action::Update
@@ -320,6 +320,23 @@ fn strike(host: &mut Host, step: &Step) {
         | Action::Run
         | Action::Reload
         | Action::Restart
-        | Action::Wait => {}
+        | Action::Wait => {
+            if let Some(former) = step.former_key() {
+                host.owned.remove(&format!("{}:{former}", step.address.kind));
+            }
+        }
+    }
+}
+
+/// Puts by the entry of the former name that this step strikes out, or notes which one a restore brings back.
+fn keep_former_name(host: &mut Host, step: &Step, key: &(String, StepId)) {
+    let back = step.restores.as_ref();
+    let again = back.and_then(|of| host.struck.get(of).cloned());
+    let former = step.former_key().map(|k| format!("{}:{k}", step.address.kind)).or(again);
+    if let Some(was) = former.and_then(|local| host.owned.get(&local).cloned()) {
+        host.ledger_was.insert(key.clone(), was);
+    } else if let Some(was) = back.and_then(|of| host.ledger_was.get(of)) {
+        let local = format!("{}:{}", was.kind, was.key);
+        host.struck.insert(key.clone(), local);
     }
 }

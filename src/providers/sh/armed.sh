@@ -101,7 +101,7 @@ revert() {
       reload | restart) SERVICES="$SERVICES${NL}restart $s_key" ;;
       *)
         part "restore_$F" || { say "could not restore $s_kind $s_key"; cat "$R/tmp/out"; }
-        if [ -f "$KD/ledger" ]; then cp "$KD/ledger" "$R/owned/$s_own"; else rm -f "$R/owned/$s_own"; fi
+        ledger_back "$KD"
         ;;
     esac
     store "$MD/$id" reverted

@@ -113,6 +113,15 @@ keep() {
     printf '%s\n' "$s_meta" >"$KT/meta" || return 1
   fi
   if [ -f "$R/owned/$s_own" ]; then cp "$R/owned/$s_own" "$KT/ledger" || return 1; fi
+  # The entry of the former name, which this step strikes; a restore that brought it back is undone by striking it again.
+  if [ -n "$s_was" ] && [ -f "$R/owned/$s_was" ]; then
+    { cp "$R/owned/$s_was" "$KT/was.ledger" && printf '%s\n' "$s_was" >"$KT/was"; } || return 1
+  elif [ -n "$s_from" ] && [ -f "$R/former/$s_from/was" ]; then
+    cp "$R/former/$s_from/was" "$KT/struck" || return 1
+  elif [ -n "$s_from" ] && [ -f "$R/former/$s_from/struck" ]; then
+    cp "$R/former/$s_from/struck" "$KT/was" || return 1
+    cp "$R/owned/$(cat "$KT/was")" "$KT/was.ledger" || return 1
+  fi
   printf '%s\n' "$FP" >"$KT/fp" || return 1
   # Whoever asks later what became of the step has no key to mask with.
   if [ "$o_secret" = 1 ]; then
@@ -127,6 +136,20 @@ keep() {
   # Short writes of a full disk show only here on some file systems.
   safe "$KT/fp"
   mv "$KT" "$KD" && safe "$R/former/$A"
+}
+
+# ledger_back KEPT: the ledger as it was when this was kept, the entry of a former name with it.
+ledger_back() {
+  if [ -f "$1/ledger" ]; then
+    cp "$1/ledger" "$R/owned/$s_own.tmp" && mv "$R/owned/$s_own.tmp" "$R/owned/$s_own"
+  else
+    rm -f "$R/owned/$s_own"
+  fi
+  if [ -f "$1/was" ]; then
+    cp "$1/was.ledger" "$R/owned/$(cat "$1/was").tmp" && mv "$R/owned/$(cat "$1/was").tmp" "$R/owned/$(cat "$1/was")"
+  elif [ -f "$1/struck" ]; then
+    rm -f "$R/owned/$(cat "$1/struck")"
+  fi
 }
 
 # step_open: all checks, then the started mark. OPEN=1 when the change may be made.
@@ -232,16 +255,10 @@ step_close() {
   fi
   case $s_action in
     delete) rm -f "$R/owned/$s_own" ;;
-    restore)
-      if [ -f "$R/former/$s_from/ledger" ]; then
-        cp "$R/former/$s_from/ledger" "$R/owned/$s_own.tmp" && mv "$R/owned/$s_own.tmp" "$R/owned/$s_own"
-      else
-        rm -f "$R/owned/$s_own"
-      fi
-      ;;
+    restore) ledger_back "$R/former/$s_from" ;;
+    # The same thing under a former name: it has one entry.
+    *) if [ -n "$s_was" ]; then rm -f "$R/owned/$s_was"; fi ;;
   esac
-  # The same thing under a former name: it has one entry.
-  if [ -n "$s_was" ]; then rm -f "$R/owned/$s_was"; fi
   case $s_action:$s_kind in
     re[ls]*) ;;
     *:line | *:setting | *:mail-account) "after_$F" "$KD" ;;
