@@ -106,6 +106,9 @@ fn function(out: &mut String, step: &Step, after: &[u32], content: Option<&[u8]>
     }
     if let Some(former) = step.former_key() {
         variable(out, "s_was", &ledger::id(kind.as_str(), former));
+        if step.changes.len() == 1 {
+            variable(out, "s_renames", "1");
+        }
     }
     if step.risky {
         variable(out, "s_risky", "1");

@@ -442,7 +442,7 @@ fn table() -> String {
         "# What acts on what the language says\n\n\
          Written from the schema; a test changes each field that acts and sees an output change.\n\n\
          {acting} of {} kinds act, and {} of {fields} fields. The other {waits} are checked, resolved and explained, and wait for what \
-         will act on them.\n\n\
+         will act on them. Where `rule` stands alone, lint rules judge what is said, and nothing is made of it on hosts.\n\n\
          | kind | effect | fields that act | fields that wait | they wait for |\n|---|---|---|---|---|\n",
         kinds.len(),
         fields - waits,

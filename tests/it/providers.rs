@@ -217,7 +217,10 @@ async fn a_rename_is_carried_over_in_the_ledger_and_back() {
             after: Some("acme.example".into()),
             forces_replacement: false,
         }];
+        let inode = |p: &Path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(p).unwrap());
+        let before = inode(&path);
         let same = done(s.one("a2", rename).await);
+        assert_eq!(inode(&path), before, "the file itself is left alone");
         assert_eq!((same.as_str(), keys(&s).await), (made.as_str(), vec!["acme.example".to_owned()]));
         for _ in 0..2 {
             done(s.one("u2", restore(0, &new, "a2", 0, &same)).await);

@@ -65,7 +65,7 @@ move_pins() {
 }
 
 fresh_step() {
-  s_id='' s_action='' s_kind='' s_key='' s_own='' s_was='' s_ledger='' s_expect='' s_cas='' s_after='' s_risky='' s_notify='' s_from=''
+  s_id='' s_action='' s_kind='' s_key='' s_own='' s_was='' s_ledger='' s_expect='' s_cas='' s_after='' s_renames='' s_risky='' s_notify='' s_from=''
   s_meta='' s_starts=''
   o_secret='' o_file='' o_path='' o_prefix='' o_line='' o_old='' o_creates='' o_unless='' o_once='' o_user=''
   a_owner='' a_group='' a_mode='' a_validate='' a_version='' a_hold='' a_recommends='' a_system='' a_shell='' a_line='' a_value=''
@@ -223,7 +223,8 @@ change() {
       # Undone already: doing it again could only touch what others wrote since.
       [ "$FP" = "$(cat "$KD/fp")" ] || "restore_$F"
       ;;
-    *) "do_$F" ;;
+    # Only the name is another: the thing itself is left alone.
+    *) [ -n "$s_renames" ] || "do_$F" ;;
   esac
 }
 
