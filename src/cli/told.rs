@@ -13,6 +13,8 @@ use crate::reporting::diagnostics;
 #[derive(Default)]
 pub struct Told {
     seen: BTreeSet<(&'static str, String, Option<Origin>)>,
+    /// Places that another environment has told of, where only names that it maps differ.
+    places: BTreeSet<(&'static str, String, Origin)>,
     all: Vec<Diagnostic>,
     documents: Vec<serde_json::Value>,
 }
@@ -21,13 +23,20 @@ impl Told {
     /// Tells what is new; as JSON, keeps it for the end.
     pub fn tell(&mut self, context: &Context, sources: &Sources, found: &Diagnostics) {
         let mut fresh = Diagnostics::default();
+        let mut places = BTreeSet::new();
         for d in found.iter() {
+            let shown = d.labels.first().map(|l| (d.code, l.text.clone(), sources.origin(l.span)));
+            if shown.as_ref().is_some_and(|s| self.places.contains(s)) {
+                continue;
+            }
+            places.extend(shown);
             let place = d.labels.first().map(|l| sources.origin(l.span));
             if self.seen.insert((d.code, d.message.clone(), place)) {
                 fresh.push(d.clone());
                 self.all.push(d.clone());
             }
         }
+        self.places.append(&mut places);
         if context.json() {
             let mut document = diagnostics::json(sources, &fresh);
             self.documents.extend(document["diagnostics"].as_array_mut().map(std::mem::take).unwrap_or_default());

@@ -12,7 +12,7 @@ use super::remap::Maps;
 use super::schema::schema;
 use super::scope;
 use super::sink::Sink;
-use super::suggest::{habit, nearest};
+use super::suggest::{habit, nearest, otherwise};
 use super::text::Scope;
 use super::timescale::Scale;
 use super::written::misplaced_verb;
@@ -194,6 +194,7 @@ impl Build<'_, '_> {
             self.dec.sink.push(match (habit(word), nearest(word, kinds)) {
                 (Some(h), _) => d.help(h),
                 (None, Some(n)) => d.help(format!("did you mean `{n}`?")),
+                _ if otherwise(word).is_some() => d.help(format!("write {}", otherwise(word).unwrap_or_default())),
                 _ => d.help("a line starts with a kind, as in: server mail-1 platform=.. site=.."),
             });
             return self.ghost(tree);

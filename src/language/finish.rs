@@ -226,6 +226,9 @@ impl<'a> Finish<'a> {
                 names.push(format!("`{}`", def.name));
                 let help = match (def.positional, def.many) {
                     (true, _) => format!("it stands behind the name: {} NAME {}", kind.name, def.name.to_uppercase()),
+                    (_, false) if def.ty == Type::Secret => {
+                        format!("write {}=(secret)\"env:NAME\" or \"file:PATH\"", def.name)
+                    }
                     (_, true) => format!("write {{ {} ..; }}, {}", def.name, takes(&def.ty)),
                     (_, false) => format!("write {}=.., {}", def.name, takes(&def.ty)),
                 };
@@ -394,6 +397,7 @@ fn takes(ty: &Type) -> String {
         Type::Ref(_) => format!("the name of {}", ty.noun()),
         Type::Select(_) => format!("which names {}", ty.noun()),
         Type::Enum(_) => format!("which is {}", ty.noun()),
+        Type::Open(list) => format!("which is {}", super::suggest::either(list)),
         _ => ty.noun(),
     }
 }

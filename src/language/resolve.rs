@@ -352,10 +352,9 @@ impl Resolver<'_> {
         // `witness` wants a witness: say how one is made of what was named.
         let bridge = kinds.iter().find_map(|k| {
             let kind = self.schema.kind(k)?;
-            let field = kind
-                .fields
-                .iter()
-                .find(|f| f.required && matches!(&f.ty, Type::Ref(t) if t.iter().any(|t| t == found)))?;
+            let fits = |f: &&FieldDef| matches!(&f.ty, Type::Ref(t) if t.iter().any(|t| t == found));
+            let on = |f: &&FieldDef| f.name == "host" && !f.many && fits(f);
+            let field = kind.fields.iter().find(|f| f.required && fits(f)).or_else(|| kind.fields.iter().find(on))?;
             (!field.many).then(|| format!("declare `{k} NAME {}={name}` and refer to that name", field.name))
         });
         d = match bridge {

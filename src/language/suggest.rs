@@ -33,6 +33,29 @@ pub(super) fn habit(word: &str) -> Option<String> {
     }
 }
 
+/// What a thing is called here that others call otherwise.
+pub(super) fn otherwise(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "mailbox" | "mailboxes" | "account" | "user" | "users" => {
+            "mail-account ann@acme.example on=SERVER password=(secret)\"file:PATH\""
+        }
+        "host" | "node" | "machine" | "vm" | "gate" | "gateway" | "nameserver" | "name-server" => {
+            "server NAME platform=.. site=.. { roles ..; }; what it does stands in its roles"
+        }
+        "domain" | "mail-domain" => "accepted-domain acme.example",
+        "dns" => "zone acme.example provider=.., where the provider is a dns-provider",
+        "cert" | "tls" => "certificate NAME subject=mail.acme.example issuer=internal",
+        "network" | "net" | "lan" => "subnet NAME cidr=\"192.0.2.0/24\" site=..",
+        "location" | "datacenter" | "office" => "site NAME",
+        "ssh" | "access" => "connection NAME user=.. key=(secret)\"file:PATH\"",
+        "org" | "organisation" | "company" => "organization NAME domain=acme.example",
+        "env" | "stage" => "environment NAME purpose=..",
+        "cluster" => "pair NAME { members A B; }, or a dag of Exchange",
+        "var" | "parameter" => "variable NAME type=..",
+        _ => return None,
+    })
+}
+
 /// `a`, `a or b`, `a, b or c`.
 pub(super) fn either<S: AsRef<str>>(words: &[S]) -> String {
     match words {

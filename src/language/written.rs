@@ -242,7 +242,13 @@ fn add<'t>(w: &mut Written<'t>, f: WrittenField<'t>, kind: &KindDef, sink: &mut 
 fn unknown_field(kind: &KindDef, name: &str, span: Span, sink: &mut Sink) {
     let mut d =
         Diagnostic::error("E0102", format!("`{}` has no field `{name}`", kind.name)).label(span, "unknown field");
+    let record = matches!(name, "A" | "AAAA" | "CNAME" | "MX" | "NS" | "TXT" | "SRV" | "PTR" | "CAA" | "TLSA");
     d = match (habit(name), nearest(name, kind.words())) {
+        _ if record && kind.name == "zone" => d.help(match name {
+            "MX" => "write record @ MX to=SERVER priority=10; `@` is the zone itself".to_owned(),
+            "A" | "AAAA" => format!("write record NAME {name} to=SERVER, or an address in place of `to`"),
+            _ => format!("write record NAME {name} VALUE; `@` is the zone itself"),
+        }),
         (Some(h), _) => d.help(h),
         (None, Some(n)) => d.help(format!("did you mean `{n}`?")),
         _ => {

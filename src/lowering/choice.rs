@@ -133,6 +133,11 @@ impl<'p> Choice<'p> {
                 if !of_name.is_empty() {
                     let wants: Vec<String> = of_name.iter().map(|(_, def)| self.wants(def)).collect();
                     d = d.help(format!("packs for this role want a platform with {}", wants.join(", or ")));
+                } else {
+                    d = d.help(format!(
+                        "roles with packs are {}",
+                        self.role_names().into_iter().collect::<Vec<_>>().join(", ")
+                    ));
                 }
                 diagnostics.push(d);
                 None

@@ -198,7 +198,7 @@ fn shared_password(t: &Facts, out: &mut Findings) {
                 out.push(&a.id, format!("{} and {} have one password", other.name(), a.name()), |d| {
                     d.label(a.at("password"), "the same secret")
                         .label(*theirs, "as here")
-                        .help("make a secret for each")
+                        .help("make a secret for each; for accounts of one range, $1 is what stands in its brackets: password=(secret)\"file:secrets/$1\"")
                 });
             }
             None => drop(first.insert(&secret.0, (a, a.at("password")))),
