@@ -60,6 +60,7 @@ fn plan(steps: u32) -> Plan {
         environment: None,
         phase: None,
         targets: Vec::new(),
+        exceed: Vec::new(),
         intent: Digest::of(b"intent"),
         observation: Digest::of(b"observation"),
         key_id: "0123".into(),

@@ -86,6 +86,7 @@ mod tests {
             environment: None,
             phase: None,
             targets: vec![],
+            exceed: vec![],
             intent: Digest::of(b"i"),
             observation: Digest::of(b"o"),
             key_id: "k".into(),

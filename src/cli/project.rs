@@ -64,6 +64,18 @@ impl Project {
         Ok((sources, topology))
     }
 
+    /// The topology for what asks about its zones only: no pack is read and nothing is issued; the site is empty. Public keys that
+    /// stand in records are read.
+    pub fn of_zones(context: &Context) -> Result<Self, Failure> {
+        let (sources, topology) = Self::topology(context)?;
+        let (root, needs) = (context.root(), lowering::needs(&topology));
+        let mut diagnostics = Diagnostics::default();
+        let mut made = lowering::Options::unissued(&needs);
+        made.signing = signing::public(&root, &topology, &needs.signing, &mut diagnostics);
+        accept(context, &sources, &diagnostics)?;
+        Ok(Self { root, sources, topology, site: Site::default(), made })
+    }
+
     /// Where journal and lock of this organisation and environment live.
     pub fn state(&self, context: &Context) -> StateDir {
         state(context, &self.topology)

@@ -45,6 +45,8 @@ pub struct Wish {
     /// The stages of this cutover window.
     pub window: Option<String>,
     pub short_lead: bool,
+    /// Limits that the plan may exceed.
+    pub exceed: Vec<String>,
 }
 
 /// Answers and what they lead to.
@@ -97,6 +99,7 @@ impl Session {
             destroy: wish.destroy,
             window: wish.window.clone(),
             short_lead: wish.short_lead,
+            exceed: wish.exceed.clone(),
             now: SystemClock.now().div_euclid(1_000),
         })
     }
@@ -111,7 +114,9 @@ impl Session {
             subset = only(&self.project.site, &asked);
             &subset
         };
-        Ok(self.observe_site(site).await)
+        let mut observed = self.observe_site(site).await;
+        planning::unborn(&self.project.site, &mut observed);
+        Ok(observed)
     }
 
     /// Asks the hosts of any site, also of one that a journal remembers.

@@ -248,6 +248,7 @@ pub fn lanes(
         let zone = ZoneAccess {
             zone: name_of(node).to_owned(),
             view: view(node).to_owned(),
+            host: held.ours.map(|s| HostName::from(s.name)),
             servers: held.servers(survey),
             key: held.key(),
             file,

@@ -27,6 +27,9 @@ pub struct ZoneAccess {
     pub zone: String,
     /// `public`, `internal` or `both`.
     pub view: String,
+    /// The server of the topology that is the primary; `None` where it is somebody else's.
+    #[serde(default)]
+    pub host: Option<HostName>,
     /// All authoritative servers that the topology knows of, the primary first.
     pub servers: Vec<NameServer>,
     /// Without one, messages are not signed.

@@ -21,6 +21,9 @@ pub struct Plan {
     pub phase: Option<String>,
     /// `--target` words, as given.
     pub targets: Vec<String>,
+    /// `--exceed` words, as given.
+    #[serde(default)]
+    pub exceed: Vec<String>,
     /// Over resolved topology, environment, phase, steps' desired content: what people sign. Drift does not change it.
     pub intent: Digest,
     /// Over the fingerprints of everything observed: binds a saved plan to the world.

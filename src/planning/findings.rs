@@ -68,7 +68,11 @@ impl<'a> Findings<'a> {
                 out.renames(input, index, id as HostId, answer, &ledger);
                 out.wanted(input, index, scope, id as HostId, answer, &ledger)?;
             }
+            let left = out.left.len();
             out.left_behind(input, index, scope, id as HostId, answer);
+            if host.is_zone() && !input.options.destroy {
+                out.limits(input, index, id as HostId, answer, left);
+            }
             if let Some(apply) = &answer.armed {
                 out.note(None, format!("the dead man's switch of apply {apply} is armed on {host}"), false);
             }
@@ -226,6 +230,18 @@ impl<'a> Findings<'a> {
             self.changed.insert(node as Node, Changed { change, record });
         }
         Ok(())
+    }
+
+    /// Refuses what changes or deletes much of a zone without a word. `left`: where its own part of the left begins.
+    fn limits(&mut self, input: &PlanInput<'a>, index: &Index<'a>, host: HostId, answer: &Observation, left: usize) {
+        let nodes = index.of_host(host);
+        let changed = self.changed.range(nodes.start as Node..nodes.end as Node);
+        let updates = changed.filter(|(_, c)| c.change.action == Action::Update && !c.change.fields.is_empty()).count();
+        let deletes = self.left[left..].iter().filter(|l| l.record.present).count();
+        let name = &index.hosts[host as usize].0;
+        for text in records::limits(name, answer.owned.len(), updates, deletes, &input.options.exceed) {
+            self.note(None, text, true);
+        }
     }
 
     /// Everything that we own of what the site names.

@@ -31,6 +31,8 @@ pub struct PlanOptions {
     pub short_lead: bool,
     /// Unix seconds at which the plan is made. 0 where no window is looked at.
     pub now: i64,
+    /// Limits of a zone that the plan may exceed: `updates`, `deletes`.
+    pub exceed: Vec<String>,
 }
 
 /// The part of the topology that a phase covers.

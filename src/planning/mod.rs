@@ -28,6 +28,7 @@ use crate::model::plan::{PLAN_VERSION, Plan};
 
 pub use error::{CycleMember, PlanError};
 pub use input::{PhaseSlice, PlanInput, PlanOptions};
+pub use records::{WORDS as EXCEED_WORDS, unborn};
 pub use scope::hosts_to_ask;
 pub use stale::{Difference, differences};
 pub use undo::{UndoInput, undo};
@@ -56,6 +57,7 @@ pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {
         environment: input.site.environment.clone(),
         phase: input.options.phase.as_ref().map(|p| p.name.clone()),
         targets: input.options.targets.clone(),
+        exceed: input.options.exceed.clone(),
         intent: digests::intent(input, &index, &scope),
         observation: digests::observation(&index, &findings.answers),
         key_id: input.key_id.to_owned(),

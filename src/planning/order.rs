@@ -102,6 +102,7 @@ fn add_left(c: &mut Constraints, index: &Index, findings: &Findings, items: &mut
         for (i, left) in findings.left.iter().enumerate().take(end).skip(start) {
             stages.entry(catalog::spec(left.address.kind).stage).or_default().push(i);
         }
+        records_apart(c, index, findings, first.host, start..end, &nodes);
         let mut last: Option<Node> = None;
         for (stage, members) in stages.iter().rev() {
             let barrier = c.graph.add();
@@ -120,6 +121,53 @@ fn add_left(c: &mut Constraints, index: &Index, findings: &Findings, items: &mut
         start = end;
     }
     nodes
+}
+
+/// Record sets of a zone: a name has an alias or other records, never both, so what goes makes room first; and an address goes only
+/// after what may have pointed at it was changed.
+fn records_apart(
+    c: &mut Constraints,
+    index: &Index,
+    findings: &Findings,
+    host: HostId,
+    left: std::ops::Range<usize>,
+    nodes: &[Node],
+) {
+    if !index.hosts[host as usize].is_zone() {
+        return;
+    }
+    fn of(key: &str) -> Option<(&str, &str)> {
+        key.rsplit_once('/')
+    }
+    let mut going: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+    for i in left.clone() {
+        if let Some((name, kind)) = of(&findings.left[i].address.key) {
+            going.entry(name).or_default().push((i, kind));
+        }
+    }
+    let here = index.of_host(host);
+    let changed: Vec<Node> =
+        findings.changed.range(here.start as Node..here.end as Node).map(|(node, _)| *node).collect();
+    let barrier = c.graph.add();
+    for node in changed {
+        let Some((name, kind)) = of(&index.resources[node as usize].address.key) else { continue };
+        let room: Vec<usize> = going
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|(_, other)| (*other == "CNAME") != (kind == "CNAME"))
+            .map(|(i, _)| *i)
+            .collect();
+        room.iter().for_each(|i| c.graph.require(nodes[*i], node));
+        if room.is_empty() && !matches!(kind, "A" | "AAAA") {
+            c.graph.require(node, barrier);
+        }
+    }
+    for i in left {
+        if of(&findings.left[i].address.key).is_some_and(|(_, kind)| matches!(kind, "A" | "AAAA")) {
+            c.graph.require(barrier, nodes[i]);
+        }
+    }
 }
 
 fn inner_folders_first(c: &mut Constraints, findings: &Findings, members: &[usize], nodes: &[Node]) {

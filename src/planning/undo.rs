@@ -69,6 +69,7 @@ pub fn undo(input: &UndoInput) -> Plan {
         environment: former.environment.clone(),
         phase: former.phase.clone(),
         targets: Vec::new(),
+        exceed: Vec::new(),
         intent: intent(input, &steps),
         observation: former.observation.clone(),
         key_id: former.key_id.clone(),

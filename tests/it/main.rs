@@ -29,6 +29,7 @@ mod lab_moved;
 mod lab_providers;
 mod lab_providers_faults;
 mod lab_zone_file;
+mod lab_zones;
 mod language;
 mod language_bad;
 mod language_effect;

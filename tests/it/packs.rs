@@ -298,7 +298,7 @@ fn a_zone_without_a_name_server_gets_this_one_and_its_key() {
     let text = r#"
 server ns platform=dns site=office ip="192.0.2.53" ip6="2001:db8::53" { roles dns; }
 server web platform=dns site=office ip="192.0.2.80" { roles bastion; }
-dns-provider knot type=rfc2136 host=ns tsig-name=key.acme.example key=(secret)"file:keys/tsig" { secondaries "192.0.2.54"; }
+dns-provider knot type=zone-file host=ns { secondaries "192.0.2.54"; }
 zone acme.example provider=knot ttl="5m" {
     record "[www,shop]" A to=server:web ttl="1m"
     record "_imaps._tcp" SRV "0 1 993 mail.acme.example"
@@ -308,6 +308,31 @@ zone acme.example provider=knot ttl="5m" {
     let low = Story::new(text).lower().clean();
     insta::assert_snapshot!(low.content("server.ns/dns-zone:acme.example"));
     insta::assert_snapshot!(low.content("server.ns/file:/etc/knot/cutover-zones.conf"));
+}
+
+#[test]
+fn a_zone_that_is_changed_over_the_network_is_begun_here_and_followed_there() {
+    let text = r#"
+server ns platform=dns site=office ip="192.0.2.53" ip6="2001:db8::53" { roles dns; }
+server ns2 platform=dns site=office ip="192.0.2.54" { roles dns; }
+dns-provider knot type=rfc2136 host=ns tsig-name=key.acme.example key=(secret)"file:keys/tsig" { secondaries "192.0.2.99"; }
+zone acme.example provider=knot ttl="5m" {
+    record "@" NS ns.acme.example ns2.acme.example
+    record ns A to=server:ns
+    record ns2 A to=server:ns2
+    record mail A "192.0.2.80"
+}
+"#;
+    let low = Story::new(text).lower().clean();
+    insta::assert_snapshot!(low.content("server.ns/file:/etc/knot/seeds/acme.example.zone"));
+    insta::assert_snapshot!(low.content("server.ns/file:/etc/knot/cutover-zones.conf"));
+    insta::assert_snapshot!(low.content("server.ns2/file:/etc/knot/cutover-zones.conf"));
+    let zone: Vec<String> =
+        low.site.of_host(&"zone.acme.example".into()).iter().map(|r| r.address.to_string()).collect();
+    assert_eq!(zone.len(), 4, "{zone:?}");
+    let access = low.site.hosts[&"zone.acme.example".into()].zone().expect("a zone");
+    assert_eq!(access.servers.len(), 3);
+    assert_eq!(low.site.anchor, Some("ns".into()), "the ledger is on a machine");
 }
 
 #[test]

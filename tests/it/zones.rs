@@ -13,7 +13,7 @@ const MX: &str = "record \"@\" MX mail.acme.example priority=10\nrecord mail A \
 fn foreign() -> [cutover::model::dns::RecordSet; 2] {
     [
         set("acme.example", "NS", 3600, &["ns.elsewhere.example."]),
-        set("intranet.acme.example", "TXT", 60, &["\"not ours\"", "\"a ; | \\\"b\\\" \\200\""]),
+        set("intranet.acme.example", "TXT", 60, &["\"not ours\"", "\"a ; | \\\"b\\\"\""]),
     ]
 }
 
@@ -206,4 +206,110 @@ async fn a_zone_that_cannot_be_asked_is_never_empty() {
         assert_eq!(plan.failed[0].host.0, "zone.acme.example");
     }
     assert_eq!(world.planned().await.len(), 2);
+}
+
+#[tokio::test]
+async fn much_of_a_zone_changes_or_goes_only_when_it_is_said() {
+    let mut world = World::new(&foreign(), "record \"h[1:20]\" A \"192.0.2.1\"");
+    world.apply("a1").await;
+    let blocked = async |world: &World| {
+        let plan = world.plan().await;
+        plan.notes.iter().filter(|n| n.blocks).map(|n| n.text.clone()).collect::<Vec<_>>()
+    };
+    world.records = "record \"h[1:6]\" A \"192.0.2.2\"\nrecord \"h[7:20]\" A \"192.0.2.1\"".into();
+    assert_eq!(blocked(&world).await, [""; 0], "six of twenty are thirty percent");
+    world.records = "record \"h[1:13]\" A \"192.0.2.1\"".into();
+    let said = blocked(&world).await;
+    assert!(matches!(&said[..], [s] if s.contains("7 of 20") && s.contains("--exceed deletes")), "{said:?}");
+    world.options.exceed = vec!["deletes".into()];
+    world.apply("a2").await;
+    assert_eq!(world.server.sets().len(), 15);
+    world.options.exceed = vec![];
+    world.records = "record \"h[1:13]\" A \"192.0.2.3\"".into();
+    let said = blocked(&world).await;
+    assert!(matches!(&said[..], [s] if s.contains("13 of 13") && s.contains("--exceed updates")), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_somebody_made_of_ours_does_not_go_with_us() {
+    let mut world = World::new(&foreign(), MX);
+    world.apply("a1").await;
+    let theirs = set("mail.acme.example", "A", 300, &["198.51.100.1"]);
+    world.server.put(std::slice::from_ref(&theirs));
+    world.records = "record \"@\" MX mail.acme.example priority=10".into();
+    let plan = world.plan().await;
+    assert!(plan.steps.is_empty() && !plan.blocked(), "{:?}", shown(&plan));
+    assert!(plan.notes[0].text.contains("198.51.100.1"), "{:?}", plan.notes);
+    world.options.destroy = true;
+    world.zone = "protect=#false".into();
+    world.records = MX.into();
+    assert_eq!(world.planned().await, ["delete zone.acme.example/record-set:acme.example./MX"]);
+    world.zone = String::new();
+    assert!(world.plan().await.blocked(), "a zone is protected unless it is said");
+}
+
+#[tokio::test]
+async fn an_address_goes_after_what_pointed_at_it() {
+    let mut world = World::new(&foreign(), MX);
+    world.apply("a1").await;
+    world.records = "record \"@\" MX new.acme.example priority=10\nrecord new A \"192.0.2.2\"".into();
+    let plan = world.plan().await;
+    assert_eq!(
+        shown(&plan),
+        [
+            "create zone.acme.example/record-set:new.acme.example./A",
+            "update zone.acme.example/record-set:acme.example./MX",
+            "delete zone.acme.example/record-set:mail.acme.example./A",
+        ]
+    );
+    assert_eq!((&plan.steps[1].after, &plan.steps[2].after), (&vec![0], &vec![1]));
+    // The MX is refused: the address that it still leads to stays.
+    world.server.state().refuses = Some("acme.example.".into());
+    let report = world.try_apply(&plan, "a2").await.expect("applies");
+    assert!(matches!(report.outcomes[&2], Outcome::Skipped { because: 1 }), "{:?}", report.outcomes);
+    assert!(world.server.get("mail.acme.example", "A").is_some());
+}
+
+#[tokio::test]
+async fn names_and_texts_of_every_kind_arrive_and_are_found_again() {
+    let long = "x".repeat(700);
+    let records = format!(
+        "record \"bücher\" A \"192.0.2.1\"\nrecord \"_dmarc\" TXT \"v=DMARC1; p=none\" \nrecord \"s1._domainkey\" TXT \"{long}\"\n\
+         record \"odd\" TXT \"a\\\\b \\\"q\\\" | ; é\" \"two\"\nrecord \"*.wild\" CNAME mail.acme.example\n\
+         record \"_imaps._tcp\" SRV \"0 1 993 Mail.acme.example\"\nrecord \"@\" CAA \"0 issue \\\"ca.example\\\"\"\n\
+         record sub NS ns.sub.acme.example\nrecord ns.sub A \"192.0.2.53\"\n"
+    );
+    let world = World::new(&foreign(), &records);
+    world.apply("a1").await;
+    assert_eq!(world.planned().await, [""; 0]);
+    assert!(world.server.get("xn--bcher-kva.acme.example", "A").is_some());
+    world.undo("a1", "u1").await;
+    assert_eq!(world.server.sets().len(), foreign().len());
+}
+
+#[tokio::test]
+async fn thousands_of_changes_go_in_messages_that_dns_takes() {
+    let world = World::new(&foreign(), "record \"h[1:3000]\" A \"192.0.2.1\"");
+    world.apply("a1").await;
+    let (messages, largest) = {
+        let state = world.server.state();
+        (state.taken.len(), state.largest)
+    };
+    assert!((2..=16).contains(&messages) && largest < 65_536, "{messages} messages, the largest {largest} octets");
+    assert_eq!(world.planned().await, [""; 0]);
+    // One set alone that no message holds is told, and the rest goes.
+    let many: Vec<String> = (0..4000).map(|n| format!("\"10.{}.{}.1\"", n / 250, n % 250)).collect();
+    let mut world = world;
+    world.records += &format!("\nrecord huge A {}\nrecord small A \"192.0.2.1\"", many.join(" "));
+    let report = world.try_apply(&world.plan().await, "a2").await.expect("applies");
+    let failed: Vec<_> = report.outcomes.values().filter(|o| !o.is_done()).collect();
+    assert!(matches!(failed[..], [Outcome::Failed { output, .. }] if output.contains("65,535")), "{failed:?}");
+    assert!(world.server.get("small.acme.example", "A").is_some());
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_record_is_a_mistake_of_the_topology() {
+    let world = World::new(&[], "record \"_25._tcp.mail\" TLSA \"3 1\"");
+    let (_, errors) = world.lowered();
+    assert!(matches!(&errors[..], [e] if e.starts_with("E1032") && e.contains("TLSA")), "{errors:?}");
 }

@@ -31,7 +31,7 @@ Examples:
 Ctrl-C once: running steps end, no new one starts. Twice: stop at once. `cutover resume` goes on.")]
 pub struct Args {
     /// Plan saved by `plan --out`
-    #[arg(value_name = "PLAN", conflicts_with_all = ["targets", "phase", "window"])]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["targets", "phase", "window", "exceed"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     wish: WishArgs,
@@ -118,6 +118,7 @@ async fn fresh(context: &Context, session: &Session, saved: Plan) -> Result<Plan
         window: saved.schedule.as_ref().map(|s| s.window.clone()),
         // Whoever saved it has said so, or did not need to.
         short_lead: true,
+        exceed: saved.exceed.clone(),
     };
     let now = session.ask_and_plan(&wish).await?.plan;
     let differences = differences(&saved, &now);

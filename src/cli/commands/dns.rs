@@ -9,7 +9,7 @@ use super::super::args::Format;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
-use super::super::project::Project;
+use super::super::project::{Project, accept};
 use super::super::{runtime, secrets};
 use super::Answer;
 use crate::lowering::zone::zones;
@@ -66,9 +66,11 @@ struct Wanted {
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("dns", &[Format::Text, Format::Json])?;
     // Public keys and certificates of the topology stand in its zones.
-    let project = Project::issued(context)?;
+    let project = Project::of_zones(context)?;
     let (DnsCommand::Verify(which) | DnsCommand::Diff(which)) = &args.command;
-    let wanted = wanted(&project, which)?;
+    let (zones, found) = zones(&project.topology, &project.made);
+    accept(context, &project.sources, &found)?;
+    let wanted = wanted(zones, which)?;
     let reports = runtime::block_on(async {
         let mut reports = Vec::new();
         for w in &wanted {
@@ -90,8 +92,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     Ok(if reports.iter().any(ZoneReport::differs) { Exit::Changes } else { Exit::Ok })
 }
 
-fn wanted(project: &Project, which: &Which) -> Result<Vec<Wanted>, Failure> {
-    let (all, _) = zones(&project.topology, &project.made);
+fn wanted(all: Vec<Zone>, which: &Which) -> Result<Vec<Wanted>, Failure> {
     let names: BTreeSet<&str> = all.iter().map(|z| z.name.as_str()).collect();
     if let Some(unknown) = which.zones.iter().find(|z| !names.contains(z.trim_end_matches('.'))) {
         let there = if names.is_empty() {

@@ -55,6 +55,9 @@ pub struct WishArgs {
     /// Begin although the old TTLs run out only after the start of the window: the swap comes that much later
     #[arg(long, requires = "window")]
     short_lead: bool,
+    /// Change or delete more than 30 % of what cutover owns in a zone: `updates`, `deletes`, or both with a comma between
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = crate::planning::EXCEED_WORDS)]
+    exceed: Vec<String>,
 }
 
 impl WishArgs {
@@ -65,6 +68,7 @@ impl WishArgs {
             destroy,
             window: self.window.clone(),
             short_lead: self.short_lead,
+            exceed: self.exceed.clone(),
         }
     }
 }

@@ -9,10 +9,108 @@ use super::super::mail_auth::Composed;
 use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
 
-/// Zones whose provider is on this server.
-pub fn zones(survey: &Survey<'_>, server: &Server<'_>, composed: &Composed<'_>, diagnostics: &mut Diagnostics) -> Json {
-    let here = survey.topology.all("zone").filter(|z| provider(survey.topology, z).is_some_and(|p| is_on(p, server)));
-    here.map(|z| zone(survey, server, z, composed, diagnostics)).collect()
+/// Zones that this server holds, by how: files that are written whole, zones that are changed over the network and only begun here,
+/// and zones that it follows another server in.
+pub struct Held {
+    pub files: Json,
+    pub dynamic: Json,
+    pub followed: Json,
+}
+
+impl Held {
+    /// Zones that this server has first, however they are changed.
+    pub fn all(&self) -> Json {
+        let parts = [&self.files, &self.dynamic];
+        parts.into_iter().flat_map(|p| p.as_array().into_iter().flatten()).cloned().collect()
+    }
+}
+
+pub fn held(survey: &Survey<'_>, server: &Server<'_>, composed: &Composed<'_>, diagnostics: &mut Diagnostics) -> Held {
+    let (mut files, mut dynamic, mut followed) = (Vec::new(), Vec::new(), Vec::new());
+    for z in survey.topology.all("zone") {
+        let Some(provider) = provider(survey.topology, z) else { continue };
+        if is_on(provider, server) {
+            let made = zone(survey, server, z, composed, diagnostics);
+            if is_dynamic(provider) { dynamic.push(made) } else { files.push(made) }
+        } else if server.has("dns") && followers(survey, z, provider).iter().any(|f| f.name == Some(server.name)) {
+            followed.push(copy(survey, z, provider));
+        }
+    }
+    Held { files: files.into(), dynamic: dynamic.into(), followed: followed.into() }
+}
+
+/// Record by record over the network.
+fn is_dynamic(provider: &Node) -> bool {
+    provider.text("type") == Some("rfc2136")
+}
+
+/// A server that follows the primary of a zone.
+struct Follower<'a> {
+    /// `None`: not a server of the topology.
+    name: Option<&'a str>,
+    address: String,
+}
+
+/// Servers that a zone is told to: `secondaries` of its provider, and servers of the topology that its NS records name.
+fn followers<'a>(survey: &'a Survey<'_>, zone: &Node, provider: &Node) -> Vec<Follower<'a>> {
+    let primary = provider.text("host");
+    let mut out: Vec<Follower<'a>> = Vec::new();
+    let mut add = |server: Option<&'a Server<'_>>, address: Option<&str>| {
+        let Some(address) = address.or_else(|| server.and_then(|s| s.ip.or(s.ip6))) else { return };
+        let known = out.iter().any(|f| f.address == address || (f.name.is_some() && f.name == server.map(|s| s.name)));
+        if !known && server.is_none_or(|s| Some(s.name) != primary) {
+            out.push(Follower { name: server.map(|s| s.name), address: address.to_owned() });
+        }
+    };
+    let named = |text: &str| {
+        let bare = text.trim_end_matches('.');
+        survey.servers.values().find(|s| s.name == bare || s.fqdn == bare)
+    };
+    for text in provider.texts("secondaries") {
+        match text.parse::<std::net::IpAddr>() {
+            Ok(_) => {
+                let ours = survey.servers.values().find(|s| s.ip == Some(text) || s.ip6 == Some(text));
+                add(ours, Some(text));
+            }
+            Err(_) => add(named(text), None),
+        }
+    }
+    for record in zone.children("record").filter(|r| r.text("type") == Some("NS") && owner(zone, r) == "@") {
+        for text in record.texts("values") {
+            add(named(text), None);
+        }
+        for target in refs(record, "to") {
+            targets(survey, target).into_iter().for_each(|s| add(Some(s), None));
+        }
+    }
+    out
+}
+
+/// A zone as a server has it that follows its primary.
+fn copy(survey: &Survey<'_>, zone: &Node, provider: &Node) -> Json {
+    let primary = provider.text("host").and_then(|h| survey.servers.get(h));
+    let addresses: Vec<&str> = primary.iter().flat_map(|s| [s.ip, s.ip6]).flatten().collect();
+    json!({
+        "name": name_of(zone),
+        "view": view(zone),
+        "key": key(zone),
+        "primary": primary.map(|s| s.fqdn.to_string()),
+        "primaries": addresses,
+        "transfer_key": provider.text("tsig-name"),
+        "owner": zone.id.to_string(),
+    })
+}
+
+fn view(zone: &Node) -> &str {
+    zone.text("view").unwrap_or("both")
+}
+
+/// What tells a zone from others of its name.
+fn key(zone: &Node) -> String {
+    match view(zone) {
+        "both" => name_of(zone).to_owned(),
+        view => format!("{}@{view}", name_of(zone)),
+    }
 }
 
 pub fn provider<'t>(topology: &'t Topology, zone: &Node) -> Option<&'t Node> {
@@ -24,14 +122,23 @@ fn is_on(provider: &Node, server: &Server<'_>) -> bool {
     matches!(provider.text("type"), Some("rfc2136" | "zone-file")) && provider.text("host") == Some(server.name)
 }
 
-/// TSIG keys that may update zones of this server (RFC 8945, RFC 2136).
+/// TSIG keys that zones of this server are changed and transferred with (RFC 8945, RFC 2136).
 pub fn keys(survey: &Survey<'_>, server: &Server<'_>) -> Json {
-    let here = survey.topology.all("dns-provider").filter(|p| p.text("type") == Some("rfc2136") && is_on(p, server));
+    let follows = |p: &Node| {
+        server.has("dns")
+            && survey
+                .topology
+                .all("zone")
+                .filter(|z| z.text("provider") == Some(&p.id.name))
+                .any(|z| followers(survey, z, p).iter().any(|f| f.name == Some(server.name)))
+    };
+    let here = survey.topology.all("dns-provider").filter(|p| is_dynamic(p) && (is_on(p, server) || follows(p)));
     here.filter_map(|p| {
         Some(json!({
             "name": p.text("tsig-name")?,
             "algorithm": p.text("tsig-algorithm").unwrap_or("hmac-sha256"),
             "secret": secret_marker(p.secret("key")?),
+            "updates": is_on(p, server),
         }))
     })
     .collect()
@@ -96,7 +203,6 @@ pub fn zone(
     diagnostics: &mut Diagnostics,
 ) -> Json {
     let name = name_of(zone);
-    let view = zone.text("view").unwrap_or("both");
     let provider = provider(survey.topology, zone);
     let ttl = zone.duration("ttl").map_or(3600, |d| d.as_secs());
     let records: Vec<Json> = entries(survey, Some(server), zone, composed, diagnostics)
@@ -106,10 +212,20 @@ pub fn zone(
     let primary = records.iter().find(|r| r["type"] == "NS" && r["name"] == "@").map(|r| r["data"].clone());
     let tsig = provider.filter(|p| p.text("type") == Some("rfc2136")).and_then(|p| p.text("tsig-name"));
     let secondaries = provider.map(|p| p.texts("secondaries")).unwrap_or_default();
+    let notify: Vec<Json> = provider
+        .map(|p| followers(survey, zone, p))
+        .unwrap_or_default()
+        .into_iter()
+        .map(|f| json!({"name": f.name, "address": f.address}))
+        .collect();
     json!({
         "name": name,
-        "view": view,
-        "key": if view == "both" { name.to_owned() } else { format!("{name}@{view}") },
+        "view": view(zone),
+        "key": key(zone),
+        "dynamic": provider.is_some_and(is_dynamic),
+        "seed": seed(name, &records),
+        "notify": notify,
+        "transfer_key": tsig,
         "ttl": ttl,
         "primary": primary,
         "hostmaster": format!("hostmaster.{}", absolute(name)),
@@ -120,6 +236,17 @@ pub fn zone(
         "owner": zone.id.to_string(),
         "node": zone.id.to_string(),
     })
+}
+
+/// What a zone is begun with that is changed over the network: its name servers, and their addresses that lie in it.
+fn seed(zone: &str, records: &[Json]) -> Vec<Json> {
+    let ns = |r: &&Json| r["type"] == "NS" && r["name"] == "@";
+    let names: Vec<&str> = records.iter().filter(ns).filter_map(|r| r["data"].as_str()).collect();
+    let glue = |r: &&Json| {
+        matches!(r["type"].as_str(), Some("A" | "AAAA"))
+            && r["name"].as_str().is_some_and(|n| names.contains(&format!("{n}.{}", absolute(zone)).as_str()))
+    };
+    records.iter().filter(|r| ns(r) || glue(r)).cloned().collect()
 }
 
 /// A zone needs a name server (RFC 1035 5.2): this one, with its addresses where its name lies in the zone and has none yet.

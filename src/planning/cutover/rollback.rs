@@ -101,6 +101,7 @@ pub fn rollback(input: &UndoInput, schedule: &Schedule) -> Plan {
         environment: former.environment.clone(),
         phase: former.phase.clone(),
         targets: Vec::new(),
+        exceed: Vec::new(),
         intent: Digest::of(
             format!("cutover rollback 1\n{}\n{}\n{}\n", input.apply, former.intent, steps.len()).as_bytes(),
         ),

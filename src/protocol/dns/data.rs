@@ -14,16 +14,87 @@ const STRING: usize = 255;
 
 /// A name as the wire has it: absolute, A-labels, lower case.
 pub(super) fn name(text: &str) -> Result<Name, DnsError> {
-    let mut name = Name::from_utf8(text)
-        .or_else(|_| Name::from_ascii(text))
-        .map_err(|e| DnsError::Input(format!("`{text}` is no domain name: {e}")))?;
+    let bad = |e: String| DnsError::Input(format!("`{text}` is no domain name: {e}"));
+    // The parser of the crate takes the three digits of an escape for something else than RFC 1035, section 5.1 does.
+    let name = match text.contains(['\\', '/']) {
+        true => Name::from_labels(labels(text).ok_or_else(|| bad("a broken escape".into()))?),
+        false => Name::from_utf8(text).or_else(|_| Name::from_ascii(text)),
+    };
+    let mut name = name.map_err(|e| bad(e.to_string()))?;
     name.set_fqdn(true);
     Ok(name.to_lowercase())
 }
 
+/// The octet that an escape stands for; `at` is left behind it.
+fn escaped(bytes: &[u8], at: &mut usize) -> Option<u8> {
+    let first = *bytes.get(*at)?;
+    if !first.is_ascii_digit() {
+        *at += 1;
+        return Some(first);
+    }
+    let digits = std::str::from_utf8(bytes.get(*at..*at + 3)?).ok()?;
+    *at += 3;
+    digits.parse().ok()
+}
+
+fn labels(text: &str) -> Option<Vec<Vec<u8>>> {
+    let bytes = text.as_bytes();
+    let (mut out, mut label, mut at) = (Vec::new(), Vec::new(), 0);
+    while let Some(&b) = bytes.get(at) {
+        at += 1;
+        match b {
+            b'.' => out.push(std::mem::take(&mut label)),
+            b'\\' => label.push(escaped(bytes, &mut at)?),
+            b => label.push(b),
+        }
+    }
+    if !label.is_empty() {
+        out.push(label);
+    }
+    Some(out)
+}
+
+/// A name as text, escapes as RFC 1035, section 5.1 writes them.
+fn shown(name: &Name) -> String {
+    let mut out = String::new();
+    for label in name.iter() {
+        for &b in label {
+            match b {
+                b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => out.extend(['\\', char::from(b)]),
+                b'!'..=b'~' => out.push(char::from(b)),
+                _ => out.push_str(&format!("\\{b:03}")),
+            }
+        }
+        out.push('.');
+    }
+    if out.is_empty() { ".".to_owned() } else { out }
+}
+
 /// A name in its one spelling: `mail.acme.example.`.
 pub fn canonical_name(text: &str) -> Result<String, DnsError> {
-    Ok(name(text)?.to_ascii())
+    Ok(shown(&name(text)?))
+}
+
+/// The strings of a TXT record, in quotes or without.
+fn strings(text: &str) -> Option<Vec<u8>> {
+    let bytes = text.as_bytes();
+    let (mut out, mut at, mut quoted, mut any) = (Vec::new(), 0, false, false);
+    while let Some(&b) = bytes.get(at) {
+        at += 1;
+        match b {
+            b'"' => (quoted, any) = (!quoted, true),
+            b'\\' => {
+                out.push(escaped(bytes, &mut at)?);
+                any = true;
+            }
+            b' ' | b'\t' if !quoted => {}
+            b => {
+                out.push(b);
+                any = true;
+            }
+        }
+    }
+    (any && !quoted).then_some(out)
 }
 
 pub(super) fn kind(text: &str) -> Result<RecordType, DnsError> {
@@ -32,12 +103,13 @@ pub(super) fn kind(text: &str) -> Result<RecordType, DnsError> {
 
 /// The data of one record, from the text of a zone file; names in it must be absolute.
 pub(super) fn parse(kind_text: &str, text: &str) -> Result<RData, DnsError> {
+    if kind_text == "TXT" {
+        let whole = strings(text).ok_or_else(|| DnsError::Input(format!("`{text}` is no data of a TXT record")))?;
+        return Ok(RData::TXT(rejoined(&TXT::from_bytes(vec![&whole]))));
+    }
     let data = RData::try_from_str(kind(kind_text)?, text)
         .map_err(|e| DnsError::Input(format!("`{text}` is no data of a {kind_text} record: {e}")))?;
-    Ok(match data {
-        RData::TXT(txt) => RData::TXT(rejoined(&txt)),
-        other => other,
-    })
+    Ok(data)
 }
 
 /// The data of one record in its one spelling.
@@ -79,7 +151,7 @@ pub(super) fn print(data: &RData) -> String {
 }
 
 pub(super) fn key_of(record: &Record) -> SetKey {
-    SetKey { name: record.name.to_lowercase().to_ascii(), kind: record.record_type().to_string() }
+    SetKey { name: shown(&record.name.to_lowercase()), kind: record.record_type().to_string() }
 }
 
 /// Record sets by their key.
@@ -126,6 +198,24 @@ mod tests {
         }
         assert_eq!(canonical_name("Mail.ACME.example").expect("name"), "mail.acme.example.");
         assert_eq!(canonical_name("bücher.example").expect("IDN"), "xn--bcher-kva.example.");
+    }
+
+    #[test]
+    fn escapes_stand_for_what_rfc_1035_says() {
+        for (text, wanted) in [
+            ("a\\.b.acme.example.", "a\\.b.acme.example."),
+            ("A\\032b.acme.example", "a\\032b.acme.example."),
+            ("1/25.2.0.192.in-addr.arpa.", "1/25.2.0.192.in-addr.arpa."),
+            ("\\*.acme.example.", "*.acme.example."),
+        ] {
+            assert_eq!(canonical_name(text).expect(text), wanted);
+            assert_eq!(canonical_name(wanted).expect("again"), wanted);
+        }
+        assert!(canonical_name("a\\25.example.").is_err() && canonical_name("a\\999.example.").is_err());
+        let txt = canonical("TXT", "\"caf\u{e9} \\\"x\\\" \\\\ \\195\\169\"").expect("text");
+        assert_eq!(txt, "\"caf\\195\\169 \\\"x\\\" \\\\ \\195\\169\"");
+        assert_eq!(canonical("TXT", &txt).expect("again"), txt);
+        assert!(canonical("TXT", "\"open").is_err() && canonical("TXT", "").is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::stream::{Exchange, code, encode, refused};
+use super::stream::{Exchange, code, refused};
 use super::{DnsError, TsigKey, data};
 use crate::model::dns::{RecordSet, SetChange};
 
@@ -19,10 +19,20 @@ pub struct Batch {
     pub changes: Vec<SetChange>,
 }
 
-/// Octets that these changes take in a message of their own: an upper bound for what they add to one.
+/// Octets that these changes add to a message, at most. From the text, without compression: names behind the first 16 KiB of a message
+/// cannot be pointed at (RFC 1035, section 4.1.4), so a change takes more there than in a message of its own.
 pub fn size(zone: &str, changes: &[SetChange]) -> Result<usize, DnsError> {
-    // Alone, and so without compression of what it shares with others.
-    let size = encode(&message(zone, changes)?)?.len();
+    /// Type, class, time to live and length of a record, and what a short text may take more on the wire (an IPv6 address).
+    const REST: usize = 10 + 20;
+    let of = |c: &SetChange| {
+        let name = c.key().map_or(0, |k| k.name.len() + 2);
+        let data = |set: &Option<RecordSet>| -> usize {
+            set.iter().flat_map(|s| &s.data).map(|d| name + REST + d.len()).sum()
+        };
+        // What was there stands twice where it is taken away record by record.
+        2 * (name + REST) + 2 * data(&c.before) + data(&c.after)
+    };
+    let size = zone.len() + 64 + changes.iter().map(of).sum::<usize>();
     if size > ROOM {
         let what = changes.iter().find_map(SetChange::key).map(ToString::to_string).unwrap_or_default();
         return Err(DnsError::Input(format!("{what} alone makes a message of {size} octets, and DNS takes 65,535")));
@@ -126,6 +136,7 @@ fn of(name: &Name, class: DNSClass, ttl: u32, data: RData) -> Record {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::encode;
     use super::*;
     use crate::model::dns::SetKey;
 
@@ -188,6 +199,12 @@ mod tests {
         let batches = batches("acme.example", &changes).expect("batches");
         assert!(batches.len() > 1 && batches.iter().map(|b| b.changes.len()).sum::<usize>() == 5_000);
         for b in &batches {
+            assert!(encode(&message("acme.example", &b.changes).expect("message")).expect("bytes").len() < 65_000);
+        }
+        // Changes of what is there name each set three times, and behind 16 KiB nothing is compressed.
+        let updates: Vec<SetChange> =
+            changes.into_iter().map(|c| SetChange { before: c.after.clone(), after: c.after }).collect();
+        for b in super::batches("acme.example", &updates).expect("batches") {
             assert!(encode(&message("acme.example", &b.changes).expect("message")).expect("bytes").len() < 65_000);
         }
         let huge: Vec<String> = (0..400).map(|n| format!("\"{}{n}\"", "x".repeat(240))).collect();

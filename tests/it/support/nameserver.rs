@@ -72,6 +72,17 @@ fn typed(set: &RecordSet) -> ((Name, RecordType), (u32, Vec<RData>)) {
     ((Name::from_ascii(&set.key.name).unwrap(), kind), (set.ttl, data))
 }
 
+/// Data as text of a zone file; the crate prints the octets of a text as if they were characters.
+fn written(data: &RData) -> String {
+    let RData::TXT(txt) = data else { return data.to_string() };
+    let octet = |b: &u8| format!("\\{b:03}");
+    txt.txt_data
+        .iter()
+        .map(|s| format!("\"{}\"", s.iter().map(octet).collect::<String>()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 impl NameServer {
     /// Serves `zone` on a port of its own, in a thread of its own, until the process ends.
     pub fn start(zone: &str, sets: &[RecordSet]) -> Self {
@@ -117,7 +128,7 @@ impl NameServer {
     pub fn sets(&self) -> Sets {
         let state = self.state();
         let of = |((name, kind), (ttl, data)): (&(Name, RecordType), &(u32, Vec<RData>))| {
-            let data: Vec<String> = data.iter().map(ToString::to_string).collect();
+            let data: Vec<String> = data.iter().map(written).collect();
             let data: Vec<&str> = data.iter().map(String::as_str).collect();
             let set = set(&name.to_ascii(), &kind.to_string(), *ttl, &data);
             (set.key.clone(), set)
