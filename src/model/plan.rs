@@ -22,7 +22,7 @@ pub struct Plan {
     /// `--target` words, as given.
     pub targets: Vec<String>,
     /// `--exceed` words, as given.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceed: Vec<String>,
     /// Over resolved topology, environment, phase, steps' desired content: what people sign. Drift does not change it.
     pub intent: Digest,
