@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use cutover::language::{self, Compiled, Options};
 use cutover::model::Sources;
 use cutover::model::topology::Node;
-use cutover::model::tree::Tree;
+use cutover::model::tree::{Scalar, Tree};
 use cutover::reporting::diagnostics::{self, Style};
 use mutate::{Dice, Files, Words, mutate};
 
@@ -209,6 +209,20 @@ fn layout(text: &str, broken: &mut Vec<String>) {
     }
 }
 
+/// `(GiB)8` and `"8GiB"` are two ways to write one quantity, and `fmt` knows the second only.
+fn quantity(annotation: Option<&str>, value: &Scalar) -> Option<String> {
+    match (annotation, value) {
+        (Some(unit), Scalar::Int(n)) => Some(format!("{:?}", format!("{n}{unit}"))),
+        (Some("%"), Scalar::Float(n)) => Some(format!("{:?}", format!("{n}%"))),
+        (None, Scalar::Text(text)) => {
+            let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+            Some(format!("{:?}", format!("{number}{unit}")))
+        }
+        _ => None,
+    }
+}
+
 /// A tree without places; never recursive, as the parser is not.
 fn bare(trees: &[Tree]) -> Vec<String> {
     let mut out = Vec::new();
@@ -219,7 +233,13 @@ fn bare(trees: &[Tree]) -> Vec<String> {
         let mut entries: Vec<String> = t
             .entries
             .iter()
-            .map(|e| format!("{:?}={:?} {:?}", word(&e.name), word(&e.annotation), e.value.value))
+            .map(|e| {
+                let (annotation, value) = (word(&e.annotation), format!("{:?}", e.value.value));
+                match quantity(annotation.as_deref(), &e.value.value) {
+                    Some(quantity) => format!("{:?}={quantity}", word(&e.name)),
+                    None => format!("{:?}={annotation:?} {value}", word(&e.name)),
+                }
+            })
             .collect();
         entries.sort();
         out.push(format!("{depth} {:?} {} {entries:?}", word(&t.annotation), t.name.value));
