@@ -92,6 +92,7 @@ pub fn data(survey: &Survey<'_>, server: &Server<'_>, made: &Json) -> Json {
         "servers": survey.servers.values().flat_map(|s| s.ip.into_iter().chain(s.ip6)).collect::<Vec<_>>(),
         "secondaries": others,
         "resolved": resolved(survey),
+        "resolvers": survey.with_role(&["resolver"]).flat_map(|s| s.ip.into_iter().chain(s.ip6)).collect::<Vec<_>>(),
     })
 }
 
