@@ -81,6 +81,7 @@ mail-auth far.example {{ spf all=fail {{ allow far; }}; dkim f1 key=(secret)\"fi
         assert_eq!(lab.sh(host, &format!("grep -rlsF '{line}' /etc /var/lib | head -1")), "", "{host}");
     }
 
+    lab.sh("gate", "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y opendkim-tools curl >/dev/null 2>&1");
     // From here names are asked of the resolver in between.
     for host in ["gate", "far"] {
         lab.sh(
@@ -96,13 +97,11 @@ mail-auth far.example {{ spf all=fail {{ allow far; }}; dkim f1 key=(secret)\"fi
     let mail = lab.sh("far", "cat $(grep -rl '^Subject: signed' /var/vmail/far.example/bob)");
     assert!(mail.contains("DKIM-Signature:") && mail.contains("d=acme.example; s=r1;"), "{mail}");
     assert!(mail.contains("dkim=pass"), "{mail}");
-    lab.sh("gate", "apt-get install -qq -y opendkim-tools >/dev/null 2>&1; opendkim-testkey -d acme.example -s r1 -k /etc/dkimkeys/r1.acme.example.pem");
+    lab.sh("gate", "opendkim-testkey -x /etc/opendkim.conf -d acme.example -s r1 -k /etc/dkimkeys/r1.acme.example.pem");
 
     // The policy is served under its name, and DNS says which one it is.
-    let served = lab.sh(
-        "gate",
-        "apt-get install -qq -y curl >/dev/null 2>&1; curl -sS --cacert /etc/ssl/cutover/ca.pem https://mta-sts.acme.example/.well-known/mta-sts.txt",
-    );
+    let served = lab
+        .sh("gate", "curl -sS --cacert /etc/ssl/cutover/ca.pem https://mta-sts.acme.example/.well-known/mta-sts.txt");
     assert_eq!(served, "version: STSv1\nmode: testing\nmx: gate.acme.example\nmax_age: 604800");
     assert!(
         !lab.try_sh("gate", "curl -skS https://other.example/ --resolve other.example:443:127.0.0.1").status.success()
@@ -140,7 +139,7 @@ print(json.dumps(out,default=str))\n";
     let said: serde_json::Value = serde_json::from_str(text.trim()).expect("JSON");
     eprintln!("checkdmarc: {said}");
     assert_eq!(said["spf"]["valid"], true, "{said}");
-    assert_eq!((&said["spf"]["dns_lookups"], &said["spf"]["dns_void_lookups"]), (&0.into(), &0.into()), "{said}");
+    assert_eq!((&said["spf"]["dns_lookups"], &said["spf"]["void_dns_lookups"]), (&0.into(), &0.into()), "{said}");
     assert_eq!(said["dmarc"]["valid"], true, "{said}");
     assert_eq!(said["dmarc"]["tags"]["p"]["value"], "reject", "{said}");
     assert_eq!(said["tls"]["valid"], true, "{said}");
