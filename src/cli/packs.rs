@@ -18,7 +18,7 @@ macro_rules! built_in {
 
 /// A test holds this list against the folders.
 static BUILT_IN: &[BuiltIn] = built_in! {
-    "bind": "module.kdl" "templates/named.conf.hbs" "templates/zone.hbs";
+    "bind": "module.kdl" "templates/named.conf.hbs" "templates/seed.hbs" "templates/zone.hbs";
     "knot": "module.kdl" "templates/knot.conf.hbs" "templates/seed.hbs" "templates/zone.hbs" "templates/zones.conf.hbs";
     "nginx": "module.kdl" "templates/mta-sts.txt.hbs" "templates/nginx.conf.hbs";
     "postfix-dovecot": "module.kdl" "templates/cas.conf.hbs" "templates/dovecot.conf.hbs" "templates/junk.sieve.hbs"

@@ -192,3 +192,27 @@ mail-auth acme.example {{ dkim s1 key=(secret)\"file:keys/s1.pem\" {{ signers ga
             .all(|r| !r.address.to_string().starts_with("server.other/") || !r.address.key.contains("opendkim"))
     );
 }
+
+#[test]
+fn a_zone_that_bind_is_told_of_over_the_network_is_begun_by_its_pack() {
+    let text = r#"
+platform named bind="9.18"
+server first platform=named site=office ip="192.0.2.54" { roles dns; }
+dns-provider dynamic type=rfc2136 host=first tsig-name=key.other.example key=(secret)"env:TSIG"
+zone other.example provider=dynamic { record "@" MX mail.other.example; }
+"#;
+    let c = compiled(text);
+    let (mut sources, mut diagnostics) = (c.sources.clone(), Diagnostics::default());
+    let packs = cutover::cli::packs::load(std::path::Path::new("/nonexistent"), &mut sources, &mut diagnostics);
+    let made = Options::unissued(&lowering::needs(&c.topology));
+    let (site, said) = lowering::lower(&c.topology, &packs, &sources, &made);
+    assert!(!said.has_errors(), "{said:?}");
+    let named: Vec<String> =
+        site.resources.iter().map(|r| r.address.to_string()).filter(|a| a.contains("other.example")).collect();
+    assert!(named.contains(&"server.first/command:seed-zone-other.example".to_owned()), "{named:?}");
+    let conf =
+        site.resources.iter().find(|r| r.address.to_string() == "server.first/file:/etc/bind/named.conf").unwrap();
+    let Some(Attr::Content(conf)) = conf.attrs.get("content") else { panic!("content") };
+    let conf = site.bodies[&conf.id].shown().unwrap();
+    assert!(conf.contains("allow-update { key \"key.other.example\"; };"), "{conf}");
+}
