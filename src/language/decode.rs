@@ -242,7 +242,13 @@ impl<'a> Decoder<'a> {
                 let kind = &node.kind.name;
                 let message = match wrong.code {
                     "E0015" => format!("the name of `{kind}` holds a character that is not seen"),
-                    _ => format!("the name of `{kind}` is {}, not `{}`", ty.noun(), node.name),
+                    _ => {
+                        let name = &node.name;
+                        // The whole of it stands in the excerpt.
+                        let head: String = name.chars().take(LONGEST).collect();
+                        let dots = if head.len() < name.len() { "…" } else { "" };
+                        format!("the name of `{kind}` is {}, not `{head}{dots}`", ty.noun())
+                    }
                 };
                 let mut d = Diagnostic::error(wrong.code, message).label(e.span, format!("not {}", ty.noun()));
                 d.help = wrong.help;
@@ -360,6 +366,9 @@ fn via(f: &WrittenField, place: Place) -> Option<Arc<[Layer]>> {
     }
     (!out.is_empty()).then(|| out.into())
 }
+
+/// Characters of a name that a message repeats.
+const LONGEST: usize = 200;
 
 fn shown_values(values: &[DraftValue]) -> SmolStr {
     const SHOWN: usize = 8;
