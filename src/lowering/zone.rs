@@ -1,7 +1,7 @@
 //! The zones of the topology for what asks and changes name servers: records absolute, servers with their addresses; and their
 //! record sets as resources where a zone is changed over the network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Options;
@@ -137,6 +137,14 @@ impl<'a, 't> Held<'a, 't> {
     }
 }
 
+/// As a `dns-zone` of a pack is called.
+fn key(zone: &Node) -> String {
+    match view(zone) {
+        "both" => name_of(zone).to_owned(),
+        view => format!("{}@{view}", name_of(zone)),
+    }
+}
+
 fn view(zone: &Node) -> &str {
     zone.text("view").unwrap_or("both")
 }
@@ -195,11 +203,12 @@ pub struct Lanes {
     pub resources: Vec<Resource>,
 }
 
-/// `ledger` is the host that keeps what cutover owns in the zones.
+/// `packed`: zones that a pack writes whole, by host and key. `ledger` is the host that keeps what cutover owns in the zones.
 pub fn lanes(
     survey: &Survey<'_>,
     sources: &Sources,
     hosts: &BTreeMap<HostName, HostAccess>,
+    packed: &BTreeSet<(HostName, String)>,
     ledger: Option<&HostAccess>,
     composed: &Composed<'_>,
     diagnostics: &mut Diagnostics,
@@ -223,7 +232,9 @@ pub fn lanes(
             );
             continue;
         };
-        if !held.dynamic() {
+        let here = |server: &Server<'_>| (HostName::from(server.name), key(node));
+        let kept = held.ours.is_some_and(|server| packed.contains(&here(server)));
+        if !held.dynamic() || (!wire && kept) {
             continue;
         }
         let file = if wire { None } else { held.file(hosts) };
