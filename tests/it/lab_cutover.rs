@@ -108,7 +108,7 @@ stub-zone:
     stub-addr: {}
 END
 rm -f /etc/unbound/unbound.conf.d/root-auto-trust-anchor-file.conf
-systemctl restart unbound && echo nameserver 127.0.0.1 > /etc/resolv.conf
+systemctl reset-failed unbound; systemctl restart unbound && echo nameserver 127.0.0.1 > /etc/resolv.conf
 postconf -e maillog_file=/var/log/postfix.log mydestination= inet_interfaces=loopback-only inet_protocols=ipv4 myhostname=sender.test relayhost= \
  smtp_connection_cache_on_demand=no minimal_backoff_time=2s maximal_backoff_time=4s queue_run_delay=2s smtp_host_lookup=dns
 systemctl restart postfix",
