@@ -108,25 +108,37 @@ fn of_signal(index: &Index, findings: &Findings, signal: &Signal) -> Step {
         (None, Some(Asker::Left(i))) => (findings.left[*i].owned.owner.clone(), Origin::default()),
         (None, None) => (format!("server:{}", index.hosts[signal.host as usize]), Origin::default()),
     };
+    let action = match signal.how {
+        NotifyHow::Reload => Action::Reload,
+        NotifyHow::Restart => Action::Restart,
+    };
+    Step {
+        attrs: resource.map(|r| r.attrs.clone()).unwrap_or_default(),
+        owner,
+        origin,
+        reason: reason(index, findings, signal),
+        ..leaving(Address::new(index.hosts[signal.host as usize], Kind::Service, signal.service), action)
+    }
+}
+
+/// A step that leaves nothing to put back: a reload, a wait. Its place, its cause and its owner are the caller's.
+pub fn leaving(address: Address, action: Action) -> Step {
     Step {
         id: 0,
-        address: Address::new(index.hosts[signal.host as usize], Kind::Service, signal.service),
-        action: match signal.how {
-            NotifyHow::Reload => Action::Reload,
-            NotifyHow::Restart => Action::Restart,
-        },
-        attrs: resource.map(|r| r.attrs.clone()).unwrap_or_default(),
+        address,
+        action,
+        attrs: Attrs::new(),
         expect: None,
         after: Vec::new(),
         notifies: Vec::new(),
         protect: false,
         undo: Undo::Nothing,
         risky: false,
-        owner,
-        origin,
+        owner: String::new(),
+        origin: Origin::default(),
         changes: Vec::new(),
         before_text: None,
-        reason: reason(index, findings, signal),
+        reason: String::new(),
         restores: None,
     }
 }

@@ -63,6 +63,19 @@ pub fn undo(input: &UndoInput) -> Plan {
         .enumerate()
         .map(|(id, (step, after))| Step { id: id as StepId, after, ..step })
         .collect();
+    let intent = intent(input, &steps);
+    taking_back(input, intent, restores.len(), steps, notes)
+}
+
+/// A plan that takes back the one of `input`, for the same part of the world.
+pub(super) fn taking_back(
+    input: &UndoInput,
+    intent: Digest,
+    examined: usize,
+    steps: Vec<Step>,
+    notes: Vec<PlanNote>,
+) -> Plan {
+    let former = input.plan;
     Plan {
         version: PLAN_VERSION,
         organization: former.organization.clone(),
@@ -70,13 +83,13 @@ pub fn undo(input: &UndoInput) -> Plan {
         phase: former.phase.clone(),
         targets: Vec::new(),
         exceed: Vec::new(),
-        intent: intent(input, &steps),
+        intent,
         observation: former.observation.clone(),
         key_id: former.key_id.clone(),
         anchor: former.anchor.clone(),
         hosts: former.hosts.clone(),
         bodies: BTreeMap::new(),
-        examined: restores.len(),
+        examined,
         failed: failed(input, &steps),
         steps,
         notes,

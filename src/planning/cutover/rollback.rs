@@ -8,12 +8,12 @@ use crate::catalog::record_set;
 use crate::model::attr::Digest;
 use crate::model::cutover::{Entry, Schedule, Since, Stage, Wait};
 use crate::model::dns::RecordSet;
-use crate::model::plan::{PLAN_VERSION, Plan, PlanNote};
+use crate::model::plan::{Plan, PlanNote};
 use crate::model::step::{Action, FieldChange, Outcome, Step, StepId, Undo};
 use crate::model::{Address, HostName, Kind};
 
-use super::super::undo::UndoInput;
-use super::staged::wait_step;
+use super::super::undo::{UndoInput, taking_back};
+use super::staged::waiting;
 
 /// What became of one record set in the plan that is taken back.
 struct Moved<'a> {
@@ -68,15 +68,9 @@ pub fn rollback(input: &UndoInput, schedule: &Schedule) -> Plan {
         let key = format!("{}/rollback", schedule.window);
         let timeout = longest_timeout(input, lane);
         let attrs = barrier::attrs(&Barrier { sets, servers: servers(input, lane), timeout });
-        let first = steps[ids[0] as usize].clone();
-        steps.push(wait_step(
-            id,
-            Address::new(lane, Kind::Barrier, key),
-            attrs,
-            ids.clone(),
-            first.owner,
-            first.origin,
-        ));
+        let Step { owner, origin, .. } = steps[ids[0] as usize].clone();
+        let address = Address::new(lane, Kind::Barrier, key);
+        steps.push(Step { id, attrs, after: ids.clone(), owner, origin, ..waiting(address) });
         ids.push(id);
         let why = format!("the answers of the new side run out: their TTL of {ttl} s");
         back.entries.push(Entry {
@@ -94,34 +88,9 @@ pub fn rollback(input: &UndoInput, schedule: &Schedule) -> Plan {
         back.waits.extend(gone.iter().map(|s| (s.id, wait.clone())));
         steps.extend(gone);
     }
-    let former = input.plan;
-    Plan {
-        version: PLAN_VERSION,
-        organization: former.organization.clone(),
-        environment: former.environment.clone(),
-        phase: former.phase.clone(),
-        targets: Vec::new(),
-        exceed: Vec::new(),
-        intent: Digest::of(
-            format!("cutover rollback 1\n{}\n{}\n{}\n", input.apply, former.intent, steps.len()).as_bytes(),
-        ),
-        observation: former.observation.clone(),
-        key_id: former.key_id.clone(),
-        anchor: former.anchor.clone(),
-        hosts: former.hosts.clone(),
-        bodies: BTreeMap::new(),
-        examined: moved.len(),
-        failed: input
-            .observed
-            .failed
-            .iter()
-            .filter(|f| steps.iter().any(|s| s.address.host == f.host))
-            .cloned()
-            .collect(),
-        steps,
-        notes,
-        schedule: Some(back),
-    }
+    let text = format!("cutover rollback 1\n{}\n{}\n{}\n", input.apply, input.plan.intent, steps.len());
+    let plan = taking_back(input, Digest::of(text.as_bytes()), moved.len(), steps, notes);
+    Plan { schedule: Some(back), ..plan }
 }
 
 /// Record sets that the plan changed, with what shows now. Those that somebody else has changed since block the way back.

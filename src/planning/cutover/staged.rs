@@ -13,11 +13,12 @@ use crate::model::observed::Observation;
 use crate::model::plan::{Plan, PlanNote};
 use crate::model::resource::Resource;
 use crate::model::site::Site;
-use crate::model::step::{Action, FieldChange, Step, StepId, Undo};
+use crate::model::step::{Action, FieldChange, Step, StepId};
 use crate::model::{Address, HostName, Kind};
 
 use super::facts::{Held, ZoneFacts, targets};
 use super::timeline::{Part, Timeline, timeline};
+use crate::planning::steps::leaving;
 use crate::planning::{PlanError, PlanInput, PlanOptions, plan, steps};
 
 /// Seconds that a barrier gives a server to follow beyond what its SOA promises.
@@ -287,45 +288,15 @@ impl Stages<'_, '_> {
             None => Default::default(),
         };
         let key = format!("{}/{}", self.window.name, part.stage);
-        self.plan.steps.push(wait_step(
-            id,
-            Address::new(self.lane.host, Kind::Barrier, key),
-            attrs,
-            after,
-            owner,
-            origin,
-        ));
+        let address = Address::new(self.lane.host, Kind::Barrier, key);
+        self.plan.steps.push(Step { id, attrs, after, owner, origin, ..waiting(address) });
         id
     }
 }
 
 /// A barrier as a step.
-pub(super) fn wait_step(
-    id: StepId,
-    address: Address,
-    attrs: crate::model::attr::Attrs,
-    after: Vec<StepId>,
-    owner: String,
-    origin: crate::model::source::Origin,
-) -> Step {
-    Step {
-        id,
-        address,
-        action: Action::Wait,
-        attrs,
-        expect: None,
-        after,
-        notifies: Vec::new(),
-        protect: false,
-        undo: Undo::Nothing,
-        risky: false,
-        owner,
-        origin,
-        changes: Vec::new(),
-        before_text: None,
-        reason: "until every name server serves it".into(),
-        restores: None,
-    }
+pub(super) fn waiting(address: Address) -> Step {
+    Step { reason: "until every name server serves it".into(), ..leaving(address, Action::Wait) }
 }
 
 pub(super) fn fields(before: Option<&RecordSet>, after: &RecordSet) -> Vec<FieldChange> {
