@@ -2,7 +2,6 @@ use super::super::args::Format;
 use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::session::Session;
-use super::super::work::{Patience, Work};
 use super::Answer;
 use super::undo::{How, take_back};
 
@@ -19,23 +18,14 @@ pub struct Args {
     /// Rollback point of the topology
     #[arg(value_name = "POINT")]
     point: String,
-    /// Show the plan and change nothing
-    #[arg(long = "plan")]
-    only_plan: bool,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    yes: bool,
-    /// Events as JSON lines on standard output
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    patience: Patience,
+    how: How,
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("rollback", &[Format::Text, Format::Json, Format::Markdown])?;
     let session = Session::open(context)?;
-    let work = Work::begin(&session, context, args.json)?.patient(args.patience);
+    let work = args.how.begin(&session, context)?;
     let mut found = None;
     for summary in work.journal.history()?.into_iter().rev() {
         let Some(saved) = work.journal.load(&summary.header.apply)? else { continue };
@@ -51,6 +41,5 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         Failure::new(format!("no window with rollback point {} was applied from here", args.point))
             .help("`cutover history` lists applies; `cutover undo` takes any of them back")
     })?;
-    let how = How { only_plan: args.only_plan, yes: args.yes, json: args.json, format };
-    take_back(&how, context, &session, &work, &saved)
+    take_back(&args.how, format, context, &session, &work, &saved)
 }

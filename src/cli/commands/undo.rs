@@ -33,6 +33,31 @@ pub struct Args {
     /// The last apply
     #[arg(long, conflicts_with = "apply")]
     last: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+pub fn run(args: &Args, context: &Context) -> Answer {
+    let format = context.formats("undo", &[Format::Text, Format::Json, Format::Markdown])?;
+    let session = Session::open(context)?;
+    let work = args.how.begin(&session, context)?;
+    let id = match &args.apply {
+        Some(id) => id.clone(),
+        None => {
+            let last = work.journal.history()?.pop().map(|s| s.header.apply);
+            last.ok_or_else(|| Failure::new("nothing was applied yet"))?
+        }
+    };
+    let saved = work
+        .journal
+        .load(&id)?
+        .ok_or_else(|| Failure::new(format!("no apply {id} is in the journal")).help("`cutover history` lists them"))?;
+    take_back(&args.how, format, context, &session, &work, &saved)
+}
+
+/// How an apply is taken back.
+#[derive(Debug, clap::Args)]
+pub(super) struct How {
     /// Show the plan and change nothing
     #[arg(long = "plan")]
     only_plan: bool,
@@ -46,35 +71,22 @@ pub struct Args {
     patience: Patience,
 }
 
-pub fn run(args: &Args, context: &Context) -> Answer {
-    let format = context.formats("undo", &[Format::Text, Format::Json, Format::Markdown])?;
-    let session = Session::open(context)?;
-    let work = Work::begin(&session, context, args.json)?.patient(args.patience);
-    let id = match &args.apply {
-        Some(id) => id.clone(),
-        None => {
-            let last = work.journal.history()?.pop().map(|s| s.header.apply);
-            last.ok_or_else(|| Failure::new("nothing was applied yet"))?
-        }
-    };
-    let saved = work
-        .journal
-        .load(&id)?
-        .ok_or_else(|| Failure::new(format!("no apply {id} is in the journal")).help("`cutover history` lists them"))?;
-    let how = How { only_plan: args.only_plan, yes: args.yes, json: args.json, format };
-    take_back(&how, context, &session, &work, &saved)
-}
-
-/// How an apply is taken back.
-pub(super) struct How {
-    pub only_plan: bool,
-    pub yes: bool,
-    pub json: bool,
-    pub format: Format,
+impl How {
+    /// Takes the state for the run.
+    pub fn begin(&self, session: &Session, context: &Context) -> Result<Work, Failure> {
+        Ok(Work::begin(session, context, self.json)?.patient(self.patience))
+    }
 }
 
 /// Shows the plan that takes an apply back, asks, and carries it out.
-pub(super) fn take_back(how: &How, context: &Context, session: &Session, work: &Work, saved: &Saved) -> Answer {
+pub(super) fn take_back(
+    how: &How,
+    format: Format,
+    context: &Context,
+    session: &Session,
+    work: &Work,
+    saved: &Saved,
+) -> Answer {
     let id = &saved.header.apply;
     // A window that waits is taken back as far as it came; anything else is finished first.
     if let Some(open) = work.unfinished()?
@@ -85,7 +97,7 @@ pub(super) fn take_back(how: &How, context: &Context, session: &Session, work: &
     }
     let plan = session.block_on(back(session, saved))?;
     if !how.json {
-        show(&plan, how.format, true, context)?;
+        show(&plan, format, true, context)?;
     }
     if plan.blocked() {
         return Err(if plan.failed.is_empty() {
