@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use cutover::journal::{Header, Journal, Record, StateDir};
 use cutover::model::attr::{Attr, Attrs, Body, Content, Digest};
-use cutover::model::host::{Become, HostAccess, Reach};
+use cutover::model::host::HostAccess;
 use cutover::model::plan::{PLAN_VERSION, Plan};
 use cutover::model::source::Origin;
 use cutover::model::step::{Action, Outcome, Step, Undo};
@@ -18,19 +18,7 @@ use cutover::model::{Address, HostName, Kind};
 
 fn plan(steps: u32) -> Plan {
     let host = HostName::from("mail-1");
-    let access = HostAccess {
-        name: host.clone(),
-        reach: Reach::Ssh,
-        address: "192.0.2.1".into(),
-        port: 22,
-        user: "root".into(),
-        key: None,
-        jump: None,
-        become_: Become::None,
-        become_password: None,
-        host_key: None,
-        timeout_seconds: 10,
-    };
+    let access = HostAccess::at(host.clone(), "192.0.2.1");
     let step = |id| {
         let body = Body::text(format!("value = {id}\n"));
         let content = Content { id: body.intent(), digest: Some(Digest::of(b"x")), sensitive: false };

@@ -11,7 +11,7 @@ use std::process::Command;
 use cutover::catalog;
 use cutover::model::address::{Address, HostName, Kind};
 use cutover::model::attr::{Attr, Body, Content, Digest};
-use cutover::model::host::{Become, HostAccess, Reach};
+use cutover::model::host::HostAccess;
 use cutover::model::observed::{Facts, Observation, Observed, Owned, Record};
 use cutover::model::resource::{Dependency, Notify, NotifyHow, Resource};
 use cutover::model::site::Site;
@@ -200,19 +200,7 @@ fn observed(site: &Site) -> Observed {
 }
 
 fn access(host: &HostName) -> HostAccess {
-    HostAccess {
-        name: host.clone(),
-        reach: Reach::Ssh,
-        address: format!("{host}.example.org"),
-        port: 22,
-        user: "root".into(),
-        key: None,
-        jump: None,
-        become_: Become::None,
-        become_password: None,
-        host_key: None,
-        timeout_seconds: 10,
-    }
+    HostAccess::at(host.clone(), format!("{host}.example.org"))
 }
 
 #[allow(clippy::print_stdout)] // A benchmark speaks on standard output.

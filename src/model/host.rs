@@ -84,6 +84,23 @@ pub struct HostAccess {
 }
 
 impl HostAccess {
+    /// By SSH as root, with nothing of its own: what differs is said beside it.
+    pub fn at(name: impl Into<HostName>, address: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            reach: Reach::Ssh,
+            address: address.into(),
+            port: 22,
+            user: "root".into(),
+            key: None,
+            jump: None,
+            become_: Become::None,
+            become_password: None,
+            host_key: None,
+            timeout_seconds: 10,
+        }
+    }
+
     /// What is needed of a zone; `None` for a machine.
     pub fn zone(&self) -> Option<&ZoneAccess> {
         match &self.reach {

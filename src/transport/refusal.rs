@@ -151,19 +151,7 @@ mod tests {
     use super::*;
 
     fn host(become_: Become) -> HostAccess {
-        HostAccess {
-            name: "mail-1".into(),
-            reach: Default::default(),
-            address: "192.0.2.7".into(),
-            port: 22,
-            user: "ops".into(),
-            key: None,
-            jump: None,
-            become_,
-            become_password: None,
-            host_key: None,
-            timeout_seconds: 10,
-        }
+        HostAccess { user: "ops".into(), become_, ..HostAccess::at("mail-1", "192.0.2.7") }
     }
 
     fn kind(log: &str) -> HostErrorKind {

@@ -323,23 +323,10 @@ fn chain(e: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::host::Become;
     use crate::transport::FileSecrets;
 
     fn host(name: &str) -> HostAccess {
-        HostAccess {
-            name: name.into(),
-            reach: Default::default(),
-            address: "192.0.2.7".into(),
-            port: 2222,
-            user: "ops".into(),
-            key: None,
-            jump: None,
-            become_: Become::None,
-            become_password: None,
-            host_key: None,
-            timeout_seconds: 7,
-        }
+        HostAccess { port: 2222, user: "ops".into(), timeout_seconds: 7, ..HostAccess::at(name, "192.0.2.7") }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cutover::catalog::{self, Compare};
 use cutover::model::address::{Address, HostName, Kind};
 use cutover::model::attr::{Attr, Attrs, Body, Content, Digest, SecretRef, Segment};
-use cutover::model::host::{Become, HostAccess, HostError, HostErrorKind, Reach};
+use cutover::model::host::{HostAccess, HostError, HostErrorKind};
 use cutover::model::observed::{Facts, Observation, Observed, Owned, Record};
 use cutover::model::plan::Plan;
 use cutover::model::resource::{Dependency, Notify, NotifyHow, Resource};
@@ -15,19 +15,7 @@ use cutover::model::step::{Action, Outcome, Step, StepId};
 use cutover::planning::{PlanError, PlanInput, PlanOptions, plan};
 
 pub fn access(host: &str) -> HostAccess {
-    HostAccess {
-        name: host.into(),
-        reach: Reach::Ssh,
-        address: "192.0.2.1".into(),
-        port: 22,
-        user: "root".into(),
-        key: None,
-        jump: None,
-        become_: Become::None,
-        become_password: None,
-        host_key: None,
-        timeout_seconds: 10,
-    }
+    HostAccess::at(host, "192.0.2.1")
 }
 
 pub fn content(body: &Body, masked_with: &str) -> Attr {

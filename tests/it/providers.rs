@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cutover::model::attr::Attr;
-use cutover::model::host::{Become, HostAccess, HostError, HostErrorKind, Reach};
+use cutover::model::host::{HostAccess, HostError, HostErrorKind, Reach};
 use cutover::model::observed::{Observation, Record};
 use cutover::model::resource::Resource;
 use cutover::model::step::{Action, FieldChange, Outcome, Step};
@@ -39,19 +39,8 @@ impl Sandbox {
             lock_seconds: 20,
             ..Default::default()
         };
-        let host = HostAccess {
-            name: "here".into(),
-            reach: Reach::Local,
-            address: "127.0.0.1".into(),
-            port: 22,
-            user: "me".into(),
-            key: None,
-            jump: None,
-            become_: Become::None,
-            become_password: None,
-            host_key: None,
-            timeout_seconds: 5,
-        };
+        let here = HostAccess::at("here", "127.0.0.1");
+        let host = HostAccess { reach: Reach::Local, user: "me".into(), timeout_seconds: 5, ..here };
         Self { dir, agent: ShellAgent::new(network, settings), host }
     }
 

@@ -15,7 +15,7 @@ use cutover::lab::{
     RelayProgram, Sudo,
 };
 use cutover::model::attr::SecretRef;
-use cutover::model::host::{Become, HostAccess, Reach};
+use cutover::model::host::HostAccess;
 
 /// Container label: which process made a test lab, as `pid-starttime`.
 const OWNER: &str = "cutover.test.owner";
@@ -88,17 +88,9 @@ impl Lab {
     /// How to reach a host as root, its key pinned. `file:key` is relative to [`Lab::root`].
     pub fn access(&self, host: &str) -> HostAccess {
         HostAccess {
-            name: host.into(),
-            reach: Reach::Ssh,
-            address: self.ip(host).to_string(),
-            port: 22,
-            user: "root".into(),
             key: Some(SecretRef("file:key".into())),
-            jump: None,
-            become_: Become::None,
-            become_password: None,
             host_key: Some(self.record.host(host).expect("a host of this lab").host_key.clone()),
-            timeout_seconds: 10,
+            ..HostAccess::at(host, self.ip(host).to_string())
         }
     }
 
