@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Options;
-use super::context::dns::{Entry, absolute, entries, name_of, owner, provider};
+use super::context::dns::{Entry, absolute, entries, key, name_of, owner, provider, view};
 use super::mail_auth::{self, Composed};
 use super::survey::{Server, Survey, survey};
 use crate::catalog;
 use crate::catalog::record_set;
 use crate::model::dns::{NameServer, RecordSet, SetKey, WantedRecord, Zone, ZoneKey};
-use crate::model::host::{Become, HostAccess, Reach, ZoneAccess, ZoneFile};
+use crate::model::host::{HostAccess, Reach, ZoneAccess, ZoneFile};
 use crate::model::resource::{Dependency, Resource};
 use crate::model::topology::{Node, Topology};
 use crate::model::{Address, Attr, Diagnostic, Diagnostics, HostName, Kind, Sources};
@@ -137,18 +137,6 @@ impl<'a, 't> Held<'a, 't> {
     }
 }
 
-/// As a `dns-zone` of a pack is called.
-fn key(zone: &Node) -> String {
-    match view(zone) {
-        "both" => name_of(zone).to_owned(),
-        view => format!("{}@{view}", name_of(zone)),
-    }
-}
-
-fn view(zone: &Node) -> &str {
-    zone.text("view").unwrap_or("both")
-}
-
 fn of(server: &Server<'_>) -> NameServer {
     let addresses = [server.ip, server.ip6].into_iter().flatten().filter_map(|a| a.parse().ok()).collect();
     NameServer { name: server.fqdn.to_string(), addresses }
@@ -266,19 +254,9 @@ pub fn lanes(
             departed: false,
             ledger: ledger.clone(),
         };
-        let access = HostAccess {
-            name: lane.clone(),
-            reach: Reach::Zone(Box::new(zone)),
-            address,
-            port: held.port,
-            user: String::new(),
-            key: None,
-            jump: None,
-            become_: Become::None,
-            become_password: None,
-            host_key: None,
-            timeout_seconds: 10,
-        };
+        let reach = Reach::Zone(Box::new(zone));
+        let access =
+            HostAccess { reach, port: held.port, user: String::new(), ..HostAccess::at(lane.clone(), address) };
         out.hosts.insert(lane.clone(), access);
         resources(&held, &lane, sources, &mut out.resources, diagnostics);
     }

@@ -101,12 +101,13 @@ fn copy(survey: &Survey<'_>, zone: &Node, provider: &Node) -> Json {
     })
 }
 
-fn view(zone: &Node) -> &str {
+/// Whom a zone answers: `public`, `internal` or `both`.
+pub fn view(zone: &Node) -> &str {
     zone.text("view").unwrap_or("both")
 }
 
-/// What tells a zone from others of its name.
-fn key(zone: &Node) -> String {
+/// What tells a zone from others of its name; as its `dns-zone` is called.
+pub fn key(zone: &Node) -> String {
     match view(zone) {
         "both" => name_of(zone).to_owned(),
         view => format!("{}@{view}", name_of(zone)),

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::survey::{Server, Survey};
 use super::super::template::secret_marker;
-use super::dns::provider;
+use super::dns::{name_of, provider};
 use crate::model::topology::Node;
 
 /// The servers of a provider's zones that follow its host: those of the topology by name or address, others as written.
@@ -20,11 +20,6 @@ fn is(server: &Server<'_>, text: &str) -> bool {
 
 fn addresses<'a>(server: &'a Server<'_>) -> Vec<&'a str> {
     server.ip.into_iter().chain(server.ip6).collect()
-}
-
-/// A zone's name without its view.
-fn plain(zone: &Node) -> &str {
-    zone.id.name.split_once('@').map_or(&zone.id.name, |(n, _)| n)
 }
 
 /// The key that a provider's servers know each other by.
@@ -54,10 +49,10 @@ pub fn data(survey: &Survey<'_>, server: &Server<'_>, made: &Json) -> Json {
         }
         // The other view of a name is another zone, which is not for everybody.
         if follows && zone.text("view") != Some("internal") {
-            followed.push(json!({"name": plain(zone), "primaries": addresses(primary), "key": name}));
+            followed.push(json!({"name": name_of(zone), "primaries": addresses(primary), "key": name}));
         }
     }
-    let by_id = |id: &Json| topology.all("zone").find(|z| Some(z.id.to_string().as_str()) == id.as_str());
+    let by_id = |id: &Json| topology.get("zone", id.as_str()?.strip_prefix("zone:")?);
     let own: Vec<Json> =
         made.as_array().into_iter().flatten().filter_map(|z| Some(held(survey, by_id(&z["node"])?, z))).collect();
     let split = own.iter().any(|z| z["view"] != "both");
@@ -154,7 +149,7 @@ fn resolved(survey: &Survey<'_>) -> Vec<Json> {
             let more = secondaries(provider).filter_map(|s| survey.servers.values().find(|x| is(x, s)));
             servers.extend(more.flat_map(addresses));
         }
-        let known = out.entry(plain(zone)).or_default();
+        let known = out.entry(name_of(zone)).or_default();
         if inner || !known.0 {
             *known = (inner, servers);
         }

@@ -7,12 +7,19 @@ use crate::model::topology::NodeId;
 
 use super::super::certificate::Issued;
 use super::super::survey::{Survey, refs};
+use super::zones::Zones;
 use super::{Composed, covers, exchangers};
 
 impl<'t> Composed<'t> {
     /// For each host of the domain's MX records that the topology knows. Certificates that are stand-ins have no digest.
-    pub(super) fn dane(&mut self, survey: &Survey<'t>, domain: &str, issued: &BTreeMap<String, Issued>) {
-        for host in exchangers::of(survey, domain) {
+    pub(super) fn dane(
+        &mut self,
+        survey: &Survey<'t>,
+        zones: &Zones<'t>,
+        domain: &str,
+        issued: &BTreeMap<String, Issued>,
+    ) {
+        for host in exchangers::of(survey, zones, domain) {
             let Some(server) = survey.servers.values().find(|s| s.fqdn.eq_ignore_ascii_case(&host)) else { continue };
             let id = NodeId::new("server", server.name);
             let shown = survey.topology.all("certificate").filter(|c| {
@@ -28,7 +35,7 @@ impl<'t> Composed<'t> {
             digests.sort_unstable();
             digests.dedup();
             for digest in digests {
-                self.record(survey, &format!("_25._tcp.{host}"), "TLSA", format!("3 1 1 {digest}"));
+                self.record(zones, &format!("_25._tcp.{host}"), "TLSA", format!("3 1 1 {digest}"));
             }
         }
     }

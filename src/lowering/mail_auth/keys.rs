@@ -9,7 +9,7 @@ use crate::model::{Diagnostic, Diagnostics, SecretRef, Span};
 
 use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
-use super::holding;
+use super::zones::Zones;
 
 /// A key whose public half the topology publishes.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,9 +54,10 @@ impl PublicKey {
 
 /// The keys of a topology.
 pub fn requests(topology: &Topology) -> Vec<KeyRequest> {
+    let zones = Zones::new(topology);
     let ttl = |domain: &str| {
-        let zones = holding(topology, &domain.to_ascii_lowercase());
-        zones.into_iter().filter_map(|z| z.duration("ttl")).max().unwrap_or(Duration::from_secs(3600))
+        let holding = zones.holding(&domain.to_ascii_lowercase());
+        holding.iter().filter_map(|z| z.duration("ttl")).max().unwrap_or(Duration::from_secs(3600))
     };
     let all = topology.all("mail-auth").flat_map(|m| m.children("dkim").map(move |k| (m, k)));
     all.filter_map(|(auth, node)| {

@@ -19,20 +19,22 @@ pub mod rotation;
 mod senders;
 pub mod spf;
 mod texts;
+mod zones;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use crate::model::topology::{Node, NodeId, Topology};
+use crate::model::topology::{Node, NodeId};
 use crate::model::{Diagnostic, Diagnostics, Span};
 
 use super::Options;
 use super::certificate::FOLDER;
 use super::context::dns::quoted;
-use super::survey::{Server, Survey, leaf, refs};
+use super::survey::{Server, Survey, refs};
 
 pub use keys::{KeyRequest, PublicKey, requests};
+use zones::Zones;
 
 /// One record that `mail-auth` asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,48 +63,15 @@ pub struct Composed<'t> {
     keys: Vec<keys::Key<'t>>,
 }
 
-/// The name of a zone without its view.
-fn zone_name(zone: &Node) -> &str {
-    zone.id.name.split_once('@').map_or(&zone.id.name, |(n, _)| n)
-}
-
-/// The zones of the deepest name that a name lies in: one, or one for each view.
-fn holding<'t>(topology: &'t Topology, name: &str) -> Vec<&'t Node> {
-    let within = |z: &&Node| {
-        let zone = zone_name(z).to_ascii_lowercase();
-        name.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    let found: Vec<&Node> = topology.all("zone").filter(within).collect();
-    let depth = found.iter().map(|z| zone_name(z).len()).max().unwrap_or(0);
-    found.into_iter().filter(|z| zone_name(z).len() == depth).collect()
-}
-
-/// A record that the topology writes out, with the absolute name of its owner.
-fn written(zone: &Node) -> impl Iterator<Item = (String, &Node)> {
-    let origin = zone_name(zone);
-    zone.children("record").map(move |r| {
-        let name = match leaf(zone, r).split_once('@') {
-            Some(("", _)) => "@",
-            Some((name, _)) => name,
-            None => leaf(zone, r),
-        };
-        let name = match name {
-            "@" | "" => origin.to_owned(),
-            n if n.ends_with('.') => n.trim_end_matches('.').to_owned(),
-            n => format!("{n}.{origin}"),
-        };
-        (name.to_ascii_lowercase(), r)
-    })
-}
-
 /// Composes all of it. With errors something is missing.
 pub fn compose<'t>(survey: &Survey<'t>, made: &Options, diagnostics: &mut Diagnostics) -> Composed<'t> {
     let mut out = Composed::default();
     let topology = survey.topology;
-    let mut policies = senders::Policies::new(survey);
+    let zones = &Zones::new(topology);
+    let policies = senders::Policies::new(survey, zones);
     for auth in topology.all("mail-auth") {
         let domain = auth.id.name.as_str();
-        if holding(topology, &domain.to_ascii_lowercase()).is_empty() {
+        if zones.holding(&domain.to_ascii_lowercase()).is_empty() {
             diagnostics.push(
                 Diagnostic::error("E1028", format!("no zone of the topology holds {domain}"))
                     .label(auth.span, "its records have no place")
@@ -116,32 +85,32 @@ pub fn compose<'t>(survey: &Survey<'t>, made: &Options, diagnostics: &mut Diagno
             match node.id.kind.as_str() {
                 "spf" => {
                     for (name, text) in policies.records(auth, node, diagnostics) {
-                        out.text(survey, &name, &text, node, diagnostics);
+                        out.text(zones, name, text, node, diagnostics);
                     }
                 }
                 "dkim" => {
                     let key = keys::key(survey, auth, node, diagnostics);
                     if let Some(public) = made.signing.get(node.id.name.as_str()) {
                         let name = format!("{}._domainkey.{domain}", key.selector);
-                        out.text(survey, &name, &texts::dkim(public), node, diagnostics);
+                        out.text(zones, &name, &texts::dkim(public), node, diagnostics);
                     }
                     out.keys.push(key);
                 }
                 "dmarc" => {
                     let text = texts::dmarc(node.text("policy").unwrap_or("none"), &node.texts("reports"));
-                    out.text(survey, &format!("_dmarc.{domain}"), &text, node, diagnostics);
+                    out.text(zones, &format!("_dmarc.{domain}"), &text, node, diagnostics);
                 }
                 "tls-rpt" => {
                     let text = texts::tls_rpt(&node.texts("reports"));
-                    out.text(survey, &format!("_smtp._tls.{domain}"), &text, node, diagnostics);
+                    out.text(zones, &format!("_smtp._tls.{domain}"), &text, node, diagnostics);
                 }
-                "dane" => out.dane(survey, domain, &made.certificates),
+                "dane" => out.dane(survey, zones, domain, &made.certificates),
                 "discovery" => {
                     for (name, kind, data) in discovery::records(topology, domain, node) {
-                        out.record(survey, &name, kind, data);
+                        out.record(zones, &name, kind, data);
                     }
                 }
-                "mta-sts" => out.mta_sts(survey, auth, node, diagnostics),
+                "mta-sts" => out.mta_sts(survey, zones, auth, node, diagnostics),
                 _ => {}
             }
         }
@@ -157,11 +126,11 @@ impl<'t> Composed<'t> {
 
     /// A TXT record, in each view of its zone. One that is written out for the same purpose is a mistake: only one of two texts can
     /// hold, and which, nobody would see. A CNAME at its place hands the name to somebody else, who then publishes it.
-    fn text(&mut self, survey: &Survey<'t>, name: &str, text: &str, by: &Node, diagnostics: &mut Diagnostics) {
+    fn text(&mut self, zones: &Zones<'t>, name: &str, text: &str, by: &Node, diagnostics: &mut Diagnostics) {
         let name = name.to_ascii_lowercase();
         let tag = text.split([' ', ';']).next().unwrap_or_default();
-        for zone in holding(survey.topology, &name) {
-            let here: Vec<&Node> = written(zone).filter(|(n, _)| *n == name).map(|(_, r)| r).collect();
+        for &zone in zones.holding(&name) {
+            let here = zones.written(zone, &name);
             if here.iter().any(|r| r.text("type") == Some("CNAME")) {
                 continue;
             }
@@ -185,10 +154,10 @@ impl<'t> Composed<'t> {
 
     /// A record of another type, in each view of its zone. What is written out at its place holds instead; TLSA records stand beside
     /// each other, as two certificates do while one replaces the other.
-    fn record(&mut self, survey: &Survey<'t>, name: &str, kind: &'static str, data: String) {
+    fn record(&mut self, zones: &Zones<'t>, name: &str, kind: &'static str, data: String) {
         let name = name.to_ascii_lowercase();
-        for zone in holding(survey.topology, &name) {
-            let here: Vec<&Node> = written(zone).filter(|(n, _)| *n == name).map(|(_, r)| r).collect();
+        for &zone in zones.holding(&name) {
+            let here = zones.written(zone, &name);
             let taken = match kind {
                 "CNAME" => !here.is_empty(),
                 "TLSA" => {
@@ -205,11 +174,11 @@ impl<'t> Composed<'t> {
     }
 
     /// Address records of a name, where none is written out in that view.
-    fn addresses(&mut self, survey: &Survey<'t>, name: &str, ip: &[std::net::IpAddr]) {
+    fn addresses(&mut self, zones: &Zones<'t>, name: &str, ip: &[std::net::IpAddr]) {
         let name = name.to_ascii_lowercase();
-        for zone in holding(survey.topology, &name) {
+        for &zone in zones.holding(&name) {
             let own = |r: &Node| matches!(r.text("type"), Some("A" | "AAAA" | "CNAME"));
-            if written(zone).any(|(n, r)| n == name && own(r)) {
+            if zones.written(zone, &name).iter().any(|r| own(r)) {
                 continue;
             }
             let records = ip.iter().map(|a| Record {
@@ -221,9 +190,16 @@ impl<'t> Composed<'t> {
         }
     }
 
-    fn mta_sts(&mut self, survey: &Survey<'t>, auth: &'t Node, node: &'t Node, diagnostics: &mut Diagnostics) {
+    fn mta_sts(
+        &mut self,
+        survey: &Survey<'t>,
+        zones: &Zones<'t>,
+        auth: &'t Node,
+        node: &'t Node,
+        diagnostics: &mut Diagnostics,
+    ) {
         let domain = auth.id.name.as_str();
-        let exchangers = exchangers::of(survey, domain);
+        let exchangers = exchangers::of(survey, zones, domain);
         let mode = node.text("mode").unwrap_or("testing");
         if exchangers.is_empty() && mode != "none" {
             diagnostics.push(
@@ -236,7 +212,7 @@ impl<'t> Composed<'t> {
         let age = node.duration("max-age").unwrap_or(std::time::Duration::from_secs(7 * 86_400));
         let text = texts::sts_policy(mode, &exchangers, age);
         let Some(host) = refs(node, "host").next() else { return };
-        self.text(survey, &format!("_mta-sts.{domain}"), &texts::sts_record(&text), node, diagnostics);
+        self.text(zones, &format!("_mta-sts.{domain}"), &texts::sts_record(&text), node, diagnostics);
         let balancer = survey.topology.get("load-balancer", &host.name).filter(|_| host.kind == "load-balancer");
         let names: Vec<&'t str> = match balancer {
             Some(b) => refs(b, "members").filter_map(|m| survey.servers.get(m.name.as_str())).map(|s| s.name).collect(),
@@ -249,10 +225,10 @@ impl<'t> Composed<'t> {
             .filter_map(|a| a.parse().ok())
             .collect();
         let ip = match shared.is_empty() {
-            true => names.iter().flat_map(|n| senders::addresses(survey, n)).collect(),
+            true => names.iter().flat_map(|n| senders::addresses(survey, zones, n)).collect(),
             false => shared,
         };
-        self.addresses(survey, &format!("mta-sts.{domain}"), &ip);
+        self.addresses(zones, &format!("mta-sts.{domain}"), &ip);
         for name in &names {
             if survey.servers.get(name).is_some_and(|s| !s.has("mta-sts")) {
                 diagnostics.push(

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::model::topology::{Node, Topology};
+use crate::model::topology::{Node, NodeId, Topology};
 use crate::model::{Diagnostic, Diagnostics};
 
 use super::super::survey::{Survey, refs};
 use super::spf::{LOOKUPS, Others, Policy, Text, lookups};
-use super::{holding, written};
+use super::zones::Zones;
 
 /// The addresses that the internet sees of a server: those that its name has in a zone that the world sees, else its own.
-pub fn addresses(survey: &Survey<'_>, server: &str) -> Vec<IpAddr> {
+pub fn addresses(survey: &Survey<'_>, zones: &Zones<'_>, server: &str) -> Vec<IpAddr> {
     let Some(server) = survey.servers.get(server) else { return Vec::new() };
     let name = server.fqdn.to_ascii_lowercase();
-    let outside = holding(survey.topology, &name).into_iter().filter(|z| z.text("view") != Some("internal"));
-    let records: Vec<&Node> = outside.flat_map(written).filter(|(n, _)| *n == name).map(|(_, r)| r).collect();
+    let outside = zones.holding(&name).iter().filter(|z| z.text("view") != Some("internal"));
+    let records: Vec<&Node> = outside.flat_map(|z| zones.written(z, &name)).copied().collect();
     let mut out = Vec::new();
     for (kind, field, own) in [("A", "ip", server.ip), ("AAAA", "ip6", server.ip6)] {
         let here = || records.iter().filter(|r| r.text("type") == Some(kind));
@@ -43,34 +43,38 @@ pub fn legacies(topology: &Topology) -> impl Iterator<Item = &Node> {
 /// The SPF policies of a topology, each with its texts.
 pub struct Policies<'s, 't> {
     survey: &'s Survey<'t>,
+    zones: &'s Zones<'t>,
+    /// By the `spf` node.
+    made: BTreeMap<&'t NodeId, Vec<Text>>,
     /// Texts of SPF by name: those that are made, and those that are written out.
     known: BTreeMap<String, String>,
 }
 
 impl<'s, 't> Policies<'s, 't> {
-    pub fn new(survey: &'s Survey<'t>) -> Self {
-        let mut known = BTreeMap::new();
-        let topology = survey.topology;
-        for (name, record) in topology.all("zone").flat_map(written) {
+    pub fn new(survey: &'s Survey<'t>, zones: &'s Zones<'t>) -> Self {
+        let (mut made, mut known) = (BTreeMap::new(), BTreeMap::new());
+        for (name, record) in zones.all() {
             let texts = record.texts("values");
             if let Some(text) = texts.into_iter().find(|t| t.get(..6).is_some_and(|h| h.eq_ignore_ascii_case("v=spf1")))
             {
-                known.insert(name, text.to_owned());
+                known.insert(name.to_owned(), text.to_owned());
             }
         }
-        for auth in topology.all("mail-auth") {
+        for auth in survey.topology.all("mail-auth") {
             for spf in auth.children("spf") {
-                known.extend(policy(survey, spf).records(&auth.id.name.to_ascii_lowercase()));
+                let texts = policy(survey, zones, spf).records(&auth.id.name.to_ascii_lowercase());
+                known.extend(texts.iter().cloned());
+                made.insert(&spf.id, texts);
             }
         }
-        Self { survey, known }
+        Self { survey, zones, made, known }
     }
 
     /// The records of one domain.
-    pub fn records(&mut self, auth: &Node, spf: &Node, diagnostics: &mut Diagnostics) -> Vec<Text> {
+    pub fn records(&self, auth: &Node, spf: &Node, diagnostics: &mut Diagnostics) -> &[Text] {
         let domain = auth.id.name.to_ascii_lowercase();
         for (id, span) in spf.refs("allow").filter(|(id, _)| id.kind == "server") {
-            if addresses(self.survey, &id.name).is_empty() {
+            if addresses(self.survey, self.zones, &id.name).is_empty() {
                 diagnostics.push(
                     Diagnostic::error("E1027", format!("server {} may send for {domain} and has no address", id.name))
                         .label(span, "named here")
@@ -78,7 +82,7 @@ impl<'s, 't> Policies<'s, 't> {
                 );
             }
         }
-        let records = policy(self.survey, spf).records(&domain);
+        let records = self.made.get(&spf.id).map_or(&[][..], Vec::as_slice);
         let count = records
             .first()
             .map_or(0, |(_, text)| lookups(text, &|name| self.known.get(&name.to_ascii_lowercase()).cloned()));
@@ -93,14 +97,16 @@ impl<'s, 't> Policies<'s, 't> {
     }
 }
 
-fn policy(survey: &Survey<'_>, spf: &Node) -> Policy {
-    let mut addresses: Vec<IpAddr> =
-        refs(spf, "allow").filter(|id| id.kind == "server").flat_map(|id| self::addresses(survey, &id.name)).collect();
+fn policy(survey: &Survey<'_>, zones: &Zones<'_>, spf: &Node) -> Policy {
+    let mut addresses: Vec<IpAddr> = refs(spf, "allow")
+        .filter(|id| id.kind == "server")
+        .flat_map(|id| self::addresses(survey, zones, &id.name))
+        .collect();
     let mut hosts = Vec::new();
     let union = spf.value("legacy").is_none() || spf.flag("legacy");
     for legacy in legacies(survey.topology).filter(|_| union) {
         match (legacy.text("server"), legacy.text("host")) {
-            (Some(server), _) => addresses.extend(self::addresses(survey, server)),
+            (Some(server), _) => addresses.extend(self::addresses(survey, zones, server)),
             (None, Some(host)) => match host.parse::<IpAddr>() {
                 Ok(ip) => addresses.push(ip),
                 Err(_) => hosts.push(host.trim_end_matches('.').to_ascii_lowercase()),
