@@ -181,14 +181,8 @@ fn each<T>(
     mut of: impl FnMut(Compiled) -> Result<T, Failure>,
 ) -> Result<Vec<T>, Failure> {
     let whole = language::check(file, options);
-    let mut chosen: Vec<String> = match &options.environment {
-        Some(e) => vec![e.clone()],
-        None => whole.environments.iter().cloned().collect(),
-    };
     // What two environments share is told of the first, and should have the names of the files, not those of a lab.
-    let maps =
-        |e: &String| whole.topology.get("environment", e).is_some_and(|n| n.children("domain-map").next().is_some());
-    chosen.sort_by_key(|e| maps(e));
+    let chosen = options.environment.clone().map_or_else(|| whole.environments.clone(), |e| vec![e]);
     if whole.diagnostics.has_errors() || chosen.is_empty() {
         return Ok(vec![of(whole)?]);
     }

@@ -47,6 +47,7 @@ use std::path::Path;
 use load::Files;
 
 use crate::model::topology::{Topology, Value};
+use crate::model::tree::Tree;
 use crate::model::{Diagnostic, Diagnostics, SourceId, Sources};
 
 pub use codes::CHAPTERS;
@@ -75,8 +76,8 @@ pub struct Compiled {
     pub sources: Sources,
     pub topology: Topology,
     pub diagnostics: Diagnostics,
-    /// The environments that the root declares, by name.
-    pub environments: BTreeSet<String>,
+    /// The environments that the root declares, by name; those that rename domains (`domain-map`) behind the others.
+    pub environments: Vec<String>,
 }
 
 /// Compiles the root at `root`: a file, or a folder with a `topology.kdl`. All paths in the files are relative to its folder.
@@ -108,13 +109,14 @@ fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
     let trees = loader.root(main, &mut sink);
     let mut topology = Topology::default();
     let declared = trees.iter().filter(|t| t.name.value == "environment");
-    let environments: BTreeSet<String> =
-        declared.filter_map(|t| Some(t.args().next()?.value.value.as_text()?.to_owned())).collect();
+    let renames = |t: &Tree| t.children.iter().any(|c| c.name.value == "domain-map");
+    let environments: BTreeMap<String, bool> =
+        declared.filter_map(|t| Some((t.args().next()?.value.value.as_text()?.to_owned(), renames(t)))).collect();
     // With a file unread, every name of it would be reported missing.
     if !sink.has_errors() {
         let mut others: Vec<Option<String>> = Vec::new();
         if all {
-            others.extend(environments.iter().cloned().map(Some).filter(|e| *e != options.environment));
+            others.extend(environments.keys().cloned().map(Some).filter(|e| *e != options.environment));
         }
         if !all || options.environment.is_some() || others.is_empty() {
             topology = compile::run(&mut loader, &trees, options, &mut sink);
@@ -126,6 +128,8 @@ fn run(files: Files, main: &str, options: &Options, all: bool) -> Compiled {
     }
     let mut sources = loader.sources;
     let diagnostics = guard(&mut sources, sink.finish());
+    let (maps, plain): (Vec<_>, Vec<_>) = environments.into_iter().partition(|(_, renames)| *renames);
+    let environments = plain.into_iter().chain(maps).map(|(name, _)| name).collect();
     Compiled { sources, topology, diagnostics, environments }
 }
 

@@ -131,6 +131,17 @@ fn completions_for_each_shell_know_the_commands() {
     }
 }
 
+/// `lab` renames the domain and stands before `production`; a line to paste is of production all the same.
+#[test]
+fn a_line_to_paste_has_the_names_of_the_file() {
+    let box_ = Sandbox::new();
+    box_.run(&["init"]).ends(0);
+    let gate = "server gate platform=open site=office connection=admin subnet=lan ip=\"192.0.2.10\" { roles relay; }\n";
+    box_.write("topology.kdl", &(box_.read("topology.kdl") + gate));
+    let checked = box_.run(&["check"]).ends(1).says("subject=gate.acme.example");
+    assert!(!checked.err.contains("gate.acme.test"), "{checked:?}");
+}
+
 #[test]
 fn init_writes_once_and_never_overwrites() {
     let box_ = Sandbox::new();
