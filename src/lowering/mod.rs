@@ -142,8 +142,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     let anchor = topology.organization().and_then(|o| o.text("anchor")).map(HostName::from);
     let anchor = anchor.or_else(|| hosts.keys().next().cloned());
     let ledger = anchor.as_ref().and_then(|a| hosts.get(a));
-    let packed = resources.iter().filter(|r| r.address.kind == Kind::DnsZone);
-    let packed = packed.map(|r| (r.address.host.clone(), r.address.key.clone())).collect();
+    let packed = zone::Packed::of(&resources);
     let mut found = Diagnostics::default();
     let lanes = zone::lanes(&survey, sources, &hosts, &packed, ledger, &composed, &mut found);
     told.add(found);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Options;
-use super::context::dns::{Entry, absolute, entries, key, name_of, owner, provider, view};
+use super::context::dns::{Entry, absolute, entries, name_of, owner, provider, view};
 use super::mail_auth::{self, Composed};
 use super::survey::{Server, Survey, survey};
 use crate::catalog;
@@ -28,10 +28,9 @@ pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics)
     let composed = mail_auth::compose(&survey, options, &mut diagnostics);
     let zones = topology.all("zone").filter_map(|node| {
         let held = Held::of(&survey, node, &composed, &mut diagnostics)?;
-        let dynamic = held.dynamic();
-        // Which name servers a zone has that is changed over the network is said, not guessed.
-        let mine = |e: &&Entry<'_>| e.node.is_some() || !dynamic;
-        let records = held.entries.iter().filter(mine).filter_map(|e| written(name_of(node), e)).collect();
+        // The name server that a zone has without being told is whoever holds it.
+        let said = held.entries.iter().filter(|e| e.node.is_some());
+        let records = said.filter_map(|e| written(name_of(node), e)).collect();
         Some(Zone {
             node: node.id.clone(),
             name: name_of(node).to_owned(),
@@ -72,16 +71,6 @@ impl<'a, 't> Held<'a, 't> {
         };
         let entries = entries(survey, ours, node, composed, diagnostics);
         Some(Self { node, provider, ours, primary, port, entries })
-    }
-
-    /// Changed record set by record set.
-    fn dynamic(&self) -> bool {
-        self.provider.text("type") == Some("rfc2136") || self.in_place()
-    }
-
-    /// A file on a server that has no pack for name servers: others made it, and only what is ours in it is changed.
-    fn in_place(&self) -> bool {
-        self.provider.text("type") == Some("zone-file") && self.ours.is_some_and(|s| !s.has("dns"))
     }
 
     fn file(&self, hosts: &BTreeMap<HostName, HostAccess>) -> Option<ZoneFile> {
@@ -191,12 +180,35 @@ pub struct Lanes {
     pub resources: Vec<Resource>,
 }
 
-/// `packed`: zones that a pack writes whole, by host and key. `ledger` is the host that keeps what cutover owns in the zones.
+/// What packs make for the zones of the topology, as their resources say.
+#[derive(Debug, Default)]
+pub struct Packed<'r> {
+    /// By host and zone: the role that holds it there.
+    groups: BTreeMap<(&'r HostName, &'r str), &'r str>,
+    /// Zones that a pack writes whole.
+    files: BTreeSet<(&'r HostName, &'r str)>,
+}
+
+impl<'r> Packed<'r> {
+    pub fn of(resources: &'r [Resource]) -> Self {
+        let mut out = Self::default();
+        for r in resources.iter().filter(|r| r.owner.starts_with("zone:")) {
+            let at = (&r.address.host, r.owner.as_str());
+            out.groups.entry(at).or_insert(&r.group);
+            if r.address.kind == Kind::DnsZone {
+                out.files.insert(at);
+            }
+        }
+        out
+    }
+}
+
+/// `ledger` is the host that keeps what cutover owns in the zones.
 pub fn lanes(
     survey: &Survey<'_>,
     sources: &Sources,
     hosts: &BTreeMap<HostName, HostAccess>,
-    packed: &BTreeSet<(HostName, String)>,
+    packed: &Packed<'_>,
     ledger: Option<&HostAccess>,
     composed: &Composed<'_>,
     diagnostics: &mut Diagnostics,
@@ -220,17 +232,21 @@ pub fn lanes(
             );
             continue;
         };
-        let here = |server: &Server<'_>| (HostName::from(server.name), key(node));
-        let kept = held.ours.is_some_and(|server| packed.contains(&here(server)));
-        if !held.dynamic() || (!wire && kept) {
+        let (host, id) = (held.ours.map(|s| HostName::from(s.name)), node.id.to_string());
+        let place = host.as_ref().map(|h| (h, id.as_str()));
+        // A zone that no pack writes was made by others, and only what is ours in it is changed.
+        if !wire && place.is_some_and(|p| packed.files.contains(&p)) {
             continue;
         }
+        // The name server itself comes first, where the topology makes it.
+        let group = place.and_then(|p| packed.groups.get(&p));
+        let after = group.map(|g| Dependency::Group((*g).to_owned()));
         let file = if wire { None } else { held.file(hosts) };
         if !wire && file.is_none() {
             diagnostics.push(
                 Diagnostic::error("E1031", format!("dns-provider {}: it names no file", provider.id.name))
                     .label(provider.span, "no path=")
-                    .help("write path=\"/etc/bind/db.acme.example\", or give the host the role dns: then a pack keeps the file"),
+                    .help("write path=\"/etc/bind/db.acme.example\", or give the host a role whose pack writes it, as dns does"),
             );
             continue;
         }
@@ -247,7 +263,7 @@ pub fn lanes(
         let zone = ZoneAccess {
             zone: name_of(node).to_owned(),
             view: view(node).to_owned(),
-            host: held.ours.map(|s| HostName::from(s.name)),
+            host,
             servers: held.servers(survey),
             key: held.key(),
             file,
@@ -258,7 +274,7 @@ pub fn lanes(
         let access =
             HostAccess { reach, port: held.port, user: String::new(), ..HostAccess::at(lane.clone(), address) };
         out.hosts.insert(lane.clone(), access);
-        resources(&held, &lane, sources, &mut out.resources, diagnostics);
+        resources(&held, &lane, after, sources, &mut out.resources, diagnostics);
     }
     out.resources.sort_by(|a, b| a.address.cmp(&b.address));
     out
@@ -272,6 +288,7 @@ fn is_address(kind: &str) -> bool {
 fn resources(
     held: &Held<'_, '_>,
     lane: &HostName,
+    after: Option<Dependency>,
     sources: &Sources,
     out: &mut Vec<Resource>,
     diagnostics: &mut Diagnostics,
@@ -298,11 +315,6 @@ fn resources(
             ),
         }
     }
-    // The name server itself comes first, where the topology makes it.
-    let after: Vec<Dependency> = match held.ours.filter(|s| s.has("dns")) {
-        Some(server) => vec![Dependency::Group(format!("server.{}/dns", server.name))],
-        None => Vec::new(),
-    };
     let stage = catalog::spec(Kind::RecordSet).stage;
     out.extend(sets.into_iter().map(|(key, (set, node))| {
         let mut attrs = record_set::attrs(&set);
@@ -314,7 +326,7 @@ fn resources(
             attrs,
             group: lane.0.clone(),
             stage: if is_address(&key.kind) { stage } else { stage + 1 },
-            after: after.clone(),
+            after: after.iter().cloned().collect(),
             notifies: Vec::new(),
             protect: held.node.flag("protect"),
             owner: held.node.id.to_string(),

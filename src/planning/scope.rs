@@ -90,7 +90,12 @@ impl Scope {
                 }
             }
             // What left the topology may still be named: the ledgers of the hosts decide later.
-            if !hit && !matches!(target, Target::Address(a) if index.host_id(&a.host).is_some()) {
+            let known = match target {
+                Target::Address(a) => index.host_id(&a.host).is_some(),
+                Target::Host(name) => index.host_id(&HostName(name.clone())).is_some(),
+                Target::Group(_) | Target::Local(_) | Target::Pattern(_) => false,
+            };
+            if !hit && !known {
                 return Err(PlanError::UnknownTarget { word: word.clone(), near: nearest(index, word) });
             }
         }

@@ -1,105 +1,10 @@
-//! Zones that a name server holds, with their records as text of a zone file (RFC 1035 5.1).
-
-use serde_json::{Value as Json, json};
+//! Zones of the topology with their records as text of a zone file (RFC 1035 5.1).
 
 use crate::model::topology::{Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Diagnostics};
 
 use super::super::mail_auth::Composed;
 use super::super::survey::{Server, Survey, leaf, refs};
-use super::super::template::secret_marker;
-
-/// Zones that this server holds, by how: files that are written whole, zones that are changed over the network and only begun here,
-/// and zones that it follows another server in.
-pub struct Held {
-    pub files: Json,
-    pub dynamic: Json,
-    pub followed: Json,
-}
-
-impl Held {
-    /// Zones that this server has first, however they are changed.
-    pub fn all(&self) -> Json {
-        let parts = [&self.files, &self.dynamic];
-        parts.into_iter().flat_map(|p| p.as_array().into_iter().flatten()).cloned().collect()
-    }
-}
-
-pub fn held(survey: &Survey<'_>, server: &Server<'_>, composed: &Composed<'_>, diagnostics: &mut Diagnostics) -> Held {
-    let (mut files, mut dynamic, mut followed) = (Vec::new(), Vec::new(), Vec::new());
-    for z in survey.topology.all("zone") {
-        let Some(provider) = provider(survey.topology, z) else { continue };
-        if is_on(provider, server) {
-            let made = zone(survey, server, z, composed, diagnostics);
-            if is_dynamic(provider) { dynamic.push(made) } else { files.push(made) }
-        } else if server.has("dns") && followers(survey, z, provider).iter().any(|f| f.name == Some(server.name)) {
-            followed.push(copy(survey, z, provider));
-        }
-    }
-    Held { files: files.into(), dynamic: dynamic.into(), followed: followed.into() }
-}
-
-/// Record by record over the network.
-fn is_dynamic(provider: &Node) -> bool {
-    provider.text("type") == Some("rfc2136")
-}
-
-/// A server that follows the primary of a zone.
-struct Follower<'a> {
-    /// `None`: not a server of the topology.
-    name: Option<&'a str>,
-    address: String,
-}
-
-/// Servers that a zone is told to: `secondaries` of its provider, and servers of the topology that its NS records name.
-fn followers<'a>(survey: &'a Survey<'_>, zone: &Node, provider: &Node) -> Vec<Follower<'a>> {
-    let primary = provider.text("host");
-    let mut out: Vec<Follower<'a>> = Vec::new();
-    let mut add = |server: Option<&'a Server<'_>>, address: Option<&str>| {
-        let Some(address) = address.or_else(|| server.and_then(|s| s.ip.or(s.ip6))) else { return };
-        let known = out.iter().any(|f| f.address == address || (f.name.is_some() && f.name == server.map(|s| s.name)));
-        if !known && server.is_none_or(|s| Some(s.name) != primary) {
-            out.push(Follower { name: server.map(|s| s.name), address: address.to_owned() });
-        }
-    };
-    let named = |text: &str| {
-        let bare = text.trim_end_matches('.');
-        survey.servers.values().find(|s| s.name == bare || s.fqdn == bare)
-    };
-    for text in provider.texts("secondaries") {
-        match text.parse::<std::net::IpAddr>() {
-            Ok(_) => {
-                let ours = survey.servers.values().find(|s| s.ip == Some(text) || s.ip6 == Some(text));
-                add(ours, Some(text));
-            }
-            Err(_) => add(named(text), None),
-        }
-    }
-    for record in zone.children("record").filter(|r| r.text("type") == Some("NS") && owner(zone, r) == "@") {
-        for text in record.texts("values") {
-            add(named(text), None);
-        }
-        for target in refs(record, "to") {
-            targets(survey, target).into_iter().for_each(|s| add(Some(s), None));
-        }
-    }
-    out
-}
-
-/// A zone as a server has it that follows its primary.
-fn copy(survey: &Survey<'_>, zone: &Node, provider: &Node) -> Json {
-    let primary = provider.text("host").and_then(|h| survey.servers.get(h));
-    let addresses: Vec<&str> = primary.iter().flat_map(|s| [s.ip, s.ip6]).flatten().collect();
-    json!({
-        "name": name_of(zone),
-        "view": view(zone),
-        "key": key(zone),
-        "primary": primary.map(|s| s.fqdn.to_string()),
-        "primaries": addresses,
-        "transfer_key": provider.text("tsig-name"),
-        "owner": zone.id.to_string(),
-    })
-}
 
 /// Whom a zone answers: `public`, `internal` or `both`.
 pub fn view(zone: &Node) -> &str {
@@ -116,33 +21,6 @@ pub fn key(zone: &Node) -> String {
 
 pub fn provider<'t>(topology: &'t Topology, zone: &Node) -> Option<&'t Node> {
     topology.get("dns-provider", zone.text("provider")?)
-}
-
-/// Providers that write to a name server of ours. The others (clouds, manual) have no file here.
-fn is_on(provider: &Node, server: &Server<'_>) -> bool {
-    matches!(provider.text("type"), Some("rfc2136" | "zone-file")) && provider.text("host") == Some(server.name)
-}
-
-/// TSIG keys that zones of this server are changed and transferred with (RFC 8945, RFC 2136).
-pub fn keys(survey: &Survey<'_>, server: &Server<'_>) -> Json {
-    let follows = |p: &Node| {
-        server.has("dns")
-            && survey
-                .topology
-                .all("zone")
-                .filter(|z| z.text("provider") == Some(&p.id.name))
-                .any(|z| followers(survey, z, p).iter().any(|f| f.name == Some(server.name)))
-    };
-    let here = survey.topology.all("dns-provider").filter(|p| is_dynamic(p) && (is_on(p, server) || follows(p)));
-    here.filter_map(|p| {
-        Some(json!({
-            "name": p.text("tsig-name")?,
-            "algorithm": p.text("tsig-algorithm").unwrap_or("hmac-sha256"),
-            "secret": secret_marker(p.secret("key")?),
-            "updates": is_on(p, server),
-        }))
-    })
-    .collect()
 }
 
 /// One record of a zone, as text of a zone file.
@@ -193,61 +71,6 @@ pub fn entries<'t>(
         out.splice(0..0, own_ns(primary, name_of(zone), ttl, &out));
     }
     out
-}
-
-/// One zone as templates have it. `server` is the name server that holds it.
-pub fn zone(
-    survey: &Survey<'_>,
-    server: &Server<'_>,
-    zone: &Node,
-    composed: &Composed<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Json {
-    let name = name_of(zone);
-    let provider = provider(survey.topology, zone);
-    let ttl = zone.duration("ttl").map_or(3600, |d| d.as_secs());
-    let records: Vec<Json> = entries(survey, Some(server), zone, composed, diagnostics)
-        .into_iter()
-        .map(|e| json!({"name": e.name, "ttl": e.ttl, "type": e.kind, "data": e.data}))
-        .collect();
-    let primary = records.iter().find(|r| r["type"] == "NS" && r["name"] == "@").map(|r| r["data"].clone());
-    let tsig = provider.filter(|p| p.text("type") == Some("rfc2136")).and_then(|p| p.text("tsig-name"));
-    let secondaries = provider.map(|p| p.texts("secondaries")).unwrap_or_default();
-    let notify: Vec<Json> = provider
-        .map(|p| followers(survey, zone, p))
-        .unwrap_or_default()
-        .into_iter()
-        .map(|f| json!({"name": f.name, "address": f.address}))
-        .collect();
-    json!({
-        "name": name,
-        "view": view(zone),
-        "key": key(zone),
-        "dynamic": provider.is_some_and(is_dynamic),
-        "seed": seed(name, &records),
-        "notify": notify,
-        "transfer_key": tsig,
-        "ttl": ttl,
-        "primary": primary,
-        "hostmaster": format!("hostmaster.{}", absolute(name)),
-        "records": records,
-        "path": provider.and_then(|p| p.text("path")).map_or_else(|| format!("/var/lib/knot/{name}.zone"), str::to_owned),
-        "update_key": tsig,
-        "secondaries": secondaries,
-        "owner": zone.id.to_string(),
-        "node": zone.id.to_string(),
-    })
-}
-
-/// What a zone is begun with that is changed over the network: its name servers, and their addresses that lie in it.
-fn seed(zone: &str, records: &[Json]) -> Vec<Json> {
-    let ns = |r: &&Json| r["type"] == "NS" && r["name"] == "@";
-    let names: Vec<&str> = records.iter().filter(ns).filter_map(|r| r["data"].as_str()).collect();
-    let glue = |r: &&Json| {
-        matches!(r["type"].as_str(), Some("A" | "AAAA"))
-            && r["name"].as_str().is_some_and(|n| names.contains(&format!("{n}.{}", absolute(zone)).as_str()))
-    };
-    records.iter().filter(|r| ns(r) || glue(r)).cloned().collect()
 }
 
 /// A zone needs a name server (RFC 1035 5.2): this one, with its addresses where its name lies in the zone and has none yet.
@@ -362,7 +185,7 @@ pub fn values(
     }
 }
 
-fn targets<'a, 't>(survey: &'a Survey<'t>, target: &NodeId) -> Vec<&'a Server<'t>> {
+pub fn targets<'a, 't>(survey: &'a Survey<'t>, target: &NodeId) -> Vec<&'a Server<'t>> {
     let names: Vec<&str> = match target.kind.as_str() {
         "server" => vec![target.name.as_str()],
         "legacy" => survey.topology.get("legacy", &target.name).and_then(|l| l.text("server")).into_iter().collect(),

@@ -81,12 +81,7 @@ pub fn own(
     put("settings", settings.json(&shared.products));
     put("settings_files", json!({ "rspamd": settings.rspamd_files() }));
     put("mail", mail::data(survey, server, shared));
-    let held = dns::held(survey, server, shared.composed, diagnostics);
-    put("nameserver", nameserver::data(survey, server, &held.all()));
-    put("zones", held.files);
-    put("dynamic_zones", held.dynamic);
-    put("secondary_zones", held.followed);
-    put("dns_keys", dns::keys(survey, server));
+    put("nameserver", nameserver::data(survey, server, shared.composed, diagnostics));
     put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
     put("mta_sts", shared.composed.policies(survey, server, diagnostics));
     root
