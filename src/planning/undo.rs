@@ -22,6 +22,8 @@ pub struct UndoInput<'a> {
     pub outcomes: &'a BTreeMap<StepId, Outcome>,
     /// What the hosts show now, when they were asked: steps on what has changed since are held back and block the plan.
     pub observed: &'a Observed,
+    /// Unix seconds at which the plan is made; for the clock times of a window.
+    pub now: i64,
 }
 
 /// The plan that undoes what was done of an apply. What cannot go back becomes a note.

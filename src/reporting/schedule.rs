@@ -21,7 +21,16 @@ pub fn schedule_text(schedule: &Schedule) -> String {
     if schedule.takes_back {
         let _ = writeln!(out, "Way back of window {} to {}", schedule.window, schedule.rollback);
         for e in &schedule.entries {
-            let _ = writeln!(out, "  {}: {}, then {} ({})", e.zone, e.what, spoken(e.ends), one_line(&e.why));
+            let lag = e.latest.unwrap_or(e.ends) - e.ends;
+            let _ = writeln!(out, "  {}: {}", e.zone, one_line(&e.what));
+            let _ = writeln!(
+                out,
+                "    L + t = {} + {}: every name server serves it, then {}",
+                spoken(lag),
+                spoken(e.ends - e.begins),
+                one_line(&e.why)
+            );
+            let _ = writeln!(out, "    over at {}, at the latest {}", at(e.ends), at(e.ends + lag));
         }
         return out;
     }

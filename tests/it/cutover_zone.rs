@@ -169,6 +169,7 @@ async fn a_window_goes_through_its_stages_and_back_to_the_same_zone() {
         [
             "restore zone.acme.example/record-set:acme.example./MX",
             "wait zone.acme.example/barrier:night/rollback",
+            "wait zone.acme.example/barrier:night/rollback-over",
             "restore zone.acme.example/record-set:new.acme.example./A",
         ]
     );

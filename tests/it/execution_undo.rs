@@ -25,7 +25,7 @@ fn way_back(b: &Bench, apply: &str) -> Plan {
     let standing = replay(&saved).expect("legal");
     let outcomes = standing.outcomes.into_iter().enumerate().filter_map(|(i, o)| Some((i as u32, o?))).collect();
     let observed = b.observe();
-    undo(&UndoInput { apply, plan: &saved.plan, outcomes: &outcomes, observed: &observed })
+    undo(&UndoInput { apply, plan: &saved.plan, outcomes: &outcomes, observed: &observed, now: 0 })
 }
 
 #[test]

@@ -309,7 +309,7 @@ proptest! {
         let plan = new.plan(&world);
         let outcomes = world.apply(&plan);
         let apply = (world.former.len() - 1).to_string();
-        let back = undo(&UndoInput { apply: &apply, plan: &plan, outcomes: &outcomes, observed: &world.observe(&new.site) });
+        let back = undo(&UndoInput { apply: &apply, plan: &plan, outcomes: &outcomes, observed: &world.observe(&new.site), now: 0 });
         prop_assert!(!back.blocked(), "{:?}", back.notes);
         world.apply(&back);
         prop_assert_eq!(&world.state, &state);

@@ -20,7 +20,7 @@ fn site() -> Story {
 
 fn back(s: &Story, world: &World, plan: &Plan, outcomes: &BTreeMap<StepId, Outcome>) -> Plan {
     let apply = (world.former.len() - 1).to_string();
-    undo(&UndoInput { apply: &apply, plan, outcomes, observed: &world.observe(&s.site) })
+    undo(&UndoInput { apply: &apply, plan, outcomes, observed: &world.observe(&s.site), now: 0 })
 }
 
 #[test]

@@ -167,7 +167,13 @@ impl World {
             saved.plan.steps.iter().map(|s| (s.address.clone(), s.resource())).collect();
         site.resources = resources.into_values().collect();
         let observed = self.observe(&site).await;
-        planning::undo(&UndoInput { apply, plan: &saved.plan, outcomes: &outcomes, observed: &observed })
+        planning::undo(&UndoInput {
+            apply,
+            plan: &saved.plan,
+            outcomes: &outcomes,
+            observed: &observed,
+            now: self.options.now,
+        })
     }
 
     pub async fn undo(&self, of: &str, apply: &str) -> Report {

@@ -9,6 +9,7 @@ use super::super::work::{Patience, Work};
 use super::Answer;
 use super::apply::confirm;
 use super::plan::{blocked, show};
+use crate::execution::{Clock as _, SystemClock};
 use crate::journal::{Saved, replay};
 use crate::model::plan::Plan;
 use crate::model::resource::Resource;
@@ -124,6 +125,7 @@ async fn back(session: &Session, saved: &Saved) -> Result<Plan, Failure> {
         plan: &saved.plan,
         outcomes: &outcomes,
         observed: &observed,
+        now: SystemClock.now().div_euclid(1_000),
     }))
 }
 

@@ -25,6 +25,10 @@ const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10
 /// For one answer, before the server counts as silent in this round.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Rounds in a row in which all have to serve it, and the pause between them. One address may stand for several machines that
+/// answer in turn, and a server may go back to what it has on its disk: one good answer is not yet a server that follows.
+const SURE: (u32, Duration) = (12, Duration::from_millis(60));
+
 /// One address that has to serve it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -72,12 +76,19 @@ async fn watch(lane: &HostAccess, zone: &ZoneAccess, wanted: &Barrier, tell: imp
     let began = Instant::now();
     let mut pause = PAUSE[0];
     let mut told = String::new();
+    let mut good = 0;
     loop {
         let lagging = round(lane, zone, wanted).await;
         if lagging.is_empty() {
+            good += 1;
+            if good < SURE.0 {
+                tokio::time::sleep(SURE.1).await;
+                continue;
+            }
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             return Ok(i64::try_from(now.as_secs()).unwrap_or(i64::MAX - 1) + 1);
         }
+        good = 0;
         let text = lagging.join("; ");
         if began.elapsed() >= Duration::from_secs(wanted.timeout) {
             return Err(format!(
