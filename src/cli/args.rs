@@ -31,6 +31,7 @@ Exit codes:
 
 Environment:
   CUTOVER_ROOT, CUTOVER_ENV, CUTOVER_STATE_DIR, CUTOVER_PARALLEL   defaults of the options
+  CUTOVER_VAR_name        value of the topology's variable `name`, as --set name=VALUE, which wins
   CUTOVER_STATE_KEY       the state key (64 hex digits) instead of the file .cutover/key
   CUTOVER_AGE_IDENTITY    file with the identities that open age: secrets
   CUTOVER_LOG             log filter in RUST_LOG syntax, overrides -v
@@ -82,6 +83,22 @@ pub struct Globals {
     /// When to colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
     pub color: Color,
+}
+
+const VARIABLE: &str = "CUTOVER_VAR_";
+
+impl Globals {
+    /// The values that variables of the topology are given: by `CUTOVER_VAR_name`, then by `--set`, where the later one holds.
+    pub fn assignments(&self) -> Vec<(String, String)> {
+        let told = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.to_str()?.strip_prefix(VARIABLE)?.to_owned(), value.to_str()?.to_owned()))
+        });
+        let mut all: Vec<(String, String)> =
+            told.filter(|(name, _)| self.sets.iter().all(|(set, _)| set != name)).collect();
+        all.sort();
+        all.extend(self.sets.iter().cloned());
+        all
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

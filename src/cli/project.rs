@@ -203,7 +203,7 @@ fn existing(context: &Context) -> Result<PathBuf, Failure> {
 fn options(context: &Context) -> language::Options {
     language::Options {
         environment: context.globals.env.clone(),
-        sets: context.globals.sets.clone(),
+        sets: context.globals.assignments(),
         roles: None,
         allow_unset: false,
     }

@@ -23,6 +23,8 @@ pub enum LabError {
     NoImage { image: String, engine: &'static str },
     #[error("lab `{lab}` was made from {other}")]
     Foreign { lab: String, other: String },
+    #[error("the network {subnets} of the lab cannot be made: {message}")]
+    Network { subnets: String, message: String },
     #[error("lab `{lab}` is not up")]
     NotUp { lab: String },
     #[error("lab `{lab}` has no host `{host}`{}", suggest(.near))]
@@ -69,6 +71,7 @@ impl LabError {
             LabError::Fault(_) => "E1216",
             LabError::Io { .. } => "E1217",
             LabError::Record { .. } => "E1218",
+            LabError::Network { .. } => "E1219",
         }
     }
 
@@ -86,8 +89,15 @@ impl LabError {
             }
             LabError::NoImage { .. } => Some("import it first, or unset CUTOVER_LAB_IMAGE to build one".into()),
             LabError::Foreign { other, .. } => {
-                Some(format!("take it down from there (`cutover lab down` in {other}), or give this lab another name"))
+                let topology = other.split("/.cutover/").next().unwrap_or(other);
+                Some(format!(
+                    "take it down from there (`cutover lab down --root {topology}`), or make this one beside it under another name \
+                     (`cutover lab up --name NAME`) and in another network (the environment's address-map)"
+                ))
             }
+            LabError::Network { .. } => Some(
+                "give the environment another network by its address-map, or take the other one down (`podman network ls`)".into(),
+            ),
             LabError::NotUp { .. } => Some("start it with `cutover lab up`".into()),
             LabError::NotRunning { .. } => Some("`cutover lab up` starts it again; `cutover lab status` shows active faults".into()),
             LabError::NoSsh { host, .. } => {

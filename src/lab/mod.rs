@@ -59,7 +59,9 @@ pub fn up(spec: &LabSpec, progress: Progress<'_>) -> Result<LabRecord, LabError>
     let began = Instant::now();
 
     let engine = Engine::find()?;
-    refuse_foreign(&engine, spec)?;
+    if let Some(other) = foreign(&engine, &spec.name, &spec.dir)? {
+        return Err(LabError::Foreign { lab: spec.name.clone(), other });
+    }
     let image = image::ensure(&engine, &spec.image, progress)?;
     let chosen = choose(engine, &image, before.as_ref())?;
     progress.step(&format!("engine: {}", chosen.why));
@@ -89,9 +91,14 @@ pub fn up(spec: &LabSpec, progress: Progress<'_>) -> Result<LabRecord, LabError>
 }
 
 /// Removes all that the lab of this name made: containers, networks, disks, relays, records. The image stays as a cache.
+/// A lab of another folder is refused while that folder is there.
 pub fn down(name: &str, dir: &Path, progress: Progress<'_>) -> Result<(), LabError> {
     engine::require_root()?;
     let dir = &absolute(dir)?;
+    match foreign(&Engine::find()?, name, dir)? {
+        Some(other) if Path::new(&other).exists() => return Err(LabError::Foreign { lab: name.to_owned(), other }),
+        _ => {}
+    }
     if dir.exists() {
         let lock = LabLock::take(dir)?;
         take_down(name, dir, progress)?;
@@ -170,6 +177,11 @@ pub fn status(name: &str, dir: &Path) -> Result<LabStatus, LabError> {
     Ok(LabStatus { name: record.name, engine: record.engine_why, image: record.image, hosts, faults: record.faults })
 }
 
+/// What the lab of this folder is called; nothing when none was made there.
+pub fn recorded_name(dir: &Path) -> Result<Option<String>, LabError> {
+    Ok(LabRecord::load(dir)?.map(|record| record.name))
+}
+
 /// The record of a lab that is up.
 pub fn load(name: &str, dir: &Path) -> Result<LabRecord, LabError> {
     LabRecord::load(dir)?.ok_or_else(|| LabError::NotUp { lab: name.to_owned() })
@@ -213,18 +225,15 @@ fn choose(engine: Engine, image: &str, before: Option<&LabRecord>) -> Result<Cho
     }
 }
 
-/// Two checkouts of one topology would fight for the same hosts: the second is refused.
-fn refuse_foreign(engine: &Engine, spec: &LabSpec) -> Result<(), LabError> {
-    let filter = format!("label={LAB_LABEL}={}", spec.name);
+/// The folder of the lab of this name when it is not `dir`: two checkouts of one topology would fight for the same hosts.
+fn foreign(engine: &Engine, name: &str, dir: &Path) -> Result<Option<String>, LabError> {
+    let filter = format!("label={LAB_LABEL}={name}");
     let format = format!("{{{{index .Labels \"{DIR_LABEL}\"}}}}");
     let docker = format!("{{{{.Label \"{DIR_LABEL}\"}}}}");
     let format = if engine.kind == EngineKind::Docker { docker } else { format };
     let dirs = engine.call("listing hosts", ["ps", "-a", "--filter", &filter, "--format", &format])?;
-    let own = spec.dir.display().to_string();
-    match dirs.lines().find(|d| !d.is_empty() && *d != own) {
-        Some(other) => Err(LabError::Foreign { lab: spec.name.clone(), other: other.to_owned() }),
-        None => Ok(()),
-    }
+    let own = dir.display().to_string();
+    Ok(dirs.lines().find(|d| !d.is_empty() && *d != own).map(str::to_owned))
 }
 
 fn remove_unnamed(

@@ -45,7 +45,17 @@ fn create(engine: &Engine, lab: &str, record: &NetworkRecord) -> Result<(), LabE
         args.extend(["--subnet".into(), subnet.to_string(), "--gateway".into(), gateway(subnet).to_string()]);
     }
     args.push(record.network.clone());
-    engine.call(&format!("making network {}", record.network), args).map(drop)
+    match engine.call(&format!("making network {}", record.network), args) {
+        Ok(_) => Ok(()),
+        // The words of Podman and of Docker.
+        Err(LabError::Command { message, .. })
+            if message.contains("already used") || message.contains("overlaps with other") =>
+        {
+            let subnets = record.subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            Err(LabError::Network { subnets, message })
+        }
+        Err(other) => Err(other),
+    }
 }
 
 /// Removes every network of a lab.

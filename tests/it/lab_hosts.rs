@@ -91,4 +91,16 @@ fn a_lab_of_another_folder_is_not_taken_over() {
     let refused = lab::up(&other, Progress::silent()).unwrap_err();
     assert!(refused.to_string().contains(&lab.dir().display().to_string()), "{refused}");
     assert!(lab.ssh("a", "true").status.success());
+
+    // Nor is it taken down from there, while the folder that made it stands.
+    let refused = lab::down(&lab.spec.name, &other.dir, Progress::silent()).unwrap_err();
+    assert_eq!(refused.code(), "E1209", "{refused}");
+    assert!(lab.ssh("a", "true").status.success());
+
+    // Under another name its network is still taken, and the error says so.
+    other.name = format!("{}-two", lab.spec.name);
+    let refused = lab::up(&other, Progress::silent()).unwrap_err();
+    assert_eq!(refused.code(), "E1219", "{refused}");
+    lab::down(&other.name, &other.dir, Progress::silent()).unwrap();
+    assert!(lab.ssh("a", "true").status.success());
 }

@@ -1,5 +1,5 @@
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
@@ -35,12 +35,20 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum LabCommand {
     /// Make the hosts, or bring them to what the topology says now
-    Up,
+    Up {
+        /// Call the lab so instead of organisation-environment, to have two of one topology on this machine; give the
+        /// second one an address-map of its own too
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Remove the hosts, networks and disks of the lab
     Down {
         /// Remove the built images too
         #[arg(long)]
         images: bool,
+        /// The lab of this name, when the record of it in the state folder is lost
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
     },
     /// Show the hosts, whether they answer, and the faults in force
     Status,
@@ -71,16 +79,33 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     context.formats("lab", &[Format::Text, Format::Json])?;
     let project = Project::compile(context)?;
     let environment = lab_spec::environment(&project.topology)?.to_owned();
-    let name = lab_spec::name(&project.site.organization, &environment);
     let dir = lab_spec::dir(&context.state_dir(), &environment);
+    let name = name(args, lab_spec::name(&project.site.organization, &environment), &dir)?;
     let lab = Lab { project, name, dir };
     match &args.command {
-        LabCommand::Up => up(&lab, context),
-        LabCommand::Down { images } => down(&lab, *images, context),
+        LabCommand::Up { .. } => up(&lab, context),
+        LabCommand::Down { images, .. } => down(&lab, *images, context),
         LabCommand::Status => status(&lab, context),
         LabCommand::Ssh { host, command } => ssh(&lab, host, command),
         LabCommand::Exec { host, command } => exec(&lab, host, command),
         LabCommand::Fault(args) => fault::run(args, &lab, context),
+    }
+}
+
+/// The lab's name: as its record says, once it was made.
+fn name(args: &Args, usual: String, dir: &Path) -> Result<String, Failure> {
+    let recorded = match (&args.command, lab::recorded_name(dir)) {
+        // What a torn record says is not needed to take a lab down.
+        (LabCommand::Down { .. }, Err(_)) => None,
+        (_, recorded) => recorded?,
+    };
+    match (&args.command, recorded) {
+        (LabCommand::Up { name: Some(asked) }, Some(is)) if *asked != is => {
+            Err(Failure::new(format!("this lab is up already and is called {is}, not {asked}"))
+                .help("`cutover lab down` first, or leave --name out"))
+        }
+        (LabCommand::Up { name: Some(asked) } | LabCommand::Down { name: Some(asked), .. }, _) => Ok(asked.clone()),
+        (_, recorded) => Ok(recorded.unwrap_or(usual)),
     }
 }
 
@@ -104,7 +129,8 @@ fn up(lab: &Lab, context: &Context) -> Answer {
     }
     let resolver = secrets::resolver(&root, topology);
     let keys = runtime::block_on(lab_spec::public_keys(&root, site, &resolver))??;
-    let spec = lab_spec::spec(topology, site, lab.dir.clone(), keys)?;
+    let mut spec = lab_spec::spec(topology, site, lab.dir.clone(), keys)?;
+    spec.name.clone_from(&lab.name);
     let record = with_progress(context, |progress| lab::up(&spec, progress))?;
     match context.json() {
         true => context.out.json(&record),

@@ -34,7 +34,7 @@ pub fn run(_: &Args, context: &Context) -> Answer {
     let settings = editor::Settings {
         root: (globals.root.is_some() || globals.file.is_some()).then(|| context.file()),
         environment: globals.env.clone(),
-        sets: globals.sets.clone(),
+        sets: globals.assignments(),
     };
     let today = || jiff::Zoned::now().date();
     let ended = editor::serve(BufReader::new(stdin()), stdout().lock(), settings, today);
