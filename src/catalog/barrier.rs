@@ -13,6 +13,8 @@ pub struct Barrier {
     pub servers: Vec<String>,
     /// Seconds after which a server that does not follow makes it fail.
     pub timeout: u64,
+    /// Then the window is taken back; else the run stops and can go on.
+    pub rolls_back: bool,
 }
 
 /// As attributes; each record is a line `NAME TTL TYPE DATA`.
@@ -25,6 +27,9 @@ pub fn attrs(barrier: &Barrier) -> Attrs {
     ]);
     if !barrier.servers.is_empty() {
         out.insert("servers".to_owned(), Attr::List(barrier.servers.clone()));
+    }
+    if barrier.rolls_back {
+        out.insert("on-timeout".to_owned(), Attr::Text("rollback".into()));
     }
     out
 }
@@ -46,7 +51,8 @@ pub fn of_attrs(attrs: &Attrs) -> Option<Barrier> {
         Some(Attr::List(l)) => l.clone(),
         _ => Vec::new(),
     };
-    Some(Barrier { sets: sets.into_values().collect(), servers, timeout: u64::try_from(*timeout).ok()? })
+    let rolls_back = attrs.get("on-timeout").and_then(Attr::as_text) == Some("rollback");
+    Some(Barrier { sets: sets.into_values().collect(), servers, timeout: u64::try_from(*timeout).ok()?, rolls_back })
 }
 
 /// What stands in the outcome of a barrier: when the slowest server was seen to serve, in Unix seconds.
@@ -77,6 +83,7 @@ mod tests {
             ],
             servers: vec!["ns2.example.net.".into(), "ns3.acme.example. 192.0.2.3 2001:db8::3".into()],
             timeout: 600,
+            rolls_back: true,
         };
         assert_eq!(of_attrs(&attrs(&barrier)), Some(barrier));
         assert_eq!(of_attrs(&Attrs::new()), None);

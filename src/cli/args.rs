@@ -123,7 +123,7 @@ pub enum Format {
     Dot,
     /// Mermaid, of `graph`
     Mermaid,
-    /// Picture, of `graph`
+    /// Picture, of `graph` and of `plan --window`
     Svg,
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 pub mod authority;
+mod back;
 pub mod codes;
 mod commands;
 mod context;

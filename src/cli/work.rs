@@ -4,23 +4,27 @@
 //! local lock ─▶ journal ─▶ execution ──events──▶ progress | lines | JSON ─▶ closing report, exit code
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressDrawTarget;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+use super::back::way_back;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt;
 use super::output::Output;
 use super::session::Session;
+use crate::catalog::barrier;
 use crate::execution::{self, Clock as _, Identity, Report, Run, Settings, SystemClock};
-use crate::journal::{Holder, Journal, LocalLock, LockError, Saved, events, replay};
-use crate::model::cutover::clock;
+use crate::journal::{Holder, Journal, LocalLock, LockError, Saved, Status, events, replay};
+use crate::model::cutover::{Stage, clock};
 use crate::model::event::Event;
 use crate::model::plan::Plan;
+use crate::model::step::StepId;
 use crate::model::unit::parse_duration;
 use crate::reporting::{JsonLines, Lines, Paint, Progress, Reporter, Tally, closing_text};
 
@@ -57,9 +61,7 @@ impl Work {
     /// Takes the local lock and opens the journal. `json`: events as lines on standard output.
     pub fn begin(session: &Session, context: &Context, json: bool) -> Result<Self, Failure> {
         let now = SystemClock.now();
-        let mut entropy = [0u8; 4];
-        getrandom::fill(&mut entropy).map_err(|e| Failure::new(format!("no random numbers from the system: {e}")))?;
-        let apply = execution::new_apply_id(now, u32::from_le_bytes(entropy));
+        let apply = new_apply()?;
         session.state.create().map_err(|e| {
             Failure::new(format!("the state folder {} cannot be made: {e}", session.state.path().display()))
                 .help("give another place with --state-dir")
@@ -90,13 +92,25 @@ impl Work {
         }
     }
 
-    /// The last apply that a resume could do something for.
+    /// The last apply that a resume could do something for; else the last window that has its prune left.
     pub fn resumable(&self) -> Result<Option<Saved>, Failure> {
-        let Some(last) = self.journal.history()?.pop() else { return Ok(None) };
-        match self.journal.load(&last.header.apply)? {
-            Some(saved) if replay(&saved)?.resumable() => Ok(Some(saved)),
-            _ => Ok(None),
+        let mut history = self.journal.history()?;
+        let Some(last) = history.pop() else { return Ok(None) };
+        if let Some(saved) = self.journal.load(&last.header.apply)?
+            && replay(&saved)?.resumable()
+        {
+            return Ok(Some(saved));
         }
+        let taken_back: BTreeSet<&str> =
+            history.iter().chain([&last]).filter_map(|s| s.header.undo_of.as_deref()).collect();
+        for summary in history.iter().rev().filter(|s| !taken_back.contains(s.header.apply.as_str()) && !s.finished()) {
+            if let Some(saved) = self.journal.load(&summary.header.apply)?
+                && left_to_prune(&saved)?
+            {
+                return Ok(Some(saved));
+            }
+        }
+        Ok(None)
     }
 
     /// Carries out a plan.
@@ -107,11 +121,59 @@ impl Work {
         plan: &Plan,
         undo_of: Option<String>,
     ) -> Result<Exit, Failure> {
+        let (exit, shut) = self.carry_out(session, context, plan, &self.apply, undo_of).await?;
+        self.timed_out(session, context, plan, &self.apply, exit, &shut).await
+    }
+
+    async fn carry_out(
+        &self,
+        session: &Session,
+        context: &Context,
+        plan: &Plan,
+        apply: &str,
+        undo_of: Option<String>,
+    ) -> Result<(Exit, Shut), Failure> {
         let (events, reader) = self.reader(context, plan, Tally::default());
         let settings = self.settings(session);
         let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
-        let report = execution::apply(run, plan, &self.apply, &self.identity, undo_of).await;
+        let report = execution::apply(run, plan, apply, &self.identity, undo_of).await;
         self.close(context, plan, reader, report).await
+    }
+
+    /// Takes a window back whose name servers did not follow in time, where its topology says so.
+    async fn timed_out(
+        &self,
+        session: &Session,
+        context: &Context,
+        plan: &Plan,
+        apply: &str,
+        exit: Exit,
+        shut: &Shut,
+    ) -> Result<Exit, Failure> {
+        let attrs = |id: &StepId| plan.steps.get(*id as usize).and_then(|s| barrier::of_attrs(&s.attrs));
+        let Some((id, why)) = shut.iter().find(|(id, _)| attrs(id).is_some_and(|b| b.rolls_back)) else {
+            return Ok(exit);
+        };
+        let stage = plan.steps.get(*id as usize).map(|s| s.address.key.as_str()).unwrap_or_default();
+        context.out.note(format!("{stage} says on-timeout=rollback: the window is taken back, because {why}"));
+        let saved =
+            self.journal.load(apply)?.ok_or_else(|| Failure::new(format!("apply {apply} is not in the journal")))?;
+        let back = way_back(session, &saved).await?;
+        if back.blocked() {
+            return Err(Failure::new(format!(
+                "{stage} did not open in time, and the window cannot be taken back by itself"
+            ))
+            .help("`cutover rollback` names what stands in its way"));
+        }
+        let (ended, _) = self.carry_out(session, context, &back, &new_apply()?, Some(apply.to_owned())).await?;
+        Ok(match ended {
+            // Where everybody was before is not where anybody wanted to be.
+            Exit::Ok => {
+                context.out.note("the window is taken back: the zone is as it was");
+                Exit::Error
+            }
+            other => other,
+        })
     }
 
     /// Goes on with an apply of the journal.
@@ -121,7 +183,8 @@ impl Work {
         let settings = self.settings(session);
         let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
         let report = execution::resume(run, &saved.header.apply, &self.identity).await;
-        self.close(context, &saved.plan, reader, report).await
+        let (exit, shut) = self.close(context, &saved.plan, reader, report).await?;
+        self.timed_out(session, context, &saved.plan, &saved.header.apply, exit, &shut).await
     }
 
     fn settings(&self, session: &Session) -> Settings {
@@ -172,7 +235,7 @@ impl Work {
         plan: &Plan,
         reader: tokio::task::JoinHandle<Tally>,
         report: Result<Report, execution::ApplyError>,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<(Exit, Shut), Failure> {
         let tally = reader.await.map_err(|e| Failure::new(format!("the progress display broke: {e}")))?;
         let report = report?;
         if let Some(by) = &report.fenced {
@@ -190,14 +253,34 @@ impl Work {
                 clock(waits.until, timezone),
                 waits.why
             ));
-            return Ok(Exit::Waits);
+            return Ok((Exit::Waits, report.shut));
         }
-        Ok(match (report.is_success(), report.interrupted) {
+        let exit = match (report.is_success(), report.interrupted) {
             (true, _) => Exit::Ok,
             (false, true) => Exit::Interrupted,
             (false, false) => Exit::Error,
-        })
+        };
+        Ok((exit, if report.interrupted { Shut::new() } else { report.shut }))
     }
+}
+
+/// Barriers that a name server kept shut, with those that lag.
+type Shut = BTreeMap<StepId, String>;
+
+fn new_apply() -> Result<String, Failure> {
+    let mut entropy = [0u8; 4];
+    getrandom::fill(&mut entropy).map_err(|e| Failure::new(format!("no random numbers from the system: {e}")))?;
+    Ok(execution::new_apply_id(SystemClock.now(), u32::from_le_bytes(entropy)))
+}
+
+/// All that is left of a window waits for the end of its old side: nobody else has to wait for it.
+pub fn left_to_prune(saved: &Saved) -> Result<bool, Failure> {
+    let Some(schedule) = saved.plan.schedule.as_ref().filter(|s| !s.takes_back) else { return Ok(false) };
+    let prunes: BTreeSet<StepId> =
+        schedule.entries.iter().filter(|e| e.stage == Stage::Prune).flat_map(|e| e.steps.iter().copied()).collect();
+    let standing = replay(saved)?;
+    let done = |(id, status): (usize, &Status)| *status == Status::Done || prunes.contains(&(id as StepId));
+    Ok(standing.resumable() && standing.statuses.iter().enumerate().all(done))
 }
 
 async fn read(

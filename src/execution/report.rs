@@ -33,6 +33,8 @@ pub struct Report {
     pub fenced: Option<String>,
     /// Hosts that were given up, and why.
     pub lost: BTreeMap<HostName, String>,
+    /// Barriers that a name server kept shut, with those that lag.
+    pub shut: BTreeMap<StepId, String>,
     /// All that is left waits for a time that is further away than [`super::Settings::longest_wait`].
     pub waits: Option<Waits>,
     /// Steps whose records the journal had lost and the hosts gave back.

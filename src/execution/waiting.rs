@@ -122,6 +122,7 @@ impl<A: Agent, R: Resolve, C: Clock> Dispatcher<'_, A, R, C> {
     /// A barrier that a name server kept shut waits for a resume, and all behind it with it.
     pub(super) fn kept_shut(&mut self, host: usize, why: String) {
         for step in self.in_question(host) {
+            self.report.shut.insert(step, why.clone());
             self.put_back(step);
         }
         let name = self.scheduler.host(host).clone();

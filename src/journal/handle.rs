@@ -191,7 +191,7 @@ impl Journal {
     /// The last apply, when it did not come to its end.
     pub fn unfinished(&self) -> Result<Option<Summary>, JournalError> {
         let last = self.history()?.pop();
-        Ok(last.filter(|s| !matches!(s.last, Some(Entry { record: Record::Finished { .. }, .. }))))
+        Ok(last.filter(|s| !s.finished()))
     }
 
     /// Remembers the last answers of hosts and how they are reached.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::JournalError;
-use super::record::{Entry, Header, Saved};
+use super::record::{Entry, Header, Record, Saved};
 use crate::model::HostName;
 use crate::model::host::HostAccess;
 use crate::model::observed::Observation;
@@ -42,6 +42,13 @@ pub struct Summary {
     /// The last record, when there is one; `Finished` on a whole apply.
     pub last: Option<Entry>,
     pub records: u64,
+}
+
+impl Summary {
+    /// It came to its end.
+    pub fn finished(&self) -> bool {
+        matches!(self.last, Some(Entry { record: Record::Finished { .. }, .. }))
+    }
 }
 
 /// A durable store of headers and records.

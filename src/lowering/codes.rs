@@ -283,6 +283,15 @@ const CODES: &[Code] = &[
         ),
     ),
     code(
+        "E1036",
+        "A stage cannot go on without its name servers",
+        "What comes after a stage of a window is counted from the moment when the slowest name server serves it; one that does not follow gives none.",
+        "Write on-timeout=stop, so that `cutover resume` goes on when the server is mended, or on-timeout=rollback.",
+        Text(
+            "organization acme domain=acme.example\nrollback-point back restores=dns valid-for=\"1d\"\ncutover-window night start=\"2027-03-07T22:00\" for=\"2h\" rollback=back { steps flip-mx; step flip-mx timeout=\"15m\" on-timeout=continue; }\n",
+        ),
+    ),
+    code(
         "W1001",
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",

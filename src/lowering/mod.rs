@@ -150,7 +150,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     resources.sort_by(|a, b| a.address.cmp(&b.address));
     hosts.extend(lanes.hosts);
     let mut found = Diagnostics::default();
-    let windows = window::windows(topology, &hosts, &resources, &mut found);
+    let windows = window::windows(topology, &hosts, &resources, &composed, &mut found);
     told.add(found);
     let site = Site {
         organization: survey.organization.to_owned(),

@@ -6,9 +6,11 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::context::dns::provider;
+use super::mail_auth::Composed;
 use super::zone::{lane, set_key};
 use crate::catalog::record_set;
-use crate::model::cutover::{Stage, Window};
+use crate::model::attr::{Attr, Digest};
+use crate::model::cutover::{Stage, StsPolicy, Window};
 use crate::model::host::HostAccess;
 use crate::model::resource::Resource;
 use crate::model::topology::{Node, Topology};
@@ -22,10 +24,12 @@ pub fn windows(
     topology: &Topology,
     hosts: &BTreeMap<HostName, HostAccess>,
     resources: &[Resource],
+    composed: &Composed<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Window> {
+    let policies: Vec<StsPolicy> = composed.sts().map(|(domain, text)| policy(domain, text, resources)).collect();
     let mut out: Vec<Window> =
-        topology.all("cutover-window").filter_map(|n| window(topology, n, diagnostics)).collect();
+        topology.all("cutover-window").filter_map(|n| window(topology, n, &policies, diagnostics)).collect();
     for zone in topology.all("zone") {
         let dynamic = provider(topology, zone).is_some_and(|p| p.text("type") == Some("rfc2136"));
         let place = lane(zone);
@@ -56,8 +60,23 @@ pub fn windows(
     out
 }
 
+/// What a policy says, and the files that hold it.
+fn policy(domain: &str, text: &str, resources: &[Resource]) -> StsPolicy {
+    let values = |word: &'static str| text.lines().filter_map(move |l| l.strip_prefix(word)?.strip_prefix(": "));
+    let id = Digest::of(text.as_bytes());
+    let holds = |r: &&Resource| {
+        r.address.kind == Kind::File && r.attrs.values().any(|a| matches!(a, Attr::Content(c) if c.id == id))
+    };
+    StsPolicy {
+        domain: format!("{}.", domain.to_ascii_lowercase()),
+        hosts: values("mx").map(str::to_owned).collect(),
+        max_age: values("max_age").find_map(|v| v.parse().ok()).unwrap_or(0),
+        files: resources.iter().filter(holds).map(|r| r.address.clone()).collect(),
+    }
+}
+
 /// `None` where its fields are wrong, which is said elsewhere.
-fn window(topology: &Topology, node: &Node, diagnostics: &mut Diagnostics) -> Option<Window> {
+fn window(topology: &Topology, node: &Node, policies: &[StsPolicy], diagnostics: &mut Diagnostics) -> Option<Window> {
     let name = node.id.name.to_string();
     let timezone = topology.organization().and_then(|o| o.text("timezone")).unwrap_or("UTC");
     let Ok(zone) = TimeZone::get(timezone) else {
@@ -74,10 +93,23 @@ fn window(topology: &Topology, node: &Node, diagnostics: &mut Diagnostics) -> Op
     let scale = topology.environment().and_then(|e| e.int("time-scale")).and_then(|s| u64::try_from(s).ok());
     let named = node.texts("steps");
     let stage = |s: &Stage| named.contains(&s.as_str());
-    let timeout = |step: &Node| {
-        let stage = Stage::ALL.into_iter().find(|s| s.as_str() == step.name())?;
-        Some((stage, step.duration("timeout")?.as_secs()))
-    };
+    let of = |step: &Node| Stage::ALL.into_iter().find(|s| s.as_str() == step.name());
+    let timeout = |step: &Node| Some((of(step)?, step.duration("timeout")?.as_secs()));
+    let mut rolls_back = BTreeSet::new();
+    for (step, stage) in node.children("step").filter_map(|s| Some((s, of(s)?))) {
+        match step.text("on-timeout").unwrap_or("rollback") {
+            // By then the old side is over, and there is nothing to go back to.
+            "rollback" if stage != Stage::Prune => drop(rolls_back.insert(stage)),
+            "continue" => diagnostics.push(
+                Diagnostic::error("E1036", format!("window {name}: {stage} cannot go on without its name servers"))
+                    .label(step.at("on-timeout"), "says so")
+                    .help(
+                        "write on-timeout=stop or on-timeout=rollback: what comes next counts from the slowest server",
+                    ),
+            ),
+            _ => {}
+        }
+    }
     Some(Window {
         name,
         start,
@@ -86,6 +118,8 @@ fn window(topology: &Topology, node: &Node, diagnostics: &mut Diagnostics) -> Op
         // Publishing is no step of a window that anybody writes: it comes before the others where something is missing.
         stages: Stage::ALL.into_iter().filter(|s| *s == Stage::Publish || stage(s)).collect(),
         timeouts: node.children("step").filter_map(timeout).collect(),
+        rolls_back,
+        policies: policies.to_vec(),
         rollback: node.text("rollback").unwrap_or_default().to_owned(),
         keep: KEEP / scale.unwrap_or(1).max(1),
         holds: BTreeSet::new(),

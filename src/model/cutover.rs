@@ -61,14 +61,38 @@ pub struct Window {
     pub stages: BTreeSet<Stage>,
     /// How long a stage may wait for its slowest name server, where the topology says so.
     pub timeouts: BTreeMap<Stage, u64>,
+    /// Stages that take the window back when their slowest name server does not follow in time; the others stop there.
+    pub rolls_back: BTreeSet<Stage>,
     /// The rollback point that it returns to.
     pub rollback: String,
+    /// Policies of MTA-STS of names in the zones of the topology.
+    pub policies: Vec<StsPolicy>,
     /// How long the old side stays after the swap at least: senders retry for four to five days (RFC 5321, section 4.5.4.1).
     pub keep: u64,
     /// Record sets that keep their observed value until the swap.
     pub holds: BTreeSet<Address>,
     /// TTL ahead of the swap, by the host name of the zone's lane.
     pub short_ttls: BTreeMap<super::HostName, u32>,
+}
+
+impl Window {
+    /// When nothing of the old side is needed any more (Unix seconds).
+    pub fn over(&self) -> i64 {
+        self.end.saturating_add(i64::try_from(self.keep).unwrap_or(i64::MAX))
+    }
+}
+
+/// A policy of MTA-STS (RFC 8461) as the topology makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StsPolicy {
+    /// Absolute, with its last dot.
+    pub domain: String,
+    /// The names of its `mx` lines, in lower case.
+    pub hosts: BTreeSet<String>,
+    /// How long senders keep it, in seconds.
+    pub max_age: u64,
+    /// The files that web servers give out.
+    pub files: BTreeSet<Address>,
 }
 
 /// A moment of an earlier step that a later one is counted from.

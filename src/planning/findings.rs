@@ -187,9 +187,13 @@ impl<'a> Findings<'a> {
             let owned = ledger.get(&(r.address.kind, r.address.key.as_str())).copied();
             let former = self.renamed.get(&(node as Node)).copied();
             let change = diff::compare(r, record, owned)?;
+            let held = || {
+                let set = r.address.kind == Kind::RecordSet;
+                let waits = set.then(|| cutover::holds(input.site, r, &record.attrs, input.options.now)).flatten();
+                waits.or_else(|| cutover::narrows(input, r))
+            };
             if change.is_some()
-                && r.address.kind == Kind::RecordSet
-                && let Some(text) = cutover::holds(input.site, r, &record.attrs, input.options.now)
+                && let Some(text) = held()
             {
                 self.note(Some(r.address.clone()), text, false);
                 continue;

@@ -19,6 +19,7 @@ mod reporter;
 mod schedule;
 mod schemas;
 mod style;
+mod timetable;
 mod topology_json;
 
 pub use changes::{Counts, per_host};
@@ -34,6 +35,7 @@ pub use progress::Progress;
 pub use reporter::{JsonLines, Reporter};
 pub use schemas::schemas;
 pub use style::{Paint, visible};
+pub use timetable::schedule_svg;
 pub use topology_json::{
     FieldDocument, NodeDocument, TopologyDocument, UnitDocument, ValueDocument, topology_document,
 };

@@ -188,7 +188,12 @@ async fn one(world: &World, lane: &HostAccess, n: u32, servers: Vec<Server>) -> 
         let named = |i| NameServer { name: format!("ns{i}.acme.example."), addresses: vec![ip(i)] };
         zone.servers = (0..servers.len()).map(named).collect();
     }
-    let wanted = Barrier { sets: vec![mx(300, "new"), address(60, "192.0.2.2")], servers: Vec::new(), timeout: 3 };
+    let wanted = Barrier {
+        sets: vec![mx(300, "new"), address(60, "192.0.2.2")],
+        servers: Vec::new(),
+        timeout: 3,
+        rolls_back: false,
+    };
     let mut place = resource("zone.acme.example", Kind::Barrier, "night/flip-mx", &[]);
     place.attrs = barrier::attrs(&wanted);
     let batch = Batch {

@@ -165,6 +165,7 @@ fn check(seed: &Seed) -> Result<(), TestCaseError> {
         secondaries: !seed.lags.is_empty(),
         sets,
         publishes,
+        prunes: Vec::new(),
     };
     let window = Window {
         name: "night".into(),
@@ -173,7 +174,9 @@ fn check(seed: &Seed) -> Result<(), TestCaseError> {
         timezone: "UTC".into(),
         stages: Stage::ALL.into(),
         timeouts: Default::default(),
+        rolls_back: Default::default(),
         rollback: "back".into(),
+        policies: Vec::new(),
         keep: 5 * 86_400,
         holds: Default::default(),
         short_ttls: Default::default(),

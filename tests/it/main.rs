@@ -3,6 +3,7 @@
 mod cli;
 mod cutover_barrier;
 mod cutover_caches;
+mod cutover_sides;
 mod cutover_zone;
 mod docs;
 mod errors;
@@ -20,6 +21,7 @@ mod import;
 mod journal;
 mod lab_auth;
 mod lab_cutover;
+mod lab_cutover_back;
 mod lab_dns;
 mod lab_faults;
 mod lab_flow;

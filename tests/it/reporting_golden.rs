@@ -306,3 +306,75 @@ fn a_large_graph_is_drawn_fast() {
         std::fs::write(path, text).expect("written");
     }
 }
+
+/// A window with all of its stages: a lead of two days, two hours of window, five days of the old side.
+fn a_schedule() -> cutover::model::cutover::Schedule {
+    use cutover::model::cutover::{Entry, Schedule, Stage};
+    let start = 1_804_543_200;
+    let (hour, day) = (3_600, 86_400);
+    let entry = |stage, what: &str, begins: i64, wait: i64, latest: Option<i64>, why: &str| Entry {
+        zone: "acme.example.".into(),
+        stage,
+        what: what.into(),
+        begins,
+        ends: begins + wait,
+        latest,
+        why: why.into(),
+        steps: vec![1],
+    };
+    let planned = start - 2 * day;
+    Schedule {
+        window: "night".into(),
+        rollback: "before-night".into(),
+        start,
+        end: start + 2 * hour,
+        timezone: "Europe/Dublin".into(),
+        planned,
+        entries: vec![
+            entry(
+                Stage::Publish,
+                "publish new.acme.example. A, new.acme.example. AAAA, _25._tcp.new.acme.example. TLSA, acme.example. TXT, and more than fits",
+                planned,
+                hour,
+                Some(start - hour),
+                "TLSA <twice>",
+            ),
+            entry(Stage::LowerTtl, "TTL of acme.example. MX to 5m", planned, day, Some(start - day), "T"),
+            entry(Stage::FlipMx, "swap acme.example. MX", start, 600, Some(start + 2 * hour - 600), "2t"),
+            entry(
+                Stage::Verify,
+                "observe: both sides accept, `cutover undo` goes back within the short TTL",
+                start + 600,
+                2 * hour - 600,
+                None,
+                "w",
+            ),
+            entry(Stage::RaiseTtl, "TTL of acme.example. MX as the topology wants it", start + 2 * hour, 0, None, "r"),
+            entry(
+                Stage::Prune,
+                "the old side keeps accepting until then; then old.acme.example. A go",
+                start,
+                5 * day,
+                None,
+                "p",
+            ),
+        ],
+        waits: Default::default(),
+        takes_back: false,
+    }
+}
+
+#[test]
+fn timetable_as_svg() {
+    insta::assert_snapshot!(schedule_svg(&a_schedule()));
+}
+
+#[test]
+fn way_back_as_svg_and_text() {
+    let mut schedule = a_schedule();
+    schedule.takes_back = true;
+    schedule.planned = schedule.start;
+    schedule.entries.retain(|e| e.stage == cutover::model::cutover::Stage::FlipMx);
+    let svg = schedule_svg(&schedule);
+    assert!(svg.contains("swap back") && !svg.contains("window begins"), "{svg}");
+}

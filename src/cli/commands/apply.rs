@@ -6,7 +6,7 @@ use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::planfile;
 use super::super::session::Session;
-use super::super::work::{Patience, Work};
+use super::super::work::{Patience, Work, left_to_prune};
 use super::Answer;
 use super::plan::{WishArgs, blocked, show};
 use crate::execution::{Clock as _, SystemClock};
@@ -66,6 +66,10 @@ pub fn run(args: &Args, context: &Context) -> Answer {
 async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, saved: Option<Plan>) -> Answer {
     if let Some(former) = work.unfinished()? {
         let id = &former.header.apply;
+        if left_to_prune(&former)? && args.wish.window().is_none() {
+            context.out.note(format!("apply {id} waits with its prune only; `cutover resume` carries it out"));
+            return go_on(args, context, session, work, saved).await;
+        }
         if let Some(plan) = &saved
             && plan.intent != former.header.intent
         {
@@ -81,6 +85,11 @@ async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, s
         }
         context.out.note("finished; now what else is wanted");
     }
+    go_on(args, context, session, work, saved).await
+}
+
+/// Nothing is in the way.
+async fn go_on(args: &Args, context: &Context, session: &Session, work: &Work, saved: Option<Plan>) -> Answer {
     let plan = match saved {
         Some(saved) => fresh(context, session, saved).await?,
         None => match planned(args, context, session, work).await? {

@@ -8,7 +8,7 @@ use super::super::session::{Session, Wish};
 use super::super::{planfile, recorded};
 use super::Answer;
 use crate::model::plan::Plan;
-use crate::reporting::{Paint, TextOptions, plan_json, plan_markdown, plan_text};
+use crate::reporting::{Paint, TextOptions, plan_json, plan_markdown, plan_text, schedule_svg};
 
 /// Show what would change, and change nothing
 ///
@@ -22,6 +22,7 @@ Examples:
   cutover plan --target mail-1                      one host, with what it waits for
   cutover plan --format markdown > comment.md       for a pull request
   cutover plan --window night-1                     the timetable of a cutover: TTLs, swap, waits, with clock times
+  cutover plan --window night-1 --format svg > night-1.svg
   cutover plan --detailed-exitcode                  0 nothing to do, 1 error, 2 changes")]
 pub struct Args {
     #[command(flatten)]
@@ -61,6 +62,10 @@ pub struct WishArgs {
 }
 
 impl WishArgs {
+    pub fn window(&self) -> Option<&str> {
+        self.window.as_deref()
+    }
+
     pub fn wish(&self, destroy: bool) -> Wish {
         Wish {
             targets: self.targets.clone(),
@@ -74,7 +79,12 @@ impl WishArgs {
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
-    let format = context.formats("plan", &[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.formats("plan", &[Format::Text, Format::Json, Format::Markdown, Format::Svg])?;
+    if format == Format::Svg && args.wish.window.is_none() {
+        return Err(Failure::new("this plan has no picture of its own").help(
+            "--format svg draws the timetable of a window: say --window NAME; cutover graph draws the steps of a saved plan",
+        ));
+    }
     let session = Session::open_to_ask(context)?;
     let wish = args.wish.wish(false);
     let plan = match &args.recorded {
@@ -103,6 +113,7 @@ pub fn show(plan: &Plan, format: Format, diffs: bool, context: &Context) -> Resu
             context.out.result(plan_json(plan).map_err(|e| Failure::new(format!("this plan has no JSON form: {e}")))?);
         }
         Format::Markdown => context.out.result(plan_markdown(plan)),
+        Format::Svg => context.out.result(plan.schedule.as_ref().map(schedule_svg).unwrap_or_default()),
         _ => {
             let options = TextOptions { paint: Paint::when(context.out.color()), diffs, ..TextOptions::default() };
             context.out.result(plan_text(plan, &options));

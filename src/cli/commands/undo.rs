@@ -1,6 +1,5 @@
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::super::args::Format;
+use super::super::back::way_back;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
@@ -9,13 +8,7 @@ use super::super::work::{Patience, Work};
 use super::Answer;
 use super::apply::confirm;
 use super::plan::{blocked, show};
-use crate::execution::{Clock as _, SystemClock};
-use crate::journal::{Saved, replay};
-use crate::model::plan::Plan;
-use crate::model::resource::Resource;
-use crate::model::site::Site;
-use crate::model::step::{Action, Outcome, StepId};
-use crate::planning::{self, UndoInput};
+use crate::journal::Saved;
 
 /// Put back what an apply changed
 ///
@@ -96,7 +89,7 @@ pub(super) fn take_back(
         return Err(Failure::new(format!("apply {} was cut off and is not finished", open.header.apply))
             .help("finish it with `cutover resume`, then undo it"));
     }
-    let plan = session.block_on(back(session, saved))?;
+    let plan = session.block_on(way_back(session, saved))?;
     if !how.json {
         show(&plan, format, true, context)?;
     }
@@ -112,43 +105,4 @@ pub(super) fn take_back(
     }
     confirm(context, how.yes, "Put this back? (yes/no)", "yes")?;
     session.block_on(work.apply(session, context, &plan, Some(id.clone())))
-}
-
-/// The plan that takes an apply back, from what its hosts show now.
-async fn back(session: &Session, saved: &Saved) -> Result<Plan, Failure> {
-    let standing = replay(saved)?;
-    let outcomes: BTreeMap<StepId, Outcome> =
-        standing.outcomes.into_iter().enumerate().filter_map(|(id, outcome)| Some((id as StepId, outcome?))).collect();
-    let observed = session.observe_site(&site_of(&saved.plan)).await;
-    Ok(planning::undo(&UndoInput {
-        apply: &saved.header.apply,
-        plan: &saved.plan,
-        outcomes: &outcomes,
-        observed: &observed,
-        now: SystemClock.now().div_euclid(1_000),
-    }))
-}
-
-/// The hosts and resources that a plan is about, so that they can be asked when the topology no longer names them.
-fn site_of(plan: &Plan) -> Site {
-    let mut resources: BTreeMap<_, Resource> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|s| !matches!(s.action, Action::Reload | Action::Restart | Action::Wait)) {
-        resources.entry(step.address.clone()).or_insert_with(|| step.resource());
-    }
-    let touched: BTreeSet<_> = plan.steps.iter().map(|s| &s.address.host).collect();
-    Site {
-        organization: plan.organization.clone(),
-        environment: plan.environment.clone(),
-        anchor: plan.anchor.clone(),
-        hosts: plan
-            .hosts
-            .iter()
-            .filter(|(name, _)| touched.contains(name))
-            .map(|(n, h)| (n.clone(), h.clone()))
-            .collect(),
-        resources: resources.into_values().collect(),
-        bodies: plan.bodies.clone(),
-        moved: BTreeMap::new(),
-        windows: Vec::new(),
-    }
 }

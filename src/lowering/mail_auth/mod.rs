@@ -124,6 +124,12 @@ impl<'t> Composed<'t> {
         self.records.get(&zone.id).map_or(&[], Vec::as_slice)
     }
 
+    /// Each domain with its MTA-STS policy, where it says anything.
+    pub fn sts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let says = |p: &&Policy| !p.text.lines().any(|l| l == "mode: none");
+        self.policies.iter().filter(says).map(|p| (p.domain, p.text.as_str()))
+    }
+
     /// A TXT record, in each view of its zone. One that is written out for the same purpose is a mistake: only one of two texts can
     /// hold, and which, nobody would see. A CNAME at its place hands the name to somebody else, who then publishes it.
     fn text(&mut self, zones: &Zones<'t>, name: &str, text: &str, by: &Node, diagnostics: &mut Diagnostics) {

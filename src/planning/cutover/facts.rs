@@ -38,6 +38,8 @@ pub struct ZoneFacts {
     pub sets: Vec<RecordSet>,
     /// What has to be there before the swap and is not yet.
     pub publishes: Vec<SetChange>,
+    /// What only the old side needs: it goes, or is narrowed to what the topology wants, when that is over.
+    pub prunes: Vec<SetChange>,
 }
 
 impl ZoneFacts {

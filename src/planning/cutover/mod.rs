@@ -18,13 +18,15 @@
 
 mod facts;
 mod hold;
+mod lane;
 mod refusal;
 mod rollback;
 mod staged;
 mod timeline;
+mod union;
 
 pub use facts::{Held, ZoneFacts};
-pub use hold::{holds, keeps};
+pub use hold::{holds, keeps, narrows};
 pub use refusal::Refusal;
 pub use rollback::rollback;
 pub use staged::{find, staged};

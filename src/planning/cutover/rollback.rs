@@ -153,7 +153,7 @@ impl Way<'_, '_> {
     fn barrier(&mut self, name: &str, sets: Vec<RecordSet>, after: Vec<StepId>) -> StepId {
         let id = self.steps.len() as StepId;
         let timeout = barriers(self.input, self.lane).map(|b| b.timeout).max().unwrap_or(600);
-        let attrs = barrier::attrs(&Barrier { sets, servers: self.servers(), timeout });
+        let attrs = barrier::attrs(&Barrier { sets, servers: self.servers(), timeout, rolls_back: false });
         let first = after.first().and_then(|id| self.steps.get(*id as usize));
         let (owner, origin) = first.map(|s| (s.owner.clone(), s.origin.clone())).unwrap_or_default();
         let address = Address::new(self.lane, Kind::Barrier, format!("{}/{name}", self.back.window));

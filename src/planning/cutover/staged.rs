@@ -1,23 +1,21 @@
 //! The plan of a window: what has to be published first by the ordinary rules, then the stages with their barriers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
 use crate::catalog::barrier::{self, Barrier};
 use crate::catalog::record_set;
 use crate::model::attr::{Attr, Digest};
 use crate::model::cutover::{Entry, Schedule, Since, Stage, Wait, Window, clock};
-use crate::model::dns::{RecordSet, SetChange, SetKey, ZoneSeen};
-use crate::model::host::ZoneAccess;
-use crate::model::observed::Observation;
+use crate::model::dns::{RecordSet, SetKey};
 use crate::model::plan::{Plan, PlanNote};
-use crate::model::resource::Resource;
 use crate::model::site::Site;
 use crate::model::step::{Action, FieldChange, Step, StepId};
-use crate::model::{Address, HostName, Kind};
+use crate::model::{Address, Kind};
 
-use super::facts::{Held, ZoneFacts, targets};
+use super::lane::{self, Lane, lanes};
+use super::refusal;
 use super::timeline::{Part, Timeline, timeline};
+use crate::planning::diff::vanishing;
 use crate::planning::steps::leaving;
 use crate::planning::{PlanError, PlanInput, PlanOptions, plan, steps};
 
@@ -31,7 +29,9 @@ pub fn staged(input: &PlanInput, name: &str) -> Result<Plan, PlanError> {
     let publishes = lanes.iter().flat_map(|l| l.publishes.iter().map(ToString::to_string));
     let targets = window.holds.iter().map(ToString::to_string).chain(publishes).collect();
     let options = PlanOptions { targets, window: None, ..input.options.clone() };
-    let mut plan = plan(&PlanInput { options: &options, ..*input })?;
+    // The ordinary rules hold for what is published, also where it is wider than the topology wants it in the end.
+    let site = lane::widened(input.site, &lanes);
+    let mut plan = plan(&PlanInput { options: &options, site: &site, ..*input })?;
     plan.notes.retain(|n| n.address.as_ref().is_none_or(|a| !window.holds.contains(a)));
     plan.targets.clear();
     plan.intent = intent(&plan, window);
@@ -49,7 +49,8 @@ pub fn staged(input: &PlanInput, name: &str) -> Result<Plan, PlanError> {
     };
     for lane in &lanes {
         let line = timeline(now, window, &lane.facts, &lane.held);
-        for refusal in &line.refusals {
+        let sides = refusal::sides(window, &lane.held, &lane.wide, &lane.unpublished);
+        for refusal in line.refusals.iter().chain(&sides) {
             let waived = input.options.short_lead && refusal.can_be_waived();
             plan.notes.push(PlanNote { address: None, text: refusal.to_string(), blocks: !waived });
         }
@@ -68,105 +69,6 @@ pub fn find<'a>(site: &'a Site, name: &str) -> Result<&'a Window, PlanError> {
     })
 }
 
-/// A zone of the window.
-struct Lane<'a> {
-    host: &'a HostName,
-    facts: ZoneFacts,
-    held: Vec<Held>,
-    resources: BTreeMap<SetKey, &'a Resource>,
-    /// What has to be there before the swap and is not yet.
-    publishes: BTreeSet<Address>,
-    /// Name servers that the zone names and the topology does not.
-    servers: Vec<String>,
-}
-
-/// Zones that answered; the others stand among the failures of the plan.
-fn lanes<'a>(input: &PlanInput<'a>, window: &'a Window) -> Vec<Lane<'a>> {
-    let hosts: BTreeSet<&HostName> = window.holds.iter().map(|a| &a.host).collect();
-    hosts
-        .into_iter()
-        .filter_map(|host| Some((host, input.observed.hosts.get(host)?)))
-        .filter_map(|(host, seen)| lane(input, window, host, seen))
-        .collect()
-}
-
-fn lane<'a>(input: &PlanInput<'a>, window: &Window, host: &'a HostName, seen: &Observation) -> Option<Lane<'a>> {
-    let access = input.site.hosts.get(host)?.zone()?;
-    let zone = seen.zone.as_ref()?;
-    let name = format!("{}.", access.zone);
-    let mine = input.site.of_host(host);
-    let resources: BTreeMap<SetKey, &Resource> =
-        mine.iter().filter_map(|r| Some((record_set::set_key(&r.address.key)?, r))).collect();
-    let wanted = |r: &Resource| record_set::of_attrs(&r.address.key, &r.attrs);
-    let observed = |r: &Resource| {
-        let record = seen.records.get(&r.address.local()).filter(|record| record.present)?;
-        record_set::of_attrs(&r.address.key, &record.attrs)
-    };
-    let holds = |r: &Resource| window.holds.contains(&r.address);
-    let held: Vec<Held> = mine
-        .iter()
-        .filter(|r| holds(r))
-        .filter_map(|r| Some(Held { wanted: wanted(r)?, observed: observed(r), former_ttl: lowered(seen, r) }))
-        .collect();
-    // What leads to the new side: addresses and TLSA of its hosts, and the policy that lets them send.
-    let mut needed: BTreeSet<SetKey> = BTreeSet::new();
-    for h in held.iter().filter(|h| h.differs()) {
-        for target in targets(&h.wanted) {
-            needed.extend(["A", "AAAA"].map(|kind| SetKey { name: target.clone(), kind: kind.into() }));
-            needed.insert(SetKey { name: format!("_25._tcp.{target}"), kind: "TLSA".into() });
-        }
-        needed.insert(SetKey { name: h.wanted.key.name.clone(), kind: "TXT".into() });
-    }
-    let publishes: Vec<(&Resource, SetChange)> = needed
-        .iter()
-        .filter_map(|key| resources.get(key).copied())
-        .filter(|r| !holds(r))
-        .filter_map(|r| {
-            let change = SetChange { before: observed(r), after: Some(wanted(r)?) };
-            (change.before != change.after).then_some((r, change))
-        })
-        .collect();
-    let servers = unknown_servers(access, zone, &name);
-    let facts = ZoneFacts {
-        name,
-        short_ttl: window.short_ttls.get(host).copied().unwrap_or(300),
-        negative_ttl: zone.negative_ttl,
-        refresh: zone.refresh,
-        secondaries: access.servers.len() + servers.len() > 1,
-        sets: zone.sets.clone(),
-        publishes: publishes.iter().map(|(_, change)| change.clone()).collect(),
-    };
-    let publishes = publishes.into_iter().map(|(r, _)| r.address.clone()).collect();
-    Some(Lane { host, facts, held, resources, publishes, servers })
-}
-
-/// Name servers that the zone names and the topology does not, each with its addresses where the zone has them.
-fn unknown_servers(access: &ZoneAccess, zone: &ZoneSeen, name: &str) -> Vec<String> {
-    let known = |ns: &str| access.servers.iter().any(|s| s.name.trim_end_matches('.') == ns.trim_end_matches('.'));
-    let here = |address: &IpAddr| access.servers.iter().any(|s| s.addresses.contains(address));
-    let apex = zone.sets.iter().filter(|s| s.key.kind == "NS" && s.key.name == name).flat_map(|s| s.data.iter());
-    apex.filter(|ns| !known(ns))
-        .filter_map(|ns| {
-            let address = |s: &&RecordSet| s.key.name == *ns && matches!(s.key.kind.as_str(), "A" | "AAAA");
-            let found = zone.sets.iter().filter(address).flat_map(|s| s.data.iter());
-            let found: Vec<IpAddr> = found.filter_map(|a| a.parse().ok()).collect();
-            // Known under another name.
-            let all_known = !found.is_empty() && found.iter().all(here);
-            let words = std::iter::once(ns.clone()).chain(found.iter().map(ToString::to_string));
-            (!all_known).then(|| words.collect::<Vec<_>>().join(" "))
-        })
-        .collect()
-}
-
-/// The TTL that an unfinished run lowered this set from, as the ledger has it.
-fn lowered(seen: &Observation, r: &Resource) -> Option<u32> {
-    let owned = seen.owned.iter().find(|o| o.kind == Kind::RecordSet && o.key == r.address.key)?;
-    match owned.attrs.get("old-ttl") {
-        Some(Attr::Int(ttl)) => u32::try_from(*ttl).ok(),
-        _ => None,
-    }
-}
-
 /// The stages of one zone on their way into a plan.
 struct Stages<'a, 'b> {
     window: &'a Window,
@@ -182,6 +84,7 @@ impl Stages<'_, '_> {
         // Barriers of the lead, with the seconds that have to pass after each.
         let mut lead: Vec<Since> = Vec::new();
         let mut last: Vec<StepId> = Vec::new();
+        let mut flipped: Option<StepId> = None;
         for part in &line.parts {
             let mut ids = match part.stage {
                 Stage::Publish => {
@@ -193,10 +96,13 @@ impl Stages<'_, '_> {
             if part.stage != Stage::Publish && !ids.is_empty() {
                 let wait = Wait {
                     not_before: part.not_before,
-                    since: if matches!(part.stage, Stage::FlipMx | Stage::RaiseTtl) {
-                        lead.clone()
-                    } else {
-                        Vec::new()
+                    since: match part.stage {
+                        Stage::FlipMx | Stage::RaiseTtl => lead.clone(),
+                        Stage::Prune => {
+                            let seconds = u64::try_from(part.wait).unwrap_or(0);
+                            flipped.map(|step| Since { step, seconds }).into_iter().collect()
+                        }
+                        Stage::Publish | Stage::LowerTtl | Stage::Verify => Vec::new(),
                     },
                     not_after: part.not_after,
                     reason: self.reason(part),
@@ -205,10 +111,11 @@ impl Stages<'_, '_> {
                     self.schedule.waits.extend(ids.iter().map(|id| (*id, wait.clone())));
                 }
             }
-            if !ids.is_empty() {
+            if !ids.is_empty() && !part.served().is_empty() {
                 let barrier = self.barrier(part, ids.clone());
                 lead.push(Since { step: barrier, seconds: u64::try_from(part.wait).unwrap_or(0) });
                 last = vec![barrier];
+                flipped = if part.stage == Stage::FlipMx { Some(barrier) } else { flipped };
                 ids.push(barrier);
             }
             self.schedule.entries.push(Entry {
@@ -235,7 +142,8 @@ impl Stages<'_, '_> {
                 if runs.is_empty() { start } else { format!("{start}; {runs}") }
             }
             Stage::RaiseTtl => format!("window {} ends at {}", self.window.name, at(self.window.end)),
-            Stage::Publish | Stage::LowerTtl | Stage::Verify | Stage::Prune => part.why.clone(),
+            Stage::Prune => format!("the old side of window {} is needed: {}", self.window.name, part.why),
+            Stage::Publish | Stage::LowerTtl | Stage::Verify => part.why.clone(),
         }
     }
 
@@ -247,7 +155,11 @@ impl Stages<'_, '_> {
     fn changes(&mut self, part: &Part, after: &[StepId]) -> Vec<StepId> {
         let mut ids = Vec::new();
         for change in &part.changes {
-            let (Some(key), Some(set)) = (change.key(), &change.after) else { continue };
+            let Some(key) = change.key() else { continue };
+            let Some(set) = &change.after else {
+                ids.extend(self.removal(part, key, after));
+                continue;
+            };
             let Some(resource) = self.lane.resources.get(key) else { continue };
             let id = self.next();
             let mut attrs = record_set::attrs(set);
@@ -278,11 +190,32 @@ impl Stages<'_, '_> {
         ids
     }
 
+    /// Takes away what the topology does not name any more.
+    fn removal(&mut self, part: &Part, key: &SetKey, after: &[StepId]) -> Option<StepId> {
+        let (owned, record) = self.lane.left.get(key)?;
+        let id = self.next();
+        let address = Address::new(self.lane.host, Kind::RecordSet, owned.key.clone());
+        self.plan.steps.push(Step {
+            id,
+            attrs: owned.attrs.clone(),
+            expect: Some(record.fingerprint.clone()),
+            after: after.to_vec(),
+            undo: steps::undo(Kind::RecordSet, &owned.attrs),
+            owner: owned.owner.clone(),
+            changes: vanishing(&address, record),
+            reason: format!("{} of window {}: the topology no longer names it", part.stage, self.window.name),
+            ..leaving(address, Action::Delete)
+        });
+        Some(id)
+    }
+
     fn barrier(&mut self, part: &Part, after: Vec<StepId>) -> StepId {
         let id = self.next();
         let lag = u64::try_from(self.line.lag).unwrap_or(0);
         let timeout = self.window.timeouts.get(&part.stage).copied().unwrap_or(lag + PATIENCE);
-        let attrs = barrier::attrs(&Barrier { sets: part.served(), servers: self.lane.servers.clone(), timeout });
+        let rolls_back = self.window.rolls_back.contains(&part.stage);
+        let servers = self.lane.servers.clone();
+        let attrs = barrier::attrs(&Barrier { sets: part.served(), servers, timeout, rolls_back });
         let (owner, origin) = match self.plan.steps.get(after.first().copied().unwrap_or_default() as usize) {
             Some(s) => (s.owner.clone(), s.origin.clone()),
             None => Default::default(),

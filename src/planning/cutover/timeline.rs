@@ -78,9 +78,15 @@ pub fn timeline(now: i64, window: &Window, zone: &ZoneFacts, held: &[Held]) -> T
     let replaced =
         longest(zone.publishes.iter().filter_map(|c| c.before.as_ref())).map_or(0, |(ttl, _)| i64::from(ttl));
     let unseen = if created { i64::from(zone.negative_ttl) } else { 0 };
+    // Old and new digests stand beside each other for two TTLs before a certificate changes (RFC 7671, section 8.1).
+    let tlsa = zone.publishes.iter().filter(|c| c.key().is_some_and(|k| k.kind == "TLSA"));
+    let paired = 2 * longest(tlsa.flat_map(|c| c.before.iter().chain(&c.after))).map_or(0, |(ttl, _)| i64::from(ttl));
+    let published = unseen.max(replaced).max(paired);
     if !zone.publishes.is_empty() {
         let what = names(zone.publishes.iter().filter_map(SetChange::key));
-        let why = if unseen >= replaced {
+        let why = if paired == published && paired > 0 {
+            format!("TLSA stands for twice its TTL before certificates change: {}", spoken(paired))
+        } else if unseen >= replaced {
             format!(
                 "caches may remember for {} that these names are not there (the zone's negative TTL)",
                 spoken(unseen)
@@ -94,8 +100,8 @@ pub fn timeline(now: i64, window: &Window, zone: &ZoneFacts, held: &[Held]) -> T
             not_before: None,
             not_after: None,
             begins: now,
-            wait: unseen.max(replaced),
-            latest: Some(window.start - unseen.max(replaced) - lag),
+            wait: published,
+            latest: Some(window.start - published - lag),
             what: format!("publish {what}"),
             why,
         });
@@ -207,19 +213,31 @@ pub fn timeline(now: i64, window: &Window, zone: &ZoneFacts, held: &[Held]) -> T
             why: "a way back would cost the whole TTL from here on".into(),
         });
     }
-    if let Some(flip) = parts.iter().find(|p| p.stage == Stage::FlipMx).map(|p| p.begins)
-        && has(Stage::Prune)
-    {
+    let flip = parts.iter().find(|p| p.stage == Stage::FlipMx).map(|p| p.begins);
+    if has(Stage::Prune) && (flip.is_some() || !zone.prunes.is_empty()) {
         let keep = old_ttl.max(i64::try_from(window.keep).unwrap_or(i64::MAX / 4));
+        // A swap of an earlier run: its moment is not known here, and is not later than the end of the window.
+        let (begins, not_before) = flip.map_or((window.end, window.over()), |at| (at, window.end));
+        let what = "the old side keeps accepting until then";
+        let names =
+            |change: fn(&&SetChange) -> bool| names(zone.prunes.iter().filter(change).filter_map(SetChange::key));
+        let (narrowed, gone) = (names(|c| c.after.is_some()), names(|c| c.after.is_none()));
+        let mut then = Vec::new();
+        if !gone.is_empty() {
+            then.push(format!("{gone} go"));
+        }
+        if !narrowed.is_empty() {
+            then.push(format!("{narrowed} as the topology wants it"));
+        }
         parts.push(Part {
             stage: Stage::Prune,
-            changes: Vec::new(),
-            not_before: None,
+            changes: zone.prunes.clone(),
+            not_before: Some(not_before),
             not_after: None,
-            begins: flip,
+            begins,
             wait: keep,
             latest: None,
-            what: "the old side keeps accepting; after that `cutover apply` removes what only it needed".into(),
+            what: if then.is_empty() { what.to_owned() } else { format!("{what}; then {}", then.join(", ")) },
             why:
                 "senders retry for days (RFC 5321, section 4.5.4.1), and resolvers hold answers longer than they should"
                     .into(),
@@ -305,7 +323,9 @@ mod tests {
             timezone: "UTC".into(),
             stages: Stage::ALL.into(),
             timeouts: BTreeMap::new(),
+            rolls_back: BTreeSet::new(),
             rollback: "way-back".into(),
+            policies: Vec::new(),
             keep: 5 * 86_400,
             holds: BTreeSet::new(),
             short_ttls: BTreeMap::new(),
@@ -330,6 +350,7 @@ mod tests {
                 set("www.acme.example.", "A", 86_400, &["192.0.2.3"]),
             ],
             publishes: vec![],
+            prunes: vec![],
         }
     }
 

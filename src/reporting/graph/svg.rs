@@ -103,7 +103,8 @@ fn write_lines(out: &mut String, view: &GraphView, l: &Layout) {
     out.push_str("</g>\n");
 }
 
-fn escaped(text: &str) -> String {
+/// As a text of XML.
+pub(in crate::reporting) fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
             '&' => out.push_str("&amp;"),
