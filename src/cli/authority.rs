@@ -237,7 +237,7 @@ fn parse(pem: &str) -> Option<Pem> {
 }
 
 /// SHA-256 of the leaf's public key (SubjectPublicKeyInfo), as a TLSA record with selector 1 has it (RFC 6698, section 2.1).
-fn digest(pem: &str) -> Result<Vec<String>, String> {
+pub(super) fn digest(pem: &str) -> Result<Vec<String>, String> {
     let pem = parse(pem).ok_or("there is no PEM certificate")?;
     let cert = pem.parse_x509().map_err(|e| e.to_string())?;
     Ok(vec![Sha256::digest(cert.public_key().raw).iter().map(|b| format!("{b:02x}")).collect()])
@@ -320,7 +320,7 @@ pub(super) fn keep(path: &Path, make: impl FnOnce() -> Result<String, String>) -
     }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let aside = write_aside(path, bytes)?;
     std::fs::rename(&aside, path).map_err(|e| format!("{} cannot be written: {e}", path.display()))
 }

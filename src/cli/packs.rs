@@ -20,7 +20,7 @@ macro_rules! built_in {
 static BUILT_IN: &[BuiltIn] = built_in! {
     "bind": "module.kdl" "templates/named.conf.hbs" "templates/seed.hbs" "templates/zone.hbs";
     "knot": "module.kdl" "templates/knot.conf.hbs" "templates/seed.hbs" "templates/zone.hbs" "templates/zones.conf.hbs";
-    "nginx": "module.kdl" "templates/mta-sts.txt.hbs" "templates/nginx.conf.hbs";
+    "nginx": "module.kdl" "templates/autodiscover.xml.hbs" "templates/config.xml.hbs" "templates/mta-sts.txt.hbs" "templates/nginx.conf.hbs";
     "postfix-dovecot": "module.kdl" "templates/cas.conf.hbs" "templates/dovecot.conf.hbs" "templates/junk.sieve.hbs"
         "templates/main.cf.hbs" "templates/master.cf.hbs" "templates/opendkim-hosts.hbs"
         "templates/opendkim-keys.hbs" "templates/opendkim-signing.hbs" "templates/opendkim.conf.hbs"

@@ -12,6 +12,7 @@ use super::args::Format;
 use super::authority::Authority;
 use super::context::Context;
 use super::failure::Failure;
+use super::rotation::Course;
 use super::{packs, signing};
 use crate::journal::StateDir;
 use crate::language::{self, Compiled};
@@ -31,6 +32,8 @@ pub struct Project {
     pub site: Site,
     /// Certificates, secrets and keys that the site was lowered with.
     pub made: lowering::Options,
+    /// Keys that cutover changes itself, as this run has them.
+    pub courses: Vec<Course>,
 }
 
 /// What a topology became, with everything that is wrong with it.
@@ -71,9 +74,10 @@ impl Project {
         let (root, needs) = (context.root(), lowering::needs(&topology));
         let mut diagnostics = Diagnostics::default();
         let mut made = lowering::Options::unissued(&needs);
-        made.signing = signing::public(&root, &topology, &needs.signing, &mut diagnostics);
+        made.signing =
+            signing::public(&root, &topology, &needs.signing, signing::Change::Stays, &mut diagnostics).selectors;
         accept(context, &sources, &diagnostics)?;
-        Ok(Self { root, sources, topology, site: Site::default(), made })
+        Ok(Self { root, sources, topology, site: Site::default(), made, courses: Vec::new() })
     }
 
     /// Where journal and lock of this organisation and environment live.
@@ -105,6 +109,7 @@ fn examine(context: &Context, options: &language::Options, issue: Issue) -> Resu
 fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examined, Failure> {
     let root = context.root();
     let Compiled { mut sources, topology, mut diagnostics, .. } = compiled;
+    let mut courses = Vec::new();
     let (site, made) = if diagnostics.has_errors() {
         // Half a topology would only repeat its mistakes under other names.
         (Site::default(), lowering::Options::default())
@@ -118,7 +123,9 @@ fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examin
                 let state = state(context, &topology);
                 let authority = Authority::new(&root, state.path(), organization, SystemTime::now());
                 let mut made = authority.fulfil(&needs, &mut diagnostics);
-                made.signing = signing::public(&root, &topology, &needs.signing, &mut diagnostics);
+                let keys = signing::public(&root, &topology, &needs.signing, signing::Change::GoesOn, &mut diagnostics);
+                made.signing = keys.selectors;
+                courses = keys.courses;
                 made
             }
         };
@@ -127,7 +134,7 @@ fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examin
         (site, made)
     };
     let diagnostics = language::guard(&mut sources, diagnostics);
-    Ok(Examined { project: Project { root, sources, topology, site, made }, diagnostics })
+    Ok(Examined { project: Project { root, sources, topology, site, made, courses }, diagnostics })
 }
 
 /// What is left of a topology that was checked: the topology itself is let go, so that those of several environments of a large fleet

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::failure::Failure;
+use super::guard;
 use super::output::Output;
 use super::project::Project;
+use super::rotation::Course;
 use super::secrets::{self, ForConnections};
+use super::served::Servers;
 use super::{lab_spec, phase, runtime};
 use crate::execution::{self, Clock as _, SystemClock};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
 use crate::model::host::{HostAccess, HostError, Reach};
 use crate::model::observed::{Observation, Observed};
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, PlanNote};
 use crate::model::site::Site;
 use crate::planning::{self, PlanInput, PlanOptions};
 use crate::providers::{self, Agents, ShellAgent};
@@ -150,12 +153,50 @@ impl Session {
     pub fn plan(&self, observed: &Observed, wish: &Wish) -> Result<Plan, Failure> {
         let options = self.options(wish)?;
         let input = PlanInput { site: &self.project.site, observed, options: &options, key_id: &self.key.id() };
-        Ok(planning::plan(&input)?)
+        let mut plan = planning::plan(&input)?;
+        if !wish.destroy && wish.window.is_none() {
+            let timezone = self.project.topology.organization().and_then(|o| o.text("timezone")).unwrap_or("UTC");
+            let told = |c: &Course| PlanNote { address: None, text: c.told(timezone), blocks: false };
+            plan.notes.extend(self.project.courses.iter().map(told));
+        }
+        Ok(plan)
+    }
+
+    /// An apply has ended, whichever way: keys that hosts had at its begin may have signed until now.
+    pub async fn kept(&self, observed: &Observed) {
+        guard::after(self, Some(observed)).await;
+    }
+
+    /// A plan was carried out, or found nothing to do: where it was a whole one, its stage of a key's change has come to its end.
+    /// Failing is no error: the next run finds it again, and waits the longer.
+    pub async fn settled(&self, wish: &Wish, observed: &Observed) {
+        self.kept(observed).await;
+        let whole = wish.targets.is_empty() && wish.phase.is_none() && wish.window.is_none() && !wish.destroy;
+        if self.project.courses.is_empty() || !whole {
+            return;
+        }
+        let servers = Servers::of(&self.project.topology);
+        for course in &self.project.courses {
+            if let Err(e) = course.done(&self.project.root, &servers).await {
+                self.out.note(format!("the change of a DKIM key was not written down: {e}"));
+            }
+        }
+    }
+
+    /// An apply was taken back, or one that was cut off earlier went on: which keys sign now is known by the next plan.
+    pub async fn turned(&self) {
+        guard::after(self, None).await;
+        for course in &self.project.courses {
+            if let Err(e) = course.taken_back() {
+                self.out.note(format!("the change of a DKIM key was not written down: {e}"));
+            }
+        }
     }
 
     pub async fn ask_and_plan(&self, wish: &Wish) -> Result<Asked, Failure> {
         let observed = self.observe(wish).await?;
-        let plan = self.plan(&observed, wish)?;
+        let mut plan = self.plan(&observed, wish)?;
+        guard::look(self, &observed, &mut plan, wish).await;
         Ok(Asked { observed, plan })
     }
 }

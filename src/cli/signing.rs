@@ -1,6 +1,7 @@
 //! Makes or reads the keys that sign mail, for their public halves. A private key stays where its reference points: lowering is
 //! handed the public half, and the hosts that sign read the private one at apply, as any secret.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -14,43 +15,86 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
 use super::authority::keep;
+use super::rotation::{self, Course};
+use super::served::Servers;
 use super::{runtime, secrets};
 use crate::lowering::mail_auth::rotation::{Key, Stage, stage};
-use crate::lowering::mail_auth::{KeyRequest, PublicKey};
+use crate::lowering::mail_auth::{KeyRequest, PublicKey, Selector};
 use crate::model::topology::Topology;
 use crate::model::unit::format_duration;
 use crate::model::{Diagnostic, Diagnostics};
 use crate::secret::{Resolve as _, Resolver};
+
+/// What becomes of keys that cutover changes itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Their change goes on, where it is due.
+    GoesOn,
+    /// They are as the last run left them.
+    Stays,
+}
+
+/// The keys of a topology.
+#[derive(Default)]
+pub struct Keys {
+    /// By the name of the node.
+    pub selectors: BTreeMap<String, Vec<Selector>>,
+    /// Keys that cutover changes itself.
+    pub courses: Vec<Course>,
+}
 
 /// The public half of each key. One that is not there is made when the topology says so; what fails is reported and left out.
 pub fn public(
     root: &Path,
     topology: &Topology,
     requests: &[KeyRequest],
+    change: Change,
     diagnostics: &mut Diagnostics,
-) -> BTreeMap<String, PublicKey> {
-    let mut out = BTreeMap::new();
+) -> Keys {
+    let mut out = Keys::default();
     if requests.is_empty() {
         return out;
     }
     let resolver = secrets::resolver(root, topology);
+    let servers = LazyCell::new(|| Servers::of(topology));
+    let environment = topology.environment.as_deref();
     for request in requests {
-        match one(root, &resolver, request) {
-            Ok(key) => drop(out.insert(request.node.clone(), key)),
+        let found = match (request.automatic(), change) {
+            (false, _) => one(root, &resolver, request).map(|key| vec![Selector::only(request, key)]),
+            (true, Change::Stays) => rotation::published(root, environment, request),
+            (true, Change::GoesOn) => rotation::go_on(root, environment, &servers, request).map(|(made, course)| {
+                out.courses.push(course);
+                made
+            }),
+        };
+        let found = found.and_then(|made| match made.iter().find(|s| clashes(request, s, requests)) {
+            Some(s) => {
+                Err(format!("its next key has the selector {}, which another dkim has; rename that one", s.name))
+            }
+            None => Ok(made),
+        });
+        match found {
+            Ok(made) => drop(out.selectors.insert(request.node.clone(), made)),
             Err(why) => diagnostics.push(
                 Diagnostic::error("E1022", format!("DKIM key {} of {}: {why}", request.selector, request.domain))
                     .label(request.span, "asked for here"),
             ),
         }
     }
-    for (domain, ed25519) in requests.iter().map(|r| (&r.domain, r.ed25519)).collect::<BTreeSet<_>>() {
-        rotation(root, requests.iter().filter(|r| r.domain == *domain && r.ed25519 == ed25519), diagnostics);
+    let manual = || requests.iter().filter(|r| !r.automatic());
+    for (domain, ed25519) in manual().map(|r| (&r.domain, r.ed25519)).collect::<BTreeSet<_>>() {
+        advise(root, manual().filter(|r| r.domain == *domain && r.ed25519 == ed25519), diagnostics);
     }
     out
 }
 
+/// Another node of the domain has this selector.
+fn clashes(request: &KeyRequest, selector: &Selector, all: &[KeyRequest]) -> bool {
+    all.iter().any(|r| r.node != request.node && r.domain == request.domain && r.selector == selector.name)
+}
+
 /// Says what comes next where a key is to be changed. Ages are those of files: keys from elsewhere tell none.
-fn rotation<'r>(root: &Path, requests: impl Iterator<Item = &'r KeyRequest>, diagnostics: &mut Diagnostics) {
+fn advise<'r>(root: &Path, requests: impl Iterator<Item = &'r KeyRequest>, diagnostics: &mut Diagnostics) {
     let requests: Vec<&KeyRequest> = requests.collect();
     let age = |r: &KeyRequest| match r.key.parts() {
         ("file", path) => std::fs::metadata(root.join(path)).ok()?.modified().ok()?.elapsed().ok(),
@@ -170,6 +214,7 @@ mod tests {
             key: SecretRef(key.into()),
             signs: true,
             rotate: None,
+            in_flight: Duration::from_secs(5 * 86_400),
             ttl: Duration::from_secs(3600),
             span: Span { source: SourceId(0), offset: 0, len: 0 },
         }
@@ -177,8 +222,13 @@ mod tests {
 
     fn run(dir: &Path, request: KeyRequest) -> Result<PublicKey, String> {
         let mut diagnostics = Diagnostics::default();
-        let found = public(dir, &Topology::default(), &[request], &mut diagnostics);
-        found.into_values().next().ok_or_else(|| diagnostics.iter().map(|d| d.message.clone()).collect())
+        let found = public(dir, &Topology::default(), &[request], Change::GoesOn, &mut diagnostics).selectors;
+        found
+            .into_values()
+            .flatten()
+            .next()
+            .map(|s| s.public)
+            .ok_or_else(|| diagnostics.iter().map(|d| d.message.clone()).collect())
     }
 
     #[test]
@@ -217,6 +267,7 @@ mod tests {
                 node: name.into(),
                 selector: name.into(),
                 signs,
+                generate: false,
                 rotate: Some(days(90)),
                 ..request(true, &format!("file:{name}"))
             };
@@ -229,7 +280,10 @@ mod tests {
         };
         let said = |keys: &[KeyRequest]| {
             let mut found = Diagnostics::default();
-            assert_eq!(public(dir.path(), &Topology::default(), keys, &mut found).len(), keys.len());
+            assert_eq!(
+                public(dir.path(), &Topology::default(), keys, Change::GoesOn, &mut found).selectors.len(),
+                keys.len()
+            );
             found.iter().map(|d| format!("{} {}", d.code, d.message)).collect::<Vec<_>>().join("\n")
         };
         assert_eq!(said(&[key("a", true, days(80))]), "");

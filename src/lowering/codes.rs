@@ -292,6 +292,15 @@ const CODES: &[Code] = &[
         ),
     ),
     code(
+        "E1039",
+        "A server cannot sign with Ed25519",
+        "OpenDKIM signs on servers with the roles smtp, relay and hub, and has no Ed25519; rspamd, on an edge, has.",
+        "Let an edge sign with the key, beside an RSA key that the others sign with; or write algorithm=rsa-sha256.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\nserver out platform=open site=office ip=\"192.0.2.1\" { roles relay; }\ncertificate smtp subject=out.acme.example issuer=internal { on out; services smtp; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nmail-auth acme.example { dkim e1 algorithm=ed25519-sha256 key=(secret)\"file:e1.pem\" { signers out; }; }\n",
+        ),
+    ),
+    code(
         "W1001",
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",
@@ -323,6 +332,15 @@ const CODES: &[Code] = &[
         "Name a server with a role that sends: smtp, relay, hub or edge.",
         Text(
             "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nmail-auth acme.example { dkim s1 key=(secret)\"file:s1.pem\" { signers ns; }; }\n",
+        ),
+    ),
+    code(
+        "W1007",
+        "Nothing serves what mail programs ask for",
+        "The host of discovery has no role that serves autoconfig and autodiscover.",
+        "Give it the role autoconfig and a platform with nginx.",
+        Text(
+            "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nnamespace mail.acme.example target=server:ns { services imap; }\nmail-auth acme.example { discovery host=ns { namespaces mail.acme.example; }; }\n",
         ),
     ),
 ];

@@ -40,7 +40,7 @@ use choice::Choice;
 use context::Shared;
 use expand::{Place, Wanted, holds};
 use firewall::Port;
-use mail_auth::{KeyRequest, PublicKey};
+use mail_auth::{KeyRequest, PublicKey, Selector};
 use merge::Merged;
 use pack::{Pack, RoleDef};
 use survey::{Server, Survey};
@@ -53,8 +53,8 @@ pub struct Options {
     pub certificates: BTreeMap<String, Issued>,
     /// Generated secrets by name, for each of [`Needs::secrets`].
     pub secrets: BTreeMap<String, SecretRef>,
-    /// Public keys of DKIM by the name of their node, for each of [`Needs::signing`].
-    pub signing: BTreeMap<String, PublicKey>,
+    /// Selectors of DKIM by the name of their node, for each of [`Needs::signing`].
+    pub signing: BTreeMap<String, Vec<Selector>>,
 }
 
 /// What has to be made before lowering.
@@ -90,7 +90,11 @@ impl Options {
         Self {
             certificates: needs.certificates.iter().map(|r| (r.name.clone(), issued(r))).collect(),
             secrets: needs.secrets.iter().map(|s| (s.clone(), SecretRef("env:NOT_ISSUED".into()))).collect(),
-            signing: needs.signing.iter().map(|k| (k.node.clone(), PublicKey::unread(k))).collect(),
+            signing: needs
+                .signing
+                .iter()
+                .map(|k| (k.node.clone(), vec![Selector::only(k, PublicKey::unread(k))]))
+                .collect(),
         }
     }
 }

@@ -70,8 +70,8 @@ const FEW: usize = 10;
 /// That part, in percent: as octoDNS, whose users have been kept from many an accident by it.
 const PART: usize = 30;
 
-/// What a plan may do beyond its limits, as `--exceed` says it.
-pub const WORDS: [&str; 2] = ["updates", "deletes"];
+/// What a plan may do beyond its limits, as `--exceed` says it. The last two are of signed mail and of certificates.
+pub const WORDS: [&str; 4] = ["updates", "deletes", "signing", "tlsa"];
 
 /// Why a plan must not be applied that changes or deletes much of what cutover owns in a zone. `exceed`: the words that were said.
 pub fn limits(zone: &str, owned: usize, updates: usize, deletes: usize, exceed: &[String]) -> Vec<String> {

@@ -18,6 +18,7 @@ mod progress;
 mod reporter;
 mod schedule;
 mod schemas;
+mod senders;
 mod style;
 mod timetable;
 mod topology_json;
@@ -34,6 +35,7 @@ pub use plan_text::{TextOptions, plan_text};
 pub use progress::Progress;
 pub use reporter::{JsonLines, Reporter};
 pub use schemas::schemas;
+pub use senders::{HostSeen, SendersReport, SpfSeen, senders_text};
 pub use style::{Paint, visible};
 pub use timetable::schedule_svg;
 pub use topology_json::{

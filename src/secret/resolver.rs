@@ -110,7 +110,19 @@ impl Resolver {
         Ok(value)
     }
 
+    /// The seed of the Ed25519 key that another reference leads to: made by lowering for rspamd, which takes no PEM of such a key.
+    async fn seed(&self, reference: &SecretRef, of: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let pem = Box::pin(self.bytes(&SecretRef(of.into()))).await?;
+        let seed =
+            scheme::seed(&pem).ok_or_else(|| SecretError::new(reference, "is no Ed25519 key in PEM (PKCS #8)"))?;
+        self.scrub.add(&reference.0, &seed);
+        Ok(seed)
+    }
+
     async fn read(&self, reference: &SecretRef) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        if let ("ed25519-seed", of) = reference.parts() {
+            return self.seed(reference, of).await;
+        }
         let ("vault", rest) = reference.parts() else {
             return self.plain(reference).await;
         };

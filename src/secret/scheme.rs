@@ -4,6 +4,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
@@ -14,6 +16,19 @@ use crate::model::attr::SecretRef;
 const LARGEST: u64 = 1 << 20;
 
 type Value = Result<Zeroizing<Vec<u8>>, SecretError>;
+
+/// The 32 octets of an Ed25519 key in PEM, in base64. In PKCS #8 they stand last, as an octet string of their own; newer forms have the public
+/// key behind them (RFC 8410, section 7; RFC 5958, section 2).
+pub fn seed(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    const HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let text = std::str::from_utf8(pem).ok()?;
+    let body = text.split("-----BEGIN PRIVATE KEY-----").nth(1)?.split("-----END").next()?;
+    let body: Zeroizing<String> = Zeroizing::new(body.split_whitespace().collect());
+    let der = Zeroizing::new(STANDARD.decode(body.as_bytes()).ok()?);
+    let place = der.windows(HEAD.len() - 5).position(|w| *w == HEAD[5..])?;
+    let seed = der.get(place + HEAD.len() - 5..)?.get(..32)?;
+    Some(Zeroizing::new(STANDARD.encode(seed).into_bytes()))
+}
 
 /// Cuts one line end: editors and `echo` add it, nobody means it.
 fn cut(mut value: Zeroizing<Vec<u8>>, reference: &SecretRef) -> Value {
@@ -227,5 +242,23 @@ mod tests {
         assert_eq!(resolver.scrub("got canary-7731"), "got canary-7731");
         text(&resolver, "file:pw").await;
         assert_eq!(resolver.scrub("got canary-7731"), "got (secret file:pw)");
+    }
+
+    /// Key of RFC 8463, appendix A.2, as PKCS #8 of the first and of the second form.
+    #[test]
+    fn the_seed_of_a_key_is_found() {
+        let pem = |der: Vec<u8>| {
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der))
+        };
+        let wanted = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+        let mut der = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        der.extend(STANDARD.decode(wanted).unwrap());
+        assert_eq!(seed(pem(der.clone()).as_bytes()).unwrap().as_slice(), wanted.as_bytes());
+        der[1] = 0x51;
+        der[4] = 1;
+        der.extend([0x81, 0x21, 0]);
+        der.extend([7; 32]);
+        assert_eq!(seed(pem(der).as_bytes()).unwrap().as_slice(), wanted.as_bytes());
+        assert!(seed(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").is_none());
     }
 }

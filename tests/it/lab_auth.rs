@@ -9,7 +9,7 @@ use crate::cli::Sandbox;
 use crate::support::lab::Lab;
 
 /// A server of the topology on a host of the lab.
-fn server(lab: &Lab, host: &str, platform: &str, roles: &str) -> String {
+pub fn server(lab: &Lab, host: &str, platform: &str, roles: &str) -> String {
     let access = lab.access(host);
     format!(
         "server {host} platform={platform} site=s ip=\"{}\" {{ roles {roles}; connection user=root key=(secret)\"file:{}\" host-key=\"{}\"; }}\n",
@@ -20,7 +20,7 @@ fn server(lab: &Lab, host: &str, platform: &str, roles: &str) -> String {
 }
 
 /// Waits until a line on a host ends well.
-fn until(lab: &Lab, host: &str, line: &str) {
+pub fn until(lab: &Lab, host: &str, line: &str) {
     let end = Instant::now() + Duration::from_secs(60);
     while !lab.try_sh(host, line).status.success() {
         assert!(Instant::now() < end, "on {host} never: {line}");
@@ -194,4 +194,108 @@ zone both.test provider=world {{ record \"@\" NS ns.acme.test follower.acme.test
     run(&["apply", "--yes"]).ends(0);
     answer("ns", &follower, "acme.test", "203.0.113.26");
     run(&["plan", "--detailed-exitcode"]).ends(0).says("Nothing to do");
+}
+
+/// An edge signs with RSA and Ed25519 at once; its address has a name; mail programs find what they need. Each is looked at by
+/// somebody else's program.
+#[test]
+fn an_edge_signs_twice_is_named_and_tells_mail_programs() {
+    let Some(lab) = Lab::new("edge").host("ns").host("edge").up() else { return };
+    let box_ = Sandbox::new();
+    let servers = [server(&lab, "ns", "dns", "dns"), server(&lab, "edge", "edge", "edge autoconfig")];
+    let address = lab.ip("edge").to_string();
+    let octets: Vec<&str> = address.split('.').collect();
+    let [a, b, c, d] = octets.as_slice() else { panic!("{address}") };
+    let text = format!(
+        "language 1\norganization acme domain=acme.example anchor=ns\nsite s\nplatform dns knot=\"3.2\"\nplatform edge postfix=\"3.7\" rspamd=\"3.4\" nginx=\"1.22\"\n{}\
+         environment lab purpose=lab runtime=hosts\naccepted-domain acme.example default=#true\n\
+         certificate smtp subject=edge.acme.example issuer=internal {{ on edge; services smtp; }}\n\
+         certificate web subject=autoconfig.acme.example issuer=internal {{ names autodiscover.acme.example; on edge; services https; }}\n\
+         dns-provider knot type=zone-file host=ns\n\
+         namespace mail.acme.example target=server:edge {{ services imap submission; }}\n\
+         zone acme.example provider=knot ttl=\"5s\" {{ record \"@\" MX to=server:edge; record edge A to=server:edge; }}\n\
+         zone \"{c}.{b}.{a}.in-addr.arpa\" provider=knot ttl=\"5s\"\n\
+         zone sub.acme.example provider=knot ttl=\"5s\" {{ record \"@\" NS ns1.sub.acme.example; record ns1 A to=server:ns; record www A to=server:edge; }}\n\
+         mail-auth acme.example {{\n    spf all=fail {{ allow edge; }}\n\
+             dkim r1 key=(secret)\"file:keys/r1.pem\" generate=#true {{ signers edge; }}\n\
+             dkim e1 algorithm=ed25519-sha256 key=(secret)\"file:keys/e1.pem\" generate=#true {{ signers edge; }}\n\
+             discovery host=edge {{ namespaces mail.acme.example; }}\n}}\n",
+        servers.concat()
+    );
+    box_.write("topology.kdl", &text);
+    let run = |args: &[&str]| crate::cli::finish(box_.command(&[args, &["--env", "lab"]].concat()));
+    run(&["apply", "--yes"]).ends(0).says("done in");
+    run(&["plan", "--detailed-exitcode"]).ends(0).says("Nothing to do");
+
+    // Both signatures, and both verify with the keys that DNS gives (dkimpy, as Debian has it).
+    lab.sh("edge", "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y python3-dkim python3-dnspython python3-nacl curl libxml2-utils >/dev/null 2>&1");
+    lab.sh("edge", &format!("echo nameserver {} >/etc/resolv.conf", lab.ip("ns")));
+    lab.sh("edge", "printf 'From: ann@acme.example\\nTo: bob@far.invalid\\nSubject: twice\\nMessage-ID: <1@acme.example>\\nDate: Mon, 23 Nov 2026 10:00:00 +0000\\n\\nhello\\n' | sendmail -f ann@acme.example bob@far.invalid");
+    until(
+        &lab,
+        "edge",
+        "q=$(postqueue -j | sed -n 's/.*\"queue_id\": \"\\([^\"]*\\)\".*/\\1/p' | head -1); postcat -bhq $q | sed 's/$/\\r/' >/root/m.eml; [ $(grep -c '^DKIM-Signature' /root/m.eml) = 2 ]",
+    );
+    let verify = "import dkim\nm=open('/root/m.eml','rb').read()\nfor i in range(2):\n d=dkim.DKIM(m)\n print(d.verify(idx=i), d.signature_fields[b'a'].decode(), d.signature_fields[b's'].decode())\n";
+    lab.sh("edge", &format!("cat >/root/v.py <<'E'\n{verify}E"));
+    let said = lab.sh("edge", "python3 /root/v.py | sort");
+    assert_eq!(said, "True ed25519-sha256 e1\nTrue rsa-sha256 r1");
+
+    // From the address to the name and back, and the policy as a receiver walks it.
+    let resolver = lab.ip("ns").to_string();
+    run(&["dns", "senders", "--resolver", &resolver])
+        .ends(0)
+        .says("acme.example SPF: 0 lookups, 0 void: ok")
+        .says(&format!("edge.acme.example {address}: edge.acme.example: ok"));
+    assert_eq!(lab.sh("edge", &format!("getent hosts {address} | awk '{{print $2}}'")), "edge.acme.example");
+    // The child zone is found through its parent.
+    assert!(
+        lab.sh(
+            "edge",
+            "python3 -c 'import dns.resolver; print(dns.resolver.resolve(\"sub.acme.example\",\"NS\").rrset)'"
+        )
+        .contains("ns1.sub.acme.example.")
+    );
+    let zone = lab.sh("ns", "cat /var/lib/knot/acme.example.zone");
+    assert!(zone.contains("sub 5 NS ns1.sub.acme.example.") && zone.contains("ns1.sub 5 A "), "{zone}");
+    for zone in ["acme.example", "sub.acme.example", &format!("{c}.{b}.{a}.in-addr.arpa")] {
+        lab.sh("ns", &format!("kzonecheck -o {zone} /var/lib/knot/{zone}.zone"));
+    }
+    // A name that leads elsewhere is told.
+    box_.write(
+        "topology.kdl",
+        &text
+            .replace(
+                "in-addr.arpa\" provider=knot ttl=\"5s\"",
+                &format!("in-addr.arpa\" provider=knot ttl=\"5s\" {{ record \"{d}\" PTR other.acme.example; }}"),
+            )
+            .replace("spf all=fail {", "spf all=fail { include gone.acme.example;"),
+    );
+    run(&["apply", "--yes"]).ends(0);
+    until(&lab, "edge", &format!("getent hosts {address} | grep -q other.acme.example || ! getent hosts {address}"));
+    run(&["dns", "senders", "--resolver", &resolver])
+        .ends(2)
+        .says("its name other.acme.example has no address")
+        .says("it calls itself edge.acme.example, and its PTR record another name")
+        .says("gone.acme.example has no SPF record")
+        .says("acme.example SPF: 1 lookups, 1 void: WRONG");
+
+    // What Thunderbird and Outlook ask for, over HTTPS, read by a parser of XML.
+    let fetch = |name: &str, how: &str, path: &str| {
+        lab.sh("edge", &format!("curl -fsS --cacert /etc/ssl/cutover/ca.pem {how} https://{name}.acme.example{path} | tee /root/x.xml; xmllint --noout /root/x.xml"))
+    };
+    let config = fetch("autoconfig", "", "/mail/config-v1.1.xml?emailaddress=ann%40acme.example");
+    assert!(
+        config.contains("<hostname>mail.acme.example</hostname>") && config.contains("<port>993</port>"),
+        "{config}"
+    );
+    assert_eq!(fetch("autoconfig", "", "/.well-known/autoconfig/mail/config-v1.1.xml"), config);
+    let outlook =
+        fetch("autodiscover", "-H 'Content-Type: text/xml' -d '<Autodiscover/>'", "/autodiscover/autodiscover.xml");
+    assert!(
+        outlook.contains("<Type>IMAP</Type>") && outlook.contains("<Server>mail.acme.example</Server>"),
+        "{outlook}"
+    );
+    assert_eq!(fetch("autodiscover", "-d '<Autodiscover/>'", "/Autodiscover/Autodiscover.xml"), outlook);
+    assert_eq!(lab.sh("edge", "xmllint --xpath \"count(//*[local-name()='Protocol'])\" /root/x.xml"), "2");
 }

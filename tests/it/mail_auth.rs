@@ -34,8 +34,9 @@ fn compiled(text: &str) -> language::Compiled {
 fn composed(text: &str) -> (Vec<String>, Vec<String>) {
     let c = compiled(text);
     let mut made = Options::unissued(&lowering::needs(&c.topology));
-    for key in made.signing.values_mut() {
-        *key = PublicKey { kind: "ed25519", base64: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=".into(), bits: 256 };
+    for selector in made.signing.values_mut().flatten() {
+        selector.public =
+            PublicKey { kind: "ed25519", base64: "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=".into(), bits: 256 };
     }
     let (zones, said) = zones(&c.topology, &made);
     let lines = zones.iter().flat_map(|z| z.records.iter().map(move |r| (z, r)));
@@ -54,7 +55,7 @@ fn a_domain_has_all_its_records() {
     let (lines, said) = composed(&format!(
         "{ZONE}mail-auth acme.example {{
     spf all=fail {{ allow gate; include crm.example; }}
-    dkim s1 key=(secret)\"file:s1.pem\" algorithm=ed25519-sha256 {{ signers gate; }}
+    dkim s1 key=(secret)\"file:s1.pem\" algorithm=ed25519-sha256
     dmarc policy=quarantine {{ reports d@acme.example e@acme.example; }}
     mta-sts mode=testing host=gate
     tls-rpt {{ reports t@acme.example; }}
@@ -107,6 +108,46 @@ zone acme.example view=internal provider=knot { record gate A to=server:gate; }
     assert!(said.is_empty(), "{said:?}");
     let text = "acme.example. TXT \"v=spf1 ip4:203.0.113.5 ip6:2001:db8::10 ~all\"";
     assert_eq!(lines, [format!("internal {text}"), format!("public {text}")], "both views say the same");
+}
+
+#[test]
+fn senders_have_names_and_children_are_found() {
+    let zones = "zone acme.example provider=knot { record \"@\" MX to=server:gate; record gate A to=server:gate; }
+zone \"2.0.192.in-addr.arpa\" provider=knot
+zone \"0-63.100.51.198.in-addr.arpa\" provider=knot
+zone \"8.b.d.0.1.0.0.2.ip6.arpa\" provider=knot
+server far platform=open site=office ip=\"198.51.100.9\" { roles relay; }
+certificate far subject=far.acme.example issuer=internal { on far; services smtp; }
+zone lab.acme.example provider=knot { record \"@\" NS ns1.lab.acme.example ns.acme.example; record ns1 A \"192.0.2.54\"; record ns1 AAAA \"2001:db8::54\"; }
+zone own.acme.example provider=knot
+";
+    let (lines, said) = composed(&format!("{zones}mail-auth acme.example {{ spf {{ allow gate far; }}; }}"));
+    assert!(said.is_empty(), "{said:?}");
+    for line in [
+        "both 10.2.0.192.in-addr.arpa. PTR gate.acme.example.",
+        "both 9.0-63.100.51.198.in-addr.arpa. PTR far.acme.example.",
+        "both 0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR gate.acme.example.",
+        "both ns1.lab.acme.example. A 192.0.2.54",
+    ] {
+        assert!(lines.iter().any(|l| l == line), "{line}: {lines:#?}");
+    }
+    let parent = format!("{zones}zone x.example provider=knot\nmail-auth acme.example {{ spf {{ allow gate; }}; }}");
+    let c = compiled(&parent);
+    let made = Options::unissued(&lowering::needs(&c.topology));
+    let all = lowering::zone::zones(&c.topology, &made).0;
+    let acme = all.iter().find(|z| z.name == "acme.example").unwrap();
+    let of = |name: &str| -> Vec<String> {
+        acme.records.iter().filter(|r| r.name == name).map(|r| format!("{} {}", r.kind, r.data)).collect()
+    };
+    assert_eq!(of("lab.acme.example."), ["NS ns1.lab.acme.example.", "NS ns.acme.example."]);
+    assert_eq!(of("ns1.lab.acme.example."), ["A 192.0.2.54", "AAAA 2001:db8::54"]);
+    assert_eq!(of("own.acme.example."), ["NS ns.acme.example."]);
+    let written =
+        parent.replace("record gate A to=server:gate;", "record gate A to=server:gate; record lab NS ns.else.example;");
+    let all = lowering::zone::zones(&compiled(&written).topology, &made).0;
+    let acme = all.iter().find(|z| z.name == "acme.example").unwrap();
+    let ns = acme.records.iter().filter(|r| r.name == "lab.acme.example.").map(|r| r.data.as_str());
+    assert_eq!(ns.collect::<Vec<_>>(), ["ns.else.example."], "what is written out holds");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test may end so
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cutover::lowering::mail_auth::spf::{LONGEST, Others, Policy};
@@ -112,6 +113,10 @@ fn who_may_send_is_exactly_who_is_named() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let (mut split, mut asked, mut longest) = (0, 0, 0);
     // `CUTOVER_POLICIES=10000` for the full form.
+    // With `CUTOVER_POLICIES_OUT=FILE` each world and what was asked of it stands there as a line of JSON, for tests/soak/spf.
+    let mut out = std::env::var("CUTOVER_POLICIES_OUT")
+        .ok()
+        .map(|path| std::io::BufWriter::new(std::fs::File::create(path).unwrap()));
     let rounds = std::env::var("CUTOVER_POLICIES").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
     for round in 0..rounds {
         let many = if round % 10 == 0 { 90 } else { 12 };
@@ -160,6 +165,7 @@ fn who_may_send_is_exactly_who_is_named() {
             probes.extend(world.hosts.values().flatten().copied());
             probes.extend(nets.iter().flat_map(|n| [n.network(), n.broadcast()]));
             probes.extend(probes.clone().into_iter().flat_map(neighbours));
+            let mut verdicts = BTreeMap::new();
             for ip in probes {
                 let mut count = Count::default();
                 let verdict = check(&now, "acme.example", ip, &mut count);
@@ -168,6 +174,11 @@ fn who_may_send_is_exactly_who_is_named() {
                 assert_eq!(verdict, right, "round {round}, {ip}: {records:?}");
                 assert!(count.lookups <= 10 && count.void <= 2, "{records:?}");
                 asked += 1;
+                verdicts.insert(ip.to_string(), format!("{right:?}").to_lowercase());
+            }
+            if let Some(out) = &mut out {
+                let line = serde_json::json!({ "texts": now.texts, "hosts": now.hosts, "verdicts": verdicts });
+                writeln!(out, "{line}").unwrap();
             }
             for (name, text) in &records {
                 assert!(text.len() <= LONGEST, "{name}: {text}");

@@ -31,6 +31,7 @@ mod lab_hosts;
 mod lab_moved;
 mod lab_providers;
 mod lab_providers_faults;
+mod lab_rotation;
 mod lab_zone_file;
 mod lab_zones;
 mod language;

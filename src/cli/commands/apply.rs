@@ -5,11 +5,12 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::planfile;
-use super::super::session::Session;
+use super::super::session::{Asked, Session, Wish};
 use super::super::work::{Patience, Work, left_to_prune};
 use super::Answer;
 use super::plan::{WishArgs, blocked, show};
 use crate::execution::{Clock as _, SystemClock};
+use crate::model::observed::Observed;
 use crate::model::plan::Plan;
 use crate::planning::differences;
 
@@ -80,6 +81,7 @@ async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, s
         }
         context.out.note(format!("apply {id} was cut off; it is finished first"));
         let exit = work.resume(session, context, &former).await?;
+        session.turned().await;
         if exit != Exit::Ok || saved.is_some() {
             return Ok(exit);
         }
@@ -90,37 +92,55 @@ async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, s
 
 /// Nothing is in the way.
 async fn go_on(args: &Args, context: &Context, session: &Session, work: &Work, saved: Option<Plan>) -> Answer {
-    let plan = match saved {
-        Some(saved) => fresh(context, session, saved).await?,
-        None => match planned(args, context, session, work).await? {
-            Some(plan) => plan,
-            None => return Ok(Exit::Ok),
-        },
+    let (wish, Asked { plan, observed }) = match saved {
+        Some(saved) => {
+            let wish = again(&saved);
+            let observed = fresh(context, session, &saved, &wish).await?;
+            (wish, Asked { plan: saved, observed })
+        }
+        None => {
+            let wish = args.wish.wish(false);
+            match planned(args, &wish, context, session, work).await? {
+                Some(asked) => (wish, asked),
+                None => return Ok(Exit::Ok),
+            }
+        }
     };
-    work.apply(session, context, &plan, None).await
+    let exit = work.apply(session, context, &plan, None).await;
+    match exit {
+        Ok(Exit::Ok) => session.settled(&wish, &observed).await,
+        _ => session.kept(&observed).await,
+    }
+    exit
 }
 
 /// Plans and asks. `None`: nothing to do, or not wanted.
-async fn planned(args: &Args, context: &Context, session: &Session, work: &Work) -> Result<Option<Plan>, Failure> {
-    let asked = session.ask_and_plan(&args.wish.wish(false)).await?;
+async fn planned(
+    args: &Args,
+    wish: &Wish,
+    context: &Context,
+    session: &Session,
+    work: &Work,
+) -> Result<Option<Asked>, Failure> {
+    let asked = session.ask_and_plan(wish).await?;
     work.journal.remember(SystemClock.now(), &asked.observed, &session.project.site.hosts)?;
-    let plan = asked.plan;
     if !args.json {
-        show(&plan, Format::Text, true, context)?;
+        show(&asked.plan, Format::Text, true, context)?;
     }
-    if plan.blocked() {
-        return Err(blocked(&plan));
+    if asked.plan.blocked() {
+        return Err(blocked(&asked.plan));
     }
-    if plan.is_empty() {
+    if asked.plan.is_empty() {
+        session.settled(wish, &asked.observed).await;
         return Ok(None);
     }
     confirm(context, args.yes, "Carry this out? (yes/no)", "yes")?;
-    Ok(Some(plan))
+    Ok(Some(asked))
 }
 
-/// Asks the hosts again and refuses a saved plan that no longer fits.
-async fn fresh(context: &Context, session: &Session, saved: Plan) -> Result<Plan, Failure> {
-    let wish = super::super::session::Wish {
+/// What a saved plan was made for.
+fn again(saved: &Plan) -> Wish {
+    Wish {
         targets: saved.targets.clone(),
         phase: saved.phase.clone(),
         destroy: false,
@@ -128,11 +148,15 @@ async fn fresh(context: &Context, session: &Session, saved: Plan) -> Result<Plan
         // Whoever saved it has said so, or did not need to.
         short_lead: true,
         exceed: saved.exceed.clone(),
-    };
-    let now = session.ask_and_plan(&wish).await?.plan;
-    let differences = differences(&saved, &now);
+    }
+}
+
+/// Asks the hosts again and refuses a saved plan that no longer fits.
+async fn fresh(context: &Context, session: &Session, saved: &Plan, wish: &Wish) -> Result<Observed, Failure> {
+    let Asked { plan: now, observed } = session.ask_and_plan(wish).await?;
+    let differences = differences(saved, &now);
     if differences.is_empty() {
-        return Ok(saved);
+        return Ok(observed);
     }
     context.out.note("What changed since this plan was made:");
     for d in &differences {

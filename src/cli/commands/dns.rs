@@ -1,3 +1,5 @@
+mod senders;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -31,7 +33,8 @@ const AT_ONCE: usize = 16;
 Examples:
   cutover dns verify --env production              every name server of every zone, by UDP and TCP, IPv4 and IPv6
   cutover dns verify acme.example --format json
-  cutover dns diff acme.example                    the primary alone; the whole zone where its provider has a TSIG key")]
+  cutover dns diff acme.example                    the primary alone; the whole zone where its provider has a TSIG key
+  cutover dns senders --resolver 192.0.2.53        as a receiver of mail asks: SPF with all includes, names of addresses and back")]
 pub struct Args {
     #[command(subcommand)]
     command: DnsCommand,
@@ -43,6 +46,8 @@ enum DnsCommand {
     Verify(Which),
     /// Compare the zones with their primary
     Diff(Which),
+    /// Ask a resolver as a receiver of mail does: lookups of SPF, PTR and HELO names of the hosts that send
+    Senders(senders::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,9 +70,12 @@ struct Wanted {
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("dns", &[Format::Text, Format::Json])?;
+    if let DnsCommand::Senders(args) = &args.command {
+        return senders::run(args, format, context);
+    }
     // Public keys and certificates of the topology stand in its zones.
     let project = Project::of_zones(context)?;
-    let (DnsCommand::Verify(which) | DnsCommand::Diff(which)) = &args.command;
+    let (DnsCommand::Verify(which) | DnsCommand::Diff(which)) = &args.command else { return Ok(Exit::Ok) };
     let (zones, found) = zones(&project.topology, &project.made);
     accept(context, &project.sources, &found)?;
     let wanted = wanted(zones, which)?;
@@ -76,7 +84,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         for w in &wanted {
             reports.push(match &args.command {
                 DnsCommand::Verify(_) => verify(w, which).await,
-                DnsCommand::Diff(_) => diff(&project, w, which).await?,
+                DnsCommand::Diff(_) | DnsCommand::Senders(_) => diff(&project, w, which).await?,
             });
         }
         Ok::<_, Failure>(reports)

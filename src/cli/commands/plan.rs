@@ -56,7 +56,8 @@ pub struct WishArgs {
     /// Begin although the old TTLs run out only after the start of the window: the swap comes that much later
     #[arg(long, requires = "window")]
     short_lead: bool,
-    /// Change or delete more than 30 % of what cutover owns in a zone: `updates`, `deletes`, or both with a comma between
+    /// Go beyond a limit: `updates`, `deletes` (more than 30 % of what cutover owns in a zone), `signing` (a DKIM key before its record
+    /// is known, or its record while mail is in flight), `tlsa` (a certificate before its TLSA record is known); commas between
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = crate::planning::EXCEED_WORDS)]
     exceed: Vec<String>,
 }

@@ -47,7 +47,11 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         }
         Some(saved) => {
             context.out.note(format!("going on with apply {}", saved.header.apply));
-            session.block_on(work.resume(&session, context, &saved))
+            session.block_on(async {
+                let exit = work.resume(&session, context, &saved).await;
+                session.turned().await;
+                exit
+            })
         }
     }
 }

@@ -104,5 +104,9 @@ pub(super) fn take_back(
         return Ok(Exit::Ok);
     }
     confirm(context, how.yes, "Put this back? (yes/no)", "yes")?;
-    session.block_on(work.apply(session, context, &plan, Some(id.clone())))
+    session.block_on(async {
+        let exit = work.apply(session, context, &plan, Some(id.clone())).await;
+        session.turned().await;
+        exit
+    })
 }

@@ -83,6 +83,7 @@ pub fn own(
     put("mail", mail::data(survey, server, shared));
     put("nameserver", nameserver::data(survey, server, shared.composed, diagnostics));
     put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
+    put("autoconfig", shared.composed.autoconfig(survey, server, diagnostics));
     put("mta_sts", shared.composed.policies(survey, server, diagnostics));
     root
 }

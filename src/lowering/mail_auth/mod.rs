@@ -11,13 +11,17 @@
 //!
 //! The records stand in the zone that holds the domain, in each of its views. Pure: public keys are read before and handed in.
 
+mod clients;
 mod dane;
+mod delegation;
 mod discovery;
 mod exchangers;
 mod keys;
+pub mod reverse;
 pub mod rotation;
 mod senders;
 pub mod spf;
+pub mod succession;
 mod texts;
 mod zones;
 
@@ -33,7 +37,7 @@ use super::certificate::FOLDER;
 use super::context::dns::quoted;
 use super::survey::{Server, Survey, refs};
 
-pub use keys::{KeyRequest, PublicKey, requests};
+pub use keys::{KeyRequest, PublicKey, Selector, in_flight, requests};
 use zones::Zones;
 
 /// One record that `mail-auth` asks for.
@@ -60,6 +64,7 @@ pub struct Composed<'t> {
     /// By the name of the zone's node: views are zones of their own.
     records: BTreeMap<&'t NodeId, Vec<Record>>,
     policies: Vec<Policy<'t>>,
+    clients: Vec<clients::Clients<'t>>,
     keys: Vec<keys::Key<'t>>,
 }
 
@@ -89,12 +94,12 @@ pub fn compose<'t>(survey: &Survey<'t>, made: &Options, diagnostics: &mut Diagno
                     }
                 }
                 "dkim" => {
-                    let key = keys::key(survey, auth, node, diagnostics);
-                    if let Some(public) = made.signing.get(node.id.name.as_str()) {
-                        let name = format!("{}._domainkey.{domain}", key.selector);
-                        out.text(zones, &name, &texts::dkim(public), node, diagnostics);
+                    let selectors = made.signing.get(node.id.name.as_str()).map_or(&[][..], Vec::as_slice);
+                    for selector in selectors {
+                        let (name, text) = selector.record(domain);
+                        out.text(zones, &name, &text, node, diagnostics);
                     }
-                    out.keys.push(key);
+                    out.keys.push(keys::key(survey, auth, node, selectors, diagnostics));
                 }
                 "dmarc" => {
                     let text = texts::dmarc(node.text("policy").unwrap_or("none"), &node.texts("reports"));
@@ -109,12 +114,15 @@ pub fn compose<'t>(survey: &Survey<'t>, made: &Options, diagnostics: &mut Diagno
                     for (name, kind, data) in discovery::records(topology, domain, node) {
                         out.record(zones, &name, kind, data);
                     }
+                    out.clients(survey, zones, auth, node, diagnostics);
                 }
                 "mta-sts" => out.mta_sts(survey, zones, auth, node, diagnostics),
                 _ => {}
             }
         }
     }
+    out.reverse(survey, zones);
+    out.delegations(survey, zones);
     out
 }
 

@@ -48,8 +48,24 @@ pub struct Answer {
 
 /// Asks one server. An answer of NXDOMAIN is an answer; silence, and what cannot be read, is an error.
 pub async fn ask(server: SocketAddr, key: &SetKey, link: Link, patience: Duration) -> Result<Answer, DnsError> {
+    question(server, key, link, patience, false).await
+}
+
+/// As [`ask`], of a resolver: it looks for the answer elsewhere. What does not fit into UDP is asked again by TCP.
+pub async fn resolve(resolver: SocketAddr, key: &SetKey, patience: Duration) -> Result<Answer, DnsError> {
+    let said = question(resolver, key, Link::Udp, patience, true).await?;
+    if said.truncated { question(resolver, key, Link::Tcp, patience, true).await } else { Ok(said) }
+}
+
+async fn question(
+    server: SocketAddr,
+    key: &SetKey,
+    link: Link,
+    patience: Duration,
+    recursion: bool,
+) -> Result<Answer, DnsError> {
     let mut message = Message::query();
-    message.metadata.recursion_desired = false;
+    message.metadata.recursion_desired = recursion;
     message.add_query(Query::query(data::name(&key.name)?, data::kind(&key.kind)?));
     let mut edns = Edns::new();
     edns.set_max_payload(PAYLOAD).set_version(0);

@@ -1,5 +1,6 @@
 //! Where the mail of a domain goes: MX records and the names of hosts that send.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::super::records::{Record, within};
@@ -222,7 +223,11 @@ fn reverse(address: IpAddr) -> String {
 }
 
 fn reverse_missing(t: &Facts, out: &mut Findings) {
-    for server in t.with_role("relay").iter().chain(t.with_role("edge")) {
+    // Servers that a domain allows to send get theirs without being told.
+    let composed: BTreeSet<&str> =
+        t.all("mail-auth").flat_map(|m| m.children("spf")).flat_map(|s| s.texts("allow")).collect();
+    let senders = t.with_role("relay").iter().chain(t.with_role("edge"));
+    for server in senders.filter(|s| !composed.contains(s.id.name.as_str())) {
         for field in ["ip", "ip6"] {
             let Some(address) = server.text(field).and_then(|a| a.parse::<IpAddr>().ok()) else { continue };
             let name = reverse(address);
