@@ -112,7 +112,7 @@ impl Resolver {
 
     /// The seed of the Ed25519 key that another reference leads to: made by lowering for rspamd, which takes no PEM of such a key.
     async fn seed(&self, reference: &SecretRef, of: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        let pem = Box::pin(self.bytes(&SecretRef(of.into()))).await?;
+        let pem = self.value(&SecretRef(of.into())).await?;
         let seed =
             scheme::seed(&pem).ok_or_else(|| SecretError::new(reference, "is no Ed25519 key in PEM (PKCS #8)"))?;
         self.scrub.add(&reference.0, &seed);
@@ -123,6 +123,10 @@ impl Resolver {
         if let ("ed25519-seed", of) = reference.parts() {
             return self.seed(reference, of).await;
         }
+        self.value(reference).await
+    }
+
+    async fn value(&self, reference: &SecretRef) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let ("vault", rest) = reference.parts() else {
             return self.plain(reference).await;
         };
