@@ -54,7 +54,7 @@ pub struct Work {
     json: bool,
     patience: Patience,
     // Last, so that the lock goes after everything else.
-    _lock: LocalLock,
+    lock: LocalLock,
 }
 
 impl Work {
@@ -77,7 +77,7 @@ impl Work {
             tracing::info!("{} died with the lock; its leases are taken over", dead.name());
         }
         let patience = Patience::default();
-        Ok(Self { journal, identity: Identity { holder, dead }, apply, json, patience, _lock: lock })
+        Ok(Self { journal, identity: Identity { holder, dead }, apply, json, patience, lock })
     }
 
     pub fn patient(self, patience: Patience) -> Self {
@@ -137,6 +137,7 @@ impl Work {
         let settings = self.settings(session);
         let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
         let report = execution::apply(run, plan, apply, &self.identity, undo_of).await;
+        self.took_over(&report);
         self.close(context, plan, reader, report).await
     }
 
@@ -183,8 +184,15 @@ impl Work {
         let settings = self.settings(session);
         let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
         let report = execution::resume(run, &saved.header.apply, &self.identity).await;
+        self.took_over(&report);
         let (exit, shut) = self.close(context, &saved.plan, reader, report).await?;
         self.timed_out(session, context, &saved.plan, &saved.header.apply, exit, &shut).await
+    }
+
+    fn took_over(&self, report: &Result<Report, execution::ApplyError>) {
+        if report.is_ok() {
+            self.lock.settle();
+        }
     }
 
     fn settings(&self, session: &Session) -> Settings {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,8 @@ fn held_by(holder: Option<&Holder>) -> String {
 pub struct LocalLock {
     file: File,
     former: Option<Holder>,
+    /// What the one before us left behind is taken over.
+    settled: AtomicBool,
 }
 
 impl LocalLock {
@@ -95,7 +98,7 @@ impl LocalLock {
         // Text that is left belongs to a holder that died: a living one wipes it when it lets go.
         file.read_to_string(&mut text).map_err(fail)?;
         let former = serde_json::from_str(&text).ok();
-        let mut lock = Self { file, former };
+        let mut lock = Self { file, former, settled: AtomicBool::new(false) };
         lock.write(&serde_json::to_string(holder).unwrap_or_default()).map_err(fail)?;
         Ok(lock)
     }
@@ -103,6 +106,12 @@ impl LocalLock {
     /// The holder before us on this machine, when it died with the lock: its leases can be taken over at once.
     pub fn dead_holder(&self) -> Option<&Holder> {
         self.former.as_ref()
+    }
+
+    /// The leases of a dead holder are ours now. Without this its name stays behind for whoever comes after us: who only looked has
+    /// taken nothing over.
+    pub fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
     }
 
     fn write(&mut self, text: &str) -> std::io::Result<()> {
@@ -115,7 +124,9 @@ impl LocalLock {
 
 impl Drop for LocalLock {
     fn drop(&mut self) {
-        let _ = self.write("");
+        let dead = self.former.as_ref().filter(|_| !self.settled.load(Ordering::Relaxed));
+        let text = dead.and_then(|d| serde_json::to_string(d).ok()).unwrap_or_default();
+        let _ = self.write(&text);
     }
 }
 
@@ -146,6 +157,13 @@ mod tests {
         std::fs::write(dir.lock(), serde_json::to_string(&dead).expect("json")).expect("write");
         let lock = LocalLock::acquire(&dir, &Holder::this_process("b", 6)).expect("free");
         assert_eq!(lock.dead_holder(), Some(&dead));
+        drop(lock);
+        let lock = LocalLock::acquire(&dir, &Holder::this_process("c", 7)).expect("free");
+        assert_eq!(lock.dead_holder(), Some(&dead), "the one before only looked");
+        lock.settle();
+        drop(lock);
+        let lock = LocalLock::acquire(&dir, &Holder::this_process("d", 8)).expect("free");
+        assert_eq!(lock.dead_holder(), None, "its leases are taken over");
     }
 
     #[test]
