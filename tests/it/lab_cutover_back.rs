@@ -275,10 +275,11 @@ fn a_zone_comes_back_byte_for_byte_from_every_stage_on_knot_and_bind() {
                 zone.before();
                 let (code, said) = zone.run(&["apply", "--yes"]);
                 assert_eq!(code, Some(0), "{said}");
-                for round in 0..rounds {
-                    for (n, stage) in STAGES.iter().enumerate() {
-                        // A sample: half of the stages on one server, half on the other.
-                        if rounds > 1 || n % 2 == (i + round as usize) % 2 {
+                for _ in 0..rounds {
+                    for stage in STAGES {
+                        // A sample: some of the stages on one server, others on the other.
+                        let sample = [["flip-mx", "prune"], ["lower-ttl", "verify"]][i];
+                        if rounds > 1 || sample.contains(&stage) {
                             there_and_back(zone, stage);
                         }
                     }
