@@ -80,19 +80,19 @@ struct Record {
     data: String,
 }
 
-/// `SELECTOR` and `DOMAIN` of a file that a server signs with: packs name it by both, and its owner is the domain's node.
-fn signing_key<'a>(kind: Kind, key: &'a str, owner: &'a str) -> Option<(&'a str, &'a str)> {
-    let domain = owner.strip_prefix("mail-auth:").filter(|_| kind == Kind::File)?;
-    let name = key.rsplit('/').next()?;
-    let name = name.strip_suffix(".pem").or_else(|| name.strip_suffix(".key"))?;
-    let selector = name.strip_suffix(domain)?.strip_suffix('.')?;
-    Some((selector, domain))
+/// `SELECTOR` and `DOMAIN` of a file that a server signs with: packs name it by both, in a folder of such keys. Selectors have no dot.
+fn signing_key(kind: Kind, key: &str) -> Option<(&str, &str)> {
+    let (folder, name) = key.rsplit_once('/').filter(|_| kind == Kind::File)?;
+    if !matches!(folder.rsplit('/').next(), Some("dkimkeys" | "dkim")) {
+        return None;
+    }
+    name.strip_suffix(".pem").or_else(|| name.strip_suffix(".key"))?.split_once('.')
 }
 
 /// Keys that hosts have now, as their ledgers say: host, selector, domain.
 fn on_hosts(observed: &Observed) -> Vec<(&HostName, &str, &str)> {
     let keys = observed.hosts.iter().flat_map(|(host, o)| o.owned.iter().map(move |owned| (host, owned)));
-    keys.filter_map(|(host, o)| signing_key(o.kind, &o.key, &o.owner).map(|(s, d)| (host, s, d))).collect()
+    keys.filter_map(|(host, o)| signing_key(o.kind, &o.key).map(|(s, d)| (host, s, d))).collect()
 }
 
 /// Looks at a plan, and blocks it where it would break a promise.
@@ -206,14 +206,14 @@ impl Look<'_> {
         let on_hosts = on_hosts(self.observed);
         let mut new: BTreeSet<(&str, &str)> = BTreeSet::new();
         for step in plan.steps.iter().filter(|s| s.action == Action::Create) {
-            let Some((selector, domain)) = signing_key(step.address.kind, &step.address.key, &step.owner) else {
+            let Some((selector, domain)) = signing_key(step.address.kind, &step.address.key) else {
                 continue;
             };
             let goes = |old: &str| {
                 plan.steps.iter().any(|s| {
                     s.action == Action::Delete
                         && s.address.host == step.address.host
-                        && signing_key(s.address.kind, &s.address.key, &s.owner) == Some((old, domain))
+                        && signing_key(s.address.kind, &s.address.key) == Some((old, domain))
                 })
             };
             // A first key, or one more beside the others, takes nothing away from anybody.
@@ -381,15 +381,11 @@ mod tests {
 
     #[test]
     fn keys_that_hosts_sign_with_are_known_by_their_files() {
-        let of = |key, owner| signing_key(Kind::File, key, owner);
-        assert_eq!(of("/etc/dkimkeys/r1.acme.example.pem", "mail-auth:acme.example"), Some(("r1", "acme.example")));
-        assert_eq!(
-            of("/var/lib/rspamd/dkim/r1-2.acme.example.key", "mail-auth:acme.example"),
-            Some(("r1-2", "acme.example"))
-        );
-        assert_eq!(of("/etc/dkimkeys/r1.acme.example.pem", "server:gate"), None);
-        assert_eq!(of("/var/www/cutover/mta-sts.acme.example/mta-sts.txt", "mail-auth:acme.example"), None);
-        assert_eq!(of("/etc/x/acme.example.pem", "mail-auth:acme.example"), None);
-        assert_eq!(signing_key(Kind::Directory, "/r1.acme.example.pem", "mail-auth:acme.example"), None);
+        let of = |key| signing_key(Kind::File, key);
+        assert_eq!(of("/etc/dkimkeys/r1.acme.example.pem"), Some(("r1", "acme.example")));
+        assert_eq!(of("/var/lib/rspamd/dkim/r1-2.acme.example.key"), Some(("r1-2", "acme.example")));
+        assert_eq!(of("/etc/ssl/cutover/r1.acme.example.pem"), None);
+        assert_eq!(of("/etc/dkimkeys/README.PrivateKeys"), None);
+        assert_eq!(signing_key(Kind::Directory, "/etc/dkimkeys/r1.acme.example.pem"), None);
     }
 }

@@ -143,6 +143,7 @@ fn a_dkim_key_is_changed_stage_by_stage_by_ordinary_applies() {
     certificate(&w, &|chain, next| format!("{}{dkim}", with(chain, next)));
 
     // By hand: neither a key that nobody can look up, nor an end of the record of one that has just signed.
+    let text = with("b", "");
     let by_hand =
         "mail-auth acme.example { dkim z key=(secret)\"file:keys/z.pem\" generate=#true { signers gate; }; dane; }\n";
     w.box_.write("topology.kdl", &format!("{text}{by_hand}"));
