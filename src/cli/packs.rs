@@ -26,6 +26,7 @@ static BUILT_IN: &[BuiltIn] = built_in! {
         "templates/opendkim-keys.hbs" "templates/opendkim-signing.hbs" "templates/opendkim.conf.hbs"
         "templates/pair.conf.hbs" "templates/proxy.users.hbs" "templates/rspamd-dkim.hbs" "templates/rspamd-headers.hbs" "templates/rspamd-options.hbs" "templates/rspamd-proxy.hbs"
         "templates/sender_login.hbs" "templates/tls_policy.hbs" "templates/transport.hbs" "templates/virtual.hbs";
+    "powerdns": "module.kdl" "templates/pdns.conf.hbs" "templates/seed.hbs";
     "unbound": "module.kdl" "templates/unbound.conf.hbs";
 };
 

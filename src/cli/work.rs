@@ -256,11 +256,12 @@ impl Work {
         let whole = report.failed + report.skipped + report.unknown == 0 && report.lost.is_empty();
         if let Some(waits) = report.waits.as_ref().filter(|_| whole && !report.interrupted) {
             let timezone = plan.schedule.as_ref().map_or("UTC", |s| s.timezone.as_str());
-            context.out.note(format!(
-                "waits until {}: {}. Go on then with: cutover resume",
-                clock(waits.until, timezone),
-                waits.why
-            ));
+            context.out.note(match waits.until {
+                Some(until) => {
+                    format!("waits until {}: {}. Go on then with: cutover resume", clock(until, timezone), waits.why)
+                }
+                None => format!("waits for what people enter: {}. Go on then with: cutover resume", waits.why),
+            });
             return Ok((Exit::Waits, report.shut));
         }
         let exit = match (report.is_success(), report.interrupted) {

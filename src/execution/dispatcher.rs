@@ -67,6 +67,8 @@ pub(super) struct Dispatcher<'a, A, R, C> {
     pub(super) told: Option<(StepId, i64)>,
     /// Barriers that a name server kept shut, by host.
     pub(super) unopened: BTreeMap<usize, String>,
+    /// Steps that people have not done yet, one of each host, and what they wait for.
+    later: BTreeMap<usize, (StepId, String)>,
     losses: BTreeMap<usize, u32>,
     work: Work<'a, Message>,
     pub(super) beats: Work<'a, Result<(), HostError>>,
@@ -99,6 +101,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
             begun_at: BTreeMap::new(),
             told: None,
             unopened: BTreeMap::new(),
+            later: BTreeMap::new(),
             losses: BTreeMap::new(),
             work: FuturesUnordered::new(),
             beats: FuturesUnordered::new(),
@@ -262,6 +265,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
             state_key: self.run.settings.state_key.clone(),
             steps,
             arm_seconds: risky.then_some(self.run.settings.arm_seconds),
+            patience: self.run.settings.longest_wait,
         };
         let (agent, journal, apply, now) = (self.run.agent, self.run.journal, self.apply, self.run.clock.now());
         let reports = self.teller.clone();
@@ -335,6 +339,7 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
                     self.tell(What::Told { step, address: s.address.clone(), text });
                 }
             }
+            StepReport::Later(step, why) => drop(self.later.insert(host, (step, why))),
             StepReport::Ended(step, outcome) => {
                 let ours = self.batches.get(&host).is_some_and(|b| b.steps.binary_search(&step).is_ok());
                 if !ours || self.scheduler.status(step) != Status::Started {
@@ -370,6 +375,9 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
         }
         if let Some(why) = self.unopened.remove(&host) {
             return self.kept_shut(host, why);
+        }
+        if let Some((step, why)) = self.later.remove(&host) {
+            return self.left_to_people(host, step, why);
         }
         let open = self.in_question(host).len();
         let held = self.batches.get(&host).map_or(0, |b| b.held.len());

@@ -10,8 +10,8 @@ use crate::model::step::{Outcome, StepId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waits {
     pub step: StepId,
-    /// Unix seconds.
-    pub until: i64,
+    /// Unix seconds; `None`: until people have done it.
+    pub until: Option<i64>,
     pub why: String,
 }
 
@@ -35,7 +35,7 @@ pub struct Report {
     pub lost: BTreeMap<HostName, String>,
     /// Barriers that a name server kept shut, with those that lag.
     pub shut: BTreeMap<StepId, String>,
-    /// All that is left waits for a time that is further away than [`super::Settings::longest_wait`].
+    /// All that is left waits for a time that is further away than [`super::Settings::longest_wait`], or for people.
     pub waits: Option<Waits>,
     /// Steps whose records the journal had lost and the hosts gave back.
     pub regained: u32,

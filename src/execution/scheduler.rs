@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::times::{Due, Times};
 use crate::journal::{Change, IllegalTransition, Status, next_status};
 use crate::model::HostName;
+use crate::model::host::{HostAccess, ZoneAccess};
 use crate::model::plan::Plan;
 use crate::model::step::{Action, Outcome, Step, StepId};
 
@@ -30,11 +31,13 @@ const CALM: usize = 0;
 const RISKY: usize = 1;
 /// One a batch: it runs until name servers follow.
 const BARRIER: usize = 2;
+/// Carried out by people.
+const HANDS: usize = 3;
 
 #[derive(Debug, Default)]
 struct HostState {
     /// Steps that may go, by class.
-    ready: [BTreeSet<StepId>; 3],
+    ready: [BTreeSet<StepId>; 4],
     all: Vec<StepId>,
     busy: bool,
     /// Given up for this run: what waits on it stays waiting.
@@ -63,9 +66,11 @@ pub struct Scheduler {
     stopped: bool,
 }
 
-fn class(step: &Step) -> usize {
+fn class(plan: &Plan, step: &Step) -> usize {
+    let by_hand = plan.hosts.get(&step.address.host).and_then(HostAccess::zone).is_some_and(ZoneAccess::is_manual);
     match (step.action, step.risky) {
         (Action::Wait, _) => BARRIER,
+        _ if by_hand => HANDS,
         (_, true) => RISKY,
         (_, false) => CALM,
     }
@@ -89,7 +94,7 @@ impl Scheduler {
         let mut this = Self {
             hosts: names.iter().map(|_| HostState::default()).collect(),
             host_of: Vec::with_capacity(n),
-            class: plan.steps.iter().map(class).collect(),
+            class: plan.steps.iter().map(|s| class(plan, s)).collect(),
             times: Times::new(plan.schedule.as_ref()),
             after: Vec::with_capacity(n),
             dependents: vec![Vec::new(); n],
@@ -281,6 +286,11 @@ impl Scheduler {
     /// Barriers change nothing: they may be left where they stand.
     pub fn is_barrier(&self, step: StepId) -> bool {
         self.class.get(step as usize) == Some(&BARRIER)
+    }
+
+    /// Steps whose work is to ask: a run may end while they do.
+    pub fn may_be_left(&self, step: StepId) -> bool {
+        matches!(self.class.get(step as usize), Some(&(BARRIER | HANDS)))
     }
 
     fn withdraw(&mut self, step: StepId) {

@@ -84,7 +84,7 @@ impl<A: Agent, R: Resolve, C: Clock> Dispatcher<'_, A, R, C> {
         let now = self.seconds();
         let why = self.why(step);
         if until.saturating_sub(now) > i64::try_from(self.run.settings.longest_wait.as_secs()).unwrap_or(i64::MAX) {
-            self.report.waits = Some(Waits { step, until, why });
+            self.report.waits = Some(Waits { step, until: Some(until), why });
             return false;
         }
         if self.told.is_none_or(|(told, at)| told != step || now - at >= TELL)
@@ -107,10 +107,10 @@ impl<A: Agent, R: Resolve, C: Clock> Dispatcher<'_, A, R, C> {
         Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(Duration::from_secs(TELL as u64))
     }
 
-    /// Nothing new may start and only barriers are at work: they change nothing, so they are left for a resume.
+    /// Nothing new may start and only barriers are at work, or people: they are left for a resume, which asks again.
     pub(super) fn left_to_barriers(&mut self) -> bool {
         let steps: Vec<StepId> = self.batches.values().flat_map(|b| b.steps.iter().copied()).collect();
-        if !self.scheduler.is_stopped() || steps.is_empty() || !steps.iter().all(|s| self.scheduler.is_barrier(*s)) {
+        if !self.scheduler.is_stopped() || steps.is_empty() || !steps.iter().all(|s| self.scheduler.may_be_left(*s)) {
             return false;
         }
         for step in steps {
@@ -128,6 +128,17 @@ impl<A: Agent, R: Resolve, C: Clock> Dispatcher<'_, A, R, C> {
         let name = self.scheduler.host(host).clone();
         self.tell(What::HostLost { host: name, why: why.clone() });
         self.give_up(host, why);
+    }
+
+    /// What people have not entered yet waits for a resume, and what stands behind it in this place.
+    pub(super) fn left_to_people(&mut self, host: usize, step: StepId, why: String) {
+        for step in self.in_question(host) {
+            self.put_back(step);
+        }
+        self.batches.remove(&host);
+        self.scheduler.give_up(host);
+        self.scheduler.release(host);
+        self.report.waits.get_or_insert(Waits { step, until: None, why: self.run.resolve.scrub(&why) });
     }
 
     fn put_back(&mut self, step: StepId) {

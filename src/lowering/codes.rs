@@ -249,8 +249,8 @@ const CODES: &[Code] = &[
     code(
         "E1031",
         "A zone cannot be reached, or has no ledger",
-        "A zone that is changed over the network needs the address of its primary, and a server of the topology that keeps what cutover owns in it.",
-        "Write `host=SERVER` or `endpoint=\"dns://ADDRESS\"` on the dns-provider, and have at least one server.",
+        "A zone that is changed over the network needs the address of its primary or of the service that holds it, the key of a service, and a server of the topology that keeps what cutover owns in it.",
+        "Write `host=SERVER` or `endpoint=..` on the dns-provider, and have at least one server.",
         Text(
             "organization acme domain=acme.example\nplatform open knot=\"3.2\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles dns; }\ndns-provider ns type=rfc2136\nzone acme.example provider=ns { record \"@\" MX mail.acme.example; }\n",
         ),
@@ -267,8 +267,8 @@ const CODES: &[Code] = &[
     code(
         "E1034",
         "No window can move the records of this zone",
-        "A cutover is carried out by updates over the network (RFC 2136); the zone is kept in another way.",
-        "Give the zone a provider of type rfc2136, or take `held-until` away and change the record by hand.",
+        "A cutover needs changes that are made whole or not at all, and the SOA of the zone: providers rfc2136 and powerdns give both.",
+        "Give the zone a provider of type rfc2136 or powerdns, or take `held-until` away and change the record by hand.",
         Text(
             "organization acme domain=acme.example\nplatform open knot=\"3.2\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles dns; }\ndns-provider ns type=zone-file host=one\nrollback-point back restores=dns valid-for=\"1d\"\ncutover-window night start=\"2027-03-07T22:00\" for=\"2h\" rollback=back { steps flip-mx; }\nzone acme.example provider=ns { record \"@\" MX mail.acme.example held-until=night; }\n",
         ),
@@ -289,6 +289,24 @@ const CODES: &[Code] = &[
         "Write on-timeout=stop, so that `cutover resume` goes on when the server is mended, or on-timeout=rollback.",
         Text(
             "organization acme domain=acme.example\nrollback-point back restores=dns valid-for=\"1d\"\ncutover-window night start=\"2027-03-07T22:00\" for=\"2h\" rollback=back { steps flip-mx; step flip-mx timeout=\"15m\" on-timeout=continue; }\n",
+        ),
+    ),
+    code(
+        "E1037",
+        "No provider stands behind this type",
+        "The language knows the word, and cutover does not know how to change zones there. It is refused rather than taken for done.",
+        "Write type=manual: cutover says what to enter, and waits until every name server serves it.",
+        Text(
+            "organization acme domain=acme.example\nplatform open knot=\"3.2\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles dns; }\ndns-provider cloud type=azure\nzone acme.example provider=cloud { record \"@\" MX mail.acme.example; }\n",
+        ),
+    ),
+    code(
+        "E1038",
+        "A zone stands twice at one provider",
+        "A service holds one zone of a name. Two zones of the topology that are written there would undo each other's work.",
+        "Give each view a provider of its own, or write the zone once.",
+        Text(
+            "organization acme domain=acme.example\nplatform open knot=\"3.2\"\nsite office\nserver one platform=open site=office ip=\"192.0.2.1\" { roles dns; }\ndns-provider pdns type=powerdns endpoint=\"https://192.0.2.53:8081\" key=(secret)\"env:KEY\"\nzone acme.example provider=pdns view=internal { record \"@\" MX mail.acme.example; }\nzone acme.example provider=pdns view=public { record \"@\" MX mail.acme.example; }\n",
         ),
     ),
     code(

@@ -7,11 +7,11 @@ use jiff::tz::TimeZone;
 
 use super::context::dns::provider;
 use super::mail_auth::Composed;
-use super::zone::{lane, set_key};
+use super::zone::{lane, service_kind, set_key};
 use crate::catalog::record_set;
 use crate::model::attr::{Attr, Digest};
 use crate::model::cutover::{Stage, StsPolicy, Window};
-use crate::model::host::HostAccess;
+use crate::model::host::{HostAccess, ServiceKind};
 use crate::model::resource::Resource;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Address, Diagnostic, Diagnostics, HostName, Kind};
@@ -31,7 +31,7 @@ pub fn windows(
     let mut out: Vec<Window> =
         topology.all("cutover-window").filter_map(|n| window(topology, n, &policies, diagnostics)).collect();
     for zone in topology.all("zone") {
-        let dynamic = provider(topology, zone).is_some_and(|p| p.text("type") == Some("rfc2136"));
+        let dynamic = provider(topology, zone).is_some_and(can_move);
         let place = lane(zone);
         for record in zone.children("record") {
             let Some(name) = record.text("held-until") else { continue };
@@ -43,7 +43,7 @@ pub fn windows(
                         format!("zone {}: no window can move its records", zone.id.plain()),
                     )
                     .label(record.at("held-until"), "waits for a window")
-                    .help("a window needs a provider of type rfc2136; with others take held-until away and change the record by hand"),
+                    .help("a window needs a provider of type rfc2136 or powerdns; with others take held-until away and change the record by hand"),
                 );
                 continue;
             }
@@ -73,6 +73,11 @@ fn policy(domain: &str, text: &str, resources: &[Resource]) -> StsPolicy {
         max_age: values("max_age").find_map(|v| v.parse().ok()).unwrap_or(0),
         files: resources.iter().filter(holds).map(|r| r.address.clone()).collect(),
     }
+}
+
+/// A window needs changes that are whole or not at all, and a zone that says its SOA.
+fn can_move(provider: &Node) -> bool {
+    provider.text("type") == Some("rfc2136") || service_kind(provider) == Some(ServiceKind::Powerdns)
 }
 
 /// `None` where its fields are wrong, which is said elsewhere.

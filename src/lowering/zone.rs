@@ -10,8 +10,9 @@ use super::mail_auth::{self, Composed};
 use super::survey::{Server, Survey, survey};
 use crate::catalog;
 use crate::catalog::record_set;
+use crate::model::attr::SecretRef;
 use crate::model::dns::{NameServer, RecordSet, SetKey, WantedRecord, Zone, ZoneKey};
-use crate::model::host::{HostAccess, Reach, ZoneAccess, ZoneFile};
+use crate::model::host::{HostAccess, Reach, ServiceKind, ZoneAccess, ZoneFile, ZoneService};
 use crate::model::resource::{Dependency, Resource};
 use crate::model::topology::{Node, Topology};
 use crate::model::{Address, Attr, Diagnostic, Diagnostics, HostName, Kind, Sources};
@@ -20,8 +21,14 @@ use crate::protocol::dns::data::{canonical, canonical_name};
 /// Where DNS is spoken.
 const PORT: u16 = 53;
 
-/// Every zone whose primary the topology knows, by name. Zones of clouds and of hands (`manual`) have none. `options` has what was
-/// made before, as for [`super::lower`].
+/// Where the HTTP interface of PowerDNS is unless its configuration says otherwise (`webserver-port`).
+const API: u16 = 8081;
+
+/// Where the interfaces of these services are, the same for everybody.
+const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
+const ROUTE53: &str = "https://route53.amazonaws.com";
+
+/// Every zone whose provider can be asked. `options` has what was made before, as for [`super::lower`].
 pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
     let survey = survey(topology, &mut diagnostics);
@@ -50,8 +57,10 @@ struct Held<'a, 't> {
     provider: &'t Node,
     /// `None`: not a server of the topology.
     ours: Option<&'a Server<'t>>,
-    primary: NameServer,
+    /// `None` where a service holds the zone and the topology does not say which server speaks for it.
+    primary: Option<NameServer>,
     port: u16,
+    service: Option<ZoneService>,
     entries: Vec<Entry<'t>>,
 }
 
@@ -64,13 +73,20 @@ impl<'a, 't> Held<'a, 't> {
     ) -> Option<Self> {
         let provider = provider(survey.topology, node)?;
         let ours = provider.text("host").and_then(|h| survey.servers.get(h));
+        let service = match service_kind(provider) {
+            Some(kind) => Some(service(provider, kind, ours)?),
+            None => None,
+        };
         let (primary, port) = match (provider.text("endpoint"), ours) {
-            (Some(url), _) if provider.text("type") == Some("rfc2136") => endpoint(url)?,
-            (_, Some(server)) => (of(server), PORT),
+            (Some(url), _) if is_wire(provider) => endpoint(url).map(|(server, port)| (Some(server), port))?,
+            (_, Some(server)) => (Some(of(server)), PORT),
+            _ if service.is_some() => (None, PORT),
             _ => return None,
         };
-        let entries = entries(survey, ours, node, composed, diagnostics);
-        Some(Self { node, provider, ours, primary, port, entries })
+        // Which name servers a zone has that a service holds is the service's to say.
+        let named = ours.filter(|_| service.is_none());
+        let entries = entries(survey, named, node, composed, diagnostics);
+        Some(Self { node, provider, ours, primary, port, service, entries })
     }
 
     fn file(&self, hosts: &BTreeMap<HostName, HostAccess>) -> Option<ZoneFile> {
@@ -80,7 +96,9 @@ impl<'a, 't> Held<'a, 't> {
     }
 
     fn key(&self) -> Option<ZoneKey> {
-        self.provider.text("tsig-name").zip(self.provider.secret("key")).map(|(name, secret)| ZoneKey {
+        // The key of a service is none that signs messages of DNS.
+        let named = self.provider.text("tsig-name").filter(|_| self.service.is_none());
+        named.zip(self.provider.secret("key")).map(|(name, secret)| ZoneKey {
             name: name.to_owned(),
             algorithm: self.provider.text("tsig-algorithm").unwrap_or("hmac-sha256").to_owned(),
             secret: secret.clone(),
@@ -90,7 +108,7 @@ impl<'a, 't> Held<'a, 't> {
     /// All name servers, the primary first.
     fn servers(&self, survey: &Survey<'_>) -> Vec<NameServer> {
         let zone = name_of(self.node);
-        let mut servers = vec![self.primary.clone()];
+        let mut servers: Vec<NameServer> = self.primary.iter().cloned().collect();
         let mut add = |server: NameServer| {
             let known = servers.iter().any(|s| {
                 s.name == server.name
@@ -140,6 +158,42 @@ fn endpoint(url: &str) -> Option<(NameServer, u16)> {
     };
     let port = port.map_or(Some(PORT), |p| p.parse().ok())?;
     Some((NameServer { name: host.to_owned(), addresses: host.parse().into_iter().collect() }, port))
+}
+
+fn is_wire(provider: &Node) -> bool {
+    provider.text("type") == Some("rfc2136")
+}
+
+/// The service that a provider stands for, where it is one.
+pub fn service_kind(provider: &Node) -> Option<ServiceKind> {
+    match provider.text("type") {
+        Some("powerdns") => Some(ServiceKind::Powerdns),
+        Some("cloudflare") => Some(ServiceKind::Cloudflare),
+        Some("route53") => Some(ServiceKind::Route53),
+        Some("manual") => Some(ServiceKind::Manual),
+        _ => None,
+    }
+}
+
+/// `None` where it is not said where the service is.
+fn service(provider: &Node, kind: ServiceKind, ours: Option<&Server<'_>>) -> Option<ZoneService> {
+    let given = provider.text("endpoint").map(|url| url.trim_end_matches('/').to_owned());
+    let url = match kind {
+        ServiceKind::Powerdns => given.or_else(|| {
+            let ip = ours.and_then(|s| s.ip.map(str::to_owned).or_else(|| s.ip6.map(|ip| format!("[{ip}]"))))?;
+            Some(format!("http://{ip}:{API}"))
+        })?,
+        ServiceKind::Cloudflare => given.unwrap_or_else(|| CLOUDFLARE.to_owned()),
+        ServiceKind::Route53 => given.unwrap_or_else(|| ROUTE53.to_owned()),
+        ServiceKind::Manual => String::new(),
+    };
+    Some(ZoneService {
+        kind,
+        url,
+        account: provider.text("account").map(str::to_owned),
+        key: provider.secret("key").cloned(),
+        ca: provider.text("ca").map(|path| SecretRef(format!("file:{path}"))),
+    })
 }
 
 /// The name of a record, absolute.
@@ -214,13 +268,15 @@ pub fn lanes(
     diagnostics: &mut Diagnostics,
 ) -> Lanes {
     let mut out = Lanes::default();
+    let mut refused: BTreeMap<String, Diagnostic> = BTreeMap::new();
     for node in survey.topology.all("zone") {
         let Some(provider) = provider(survey.topology, node) else { continue };
-        let wire = match provider.text("type") {
-            Some("rfc2136") => true,
-            Some("zone-file") => false,
-            _ => continue,
-        };
+        let kind = service_kind(provider);
+        let wire = is_wire(provider) || kind.is_some();
+        if !wire && provider.text("type") != Some("zone-file") {
+            refused.entry(provider.id.name.to_string()).or_insert_with(|| unknown(provider));
+            continue;
+        }
         let Some(held) = Held::of(survey, node, composed, diagnostics) else {
             if !wire {
                 continue;
@@ -228,10 +284,23 @@ pub fn lanes(
             diagnostics.push(
                 Diagnostic::error("E1031", format!("dns-provider {}: it names no server", provider.id.name))
                     .label(provider.span, "neither host= nor endpoint=")
-                    .help("write host=SERVER for a server of the topology, or endpoint=\"dns://192.0.2.53\""),
+                    .help(match service_kind(provider) {
+                        Some(_) => "write endpoint=\"https://dns.acme.example:8081\", or host=SERVER for a server of the topology that runs it",
+                        None => "write host=SERVER for a server of the topology, or endpoint=\"dns://192.0.2.53\"",
+                    }),
             );
             continue;
         };
+        if let Some(why) = held.service.as_ref().and_then(keyless) {
+            diagnostics.push(
+                Diagnostic::error("E1031", format!("dns-provider {}: {why}", provider.id.name))
+                    .label(provider.span, "nobody is let in without")
+                    .help(
+                        "write key=(secret)\"env:NAME\"; a dns-provider of type route53 has account=ACCESS-KEY-ID too",
+                    ),
+            );
+            continue;
+        }
         let (host, id) = (held.ours.map(|s| HostName::from(s.name)), node.id.to_string());
         let place = host.as_ref().map(|h| (h, id.as_str()));
         // A zone that no pack writes was made by others, and only what is ours in it is changed.
@@ -251,6 +320,10 @@ pub fn lanes(
             continue;
         }
         let Some(ledger) = ledger else {
+            // A topology of records alone, as an import writes it: there is nothing to carry out yet.
+            if kind == Some(ServiceKind::Manual) {
+                continue;
+            }
             diagnostics.push(
                 Diagnostic::error("E1031", format!("zone {}: no host keeps what is owned in it", name_of(node)))
                     .label(node.span, "changed over the network")
@@ -259,7 +332,12 @@ pub fn lanes(
             continue;
         };
         let lane = lane(node);
-        let address = held.primary.addresses.first().map_or_else(|| held.primary.name.clone(), IpAddr::to_string);
+        let address = match (&held.service, &held.primary) {
+            (Some(service), _) if service.kind == ServiceKind::Manual => "by hand".to_owned(),
+            (Some(service), _) => service.url.clone(),
+            (None, Some(primary)) => primary.addresses.first().map_or_else(|| primary.name.clone(), IpAddr::to_string),
+            (None, None) => continue,
+        };
         let zone = ZoneAccess {
             zone: name_of(node).to_owned(),
             view: view(node).to_owned(),
@@ -267,6 +345,7 @@ pub fn lanes(
             servers: held.servers(survey),
             key: held.key(),
             file,
+            service: held.service.clone(),
             departed: false,
             ledger: ledger.clone(),
         };
@@ -276,8 +355,50 @@ pub fn lanes(
         out.hosts.insert(lane.clone(), access);
         resources(&held, &lane, after, sources, &mut out.resources, diagnostics);
     }
+    refused.into_values().for_each(|d| diagnostics.push(d));
+    twice(survey, diagnostics);
     out.resources.sort_by(|a, b| a.address.cmp(&b.address));
     out
+}
+
+/// What a service is not asked without.
+fn keyless(service: &ZoneService) -> Option<&'static str> {
+    match service.kind {
+        ServiceKind::Manual => None,
+        _ if service.key.is_none() => Some("it has no key"),
+        ServiceKind::Route53 if service.account.is_none() => Some("it has no account: whose key is it?"),
+        ServiceKind::Powerdns | ServiceKind::Cloudflare | ServiceKind::Route53 => None,
+    }
+}
+
+/// A type that the language has a word for, and nothing behind it.
+fn unknown(provider: &Node) -> Diagnostic {
+    let kind = provider.text("type").unwrap_or_default();
+    Diagnostic::error("E1037", format!("dns-provider {}: cutover cannot change zones of type {kind}", provider.id.name))
+        .label(provider.at("type"), "a word without a provider behind it")
+        .help("write type=manual: cutover then says what to enter there, and waits until it is served")
+}
+
+/// A service has one zone of a name, whatever its views: two that are written as one would undo each other's work.
+fn twice(survey: &Survey<'_>, diagnostics: &mut Diagnostics) {
+    let mut seen: BTreeMap<(String, String), &Node> = BTreeMap::new();
+    for node in survey.topology.all("zone") {
+        let Some(provider) = provider(survey.topology, node) else { continue };
+        let Some(kind) = service_kind(provider) else { continue };
+        let inner = kind == ServiceKind::Route53 && view(node) == "internal";
+        let place = provider.text("endpoint").or(provider.text("host")).unwrap_or_else(|| kind.product());
+        // By hand, each view is entered where its own name servers are.
+        let place = if kind == ServiceKind::Manual { &*provider.id.name } else { place };
+        let key = (format!("{kind:?} {place} {inner}"), name_of(node).to_owned());
+        if let Some(first) = seen.insert(key, node) {
+            diagnostics.push(
+                Diagnostic::error("E1038", format!("zone {}: it stands twice at one provider", name_of(node)))
+                    .label(node.span, "this one")
+                    .label(first.span, "and this one would write to the same zone")
+                    .help("give each view a provider of its own; a zone for everybody is written once, without view="),
+            );
+        }
+    }
 }
 
 /// Whether sets of this type are written before those that point at them: a server may refuse a name that leads nowhere.

@@ -15,12 +15,12 @@ pub enum Reach {
     Ssh,
     /// This machine, without SSH.
     Local,
-    /// No machine: the record sets of a zone, by transfer and update.
+    /// No machine: the record sets of a zone.
     Zone(Box<ZoneAccess>),
 }
 
-/// How the record sets of a zone are read (AXFR, RFC 5936) and changed (UPDATE, RFC 2136). The primary's address and port stand in
-/// the [`HostAccess`] around it.
+/// How the record sets of a zone are read and changed: by transfer and update (RFC 5936, RFC 2136) unless `file` or `service` says
+/// otherwise. The primary's address, and the port on which its servers speak DNS, stand in the [`HostAccess`] around it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ZoneAccess {
     /// Without its last dot.
@@ -37,11 +37,21 @@ pub struct ZoneAccess {
     /// It is a master file on a host, and changed there; else it is transferred and updated.
     #[serde(default)]
     pub file: Option<ZoneFile>,
+    /// It is kept by a service with an interface of its own, or by people.
+    #[serde(default)]
+    pub service: Option<ZoneService>,
     /// It left the topology: what is owned in it is to go, unless it was protected.
     #[serde(default)]
     pub departed: bool,
     /// The host that keeps what cutover owns in the zone, what stood there before, and what became of each step.
     pub ledger: HostAccess,
+}
+
+impl ZoneAccess {
+    /// People enter its records.
+    pub fn is_manual(&self) -> bool {
+        self.service.as_ref().is_some_and(|s| s.kind == ServiceKind::Manual)
+    }
 }
 
 /// A master file that a name server on the same host loads, and that others may write too.
@@ -51,6 +61,45 @@ pub struct ZoneFile {
     pub path: String,
     /// The server's own name of the view, where it has views (BIND).
     pub view: Option<String>,
+}
+
+/// A service that holds zones, as `dns-provider` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceKind {
+    /// The HTTP interface of PowerDNS Authoritative.
+    Powerdns,
+    Cloudflare,
+    /// Of Amazon.
+    Route53,
+    /// People enter the records.
+    Manual,
+}
+
+impl ServiceKind {
+    /// The product as people call it.
+    pub fn product(self) -> &'static str {
+        match self {
+            Self::Powerdns => "PowerDNS",
+            Self::Cloudflare => "Cloudflare",
+            Self::Route53 => "Route 53",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// How a service is reached that holds a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ZoneService {
+    pub kind: ServiceKind,
+    /// Where its interface is, without a slash at the end; empty for people.
+    pub url: String,
+    /// The name that belongs to `key`, where the service wants one: an access key id of Amazon.
+    pub account: Option<String>,
+    /// API key or token.
+    pub key: Option<SecretRef>,
+    /// Certificate of the authority that the service's own one is from (PEM), where the system does not know it.
+    pub ca: Option<SecretRef>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]

@@ -22,8 +22,8 @@ pub fn compare(has: &str, limit: &str) -> Ordering {
 }
 
 /// The products that a platform has a field for.
-pub const PRODUCTS: [&str; 10] =
-    ["exchange", "postfix", "dovecot", "cyrus", "stalwart", "knot", "bind", "unbound", "rspamd", "nginx"];
+pub const PRODUCTS: [&str; 11] =
+    ["exchange", "postfix", "dovecot", "cyrus", "stalwart", "knot", "bind", "powerdns", "unbound", "rspamd", "nginx"];
 
 /// Version of a product on a platform: its own field, or a `product` child.
 pub fn of_platform<'t>(platform: &'t Node, product: &str) -> Option<&'t str> {

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
@@ -55,6 +56,8 @@ pub struct Batch {
     pub later: Vec<Step>,
     /// Arm the dead man's switch before the first risky step: seconds until the host reverts by itself.
     pub arm_seconds: Option<u64>,
+    /// How long steps that people carry out are waited for.
+    pub patience: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +67,8 @@ pub enum StepReport {
     /// Something that a watcher should know of a step that still runs.
     Told(StepId, String),
     Ended(StepId, Outcome),
+    /// Not done yet by those who must do it, and nothing is lost: it waits for a resume. The text says what it waits for.
+    Later(StepId, String),
 }
 
 #[derive(Debug, Clone)]

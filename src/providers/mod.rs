@@ -18,3 +18,4 @@ mod zone;
 
 pub use agents::Agents;
 pub use shell::{Settings, ShellAgent};
+pub use zone::delegated;

@@ -204,6 +204,7 @@ async fn one(world: &World, lane: &HostAccess, n: u32, servers: Vec<Server>) -> 
         steps: vec![step(0, &place, Action::Wait, None, None)],
         later: Vec::new(),
         arm_seconds: None,
+        patience: std::time::Duration::ZERO,
     };
     let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
     let ran = world.agent.run(&lane, batch, send).await;

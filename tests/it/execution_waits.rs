@@ -121,7 +121,7 @@ fn a_long_wait_ends_the_run_and_a_resume_goes_on_when_it_is_over() {
     let (mut bench, plan) = waiting(5_000, None);
     let report = bench.apply(&plan, "w");
     let waits = report.waits.clone().expect("it says what it waits for");
-    assert_eq!((waits.step, waits.until, report.left, report.done), (2, START / SECOND + 5_000, 1, 2));
+    assert_eq!((waits.step, waits.until, report.left, report.done), (2, Some(START / SECOND + 5_000), 1, 2));
     assert!(bench.observe().hosts[&"a".into()].lease.is_none(), "the lease is free meanwhile");
     bench.restart(Duration::from_secs(10), true, BTreeMap::new());
     assert!(bench.resume("w").waits.is_some(), "still too early");

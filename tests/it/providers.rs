@@ -85,6 +85,7 @@ impl Sandbox {
             steps,
             later,
             arm_seconds: None,
+            patience: std::time::Duration::ZERO,
         };
         let result = self.agent.run(&self.host, batch, send).await;
         let mut reports = vec![];

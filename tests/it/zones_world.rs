@@ -34,6 +34,8 @@ pub struct World {
     pub records: String,
     /// Behind the endpoint of the provider.
     pub provider: String,
+    /// Instead of the name server of this process: `type=..` and all that belongs to it.
+    pub service: Option<String>,
     /// Fields of the zone itself.
     pub zone: String,
     pub options: PlanOptions,
@@ -68,6 +70,7 @@ impl World {
             resolver: Resolver::fixed([("env:NONE", "a secret that no text holds")]),
             records: records.to_owned(),
             provider: String::new(),
+            service: None,
             zone: String::new(),
             options: PlanOptions::default(),
             pid: std::cell::Cell::new(1),
@@ -75,12 +78,16 @@ impl World {
     }
 
     pub fn topology(&self) -> String {
+        let provider = match &self.service {
+            Some(service) => service.clone(),
+            None => format!("type=rfc2136 endpoint=\"dns://{}\" {}", self.server.address, self.provider),
+        };
         format!(
             "language 1\norganization acme domain=acme.example\nsite s\nplatform p postfix=\"3.7\"\naccepted-domain acme.example\n\
              server desk platform=p site=s ip=\"127.0.0.1\" {{ roles bastion; connection {{ transport local; }} }}\n\
-             dns-provider ns type=rfc2136 endpoint=\"dns://{}\" {}\n\
+             dns-provider ns {provider}\n\
              zone acme.example provider=ns ttl=\"300s\" {} {{\n{}\n}}\n",
-            self.server.address, self.provider, self.zone, self.records
+            self.zone, self.records
         )
     }
 

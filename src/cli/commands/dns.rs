@@ -18,6 +18,7 @@ use crate::lowering::zone::zones;
 use crate::model::dns::{NameServer, RecordSet, SetKey, Zone};
 use crate::protocol::dns::data::wanted as in_one_spelling;
 use crate::protocol::dns::{Answer as Said, Link, TsigKey, ask, newer, transfer};
+use crate::providers::delegated;
 use crate::reporting::{Paint, ServerReport, SetDifference, ZoneReport, zones_text};
 use crate::secret::Resolve as _;
 
@@ -78,10 +79,16 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     let (DnsCommand::Verify(which) | DnsCommand::Diff(which)) = &args.command else { return Ok(Exit::Ok) };
     let (zones, found) = zones(&project.topology, &project.made);
     accept(context, &project.sources, &found)?;
-    let wanted = wanted(zones, which)?;
+    let mut wanted = wanted(zones, which)?;
     let reports = runtime::block_on(async {
         let mut reports = Vec::new();
-        for w in &wanted {
+        for w in &mut wanted {
+            // The topology does not say who speaks for a zone that a service holds, or that people write.
+            if w.zone.servers.is_empty() {
+                w.zone.servers = delegated(&w.zone.name)
+                    .await
+                    .map_err(|why| Failure::new(format!("zone {}: {why}", w.zone.name)))?;
+            }
             reports.push(match &args.command {
                 DnsCommand::Verify(_) => verify(w, which).await,
                 DnsCommand::Diff(_) | DnsCommand::Senders(_) => diff(&project, w, which).await?,

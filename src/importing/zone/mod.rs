@@ -46,7 +46,8 @@ pub fn import(f: &mut Foreign, id: SourceId, path: &Path, options: &ZoneOptions)
     let mut kdl = String::new();
     let provider = options.provider.clone().unwrap_or_else(|| "imported".into());
     if options.provider.is_none() {
-        kdl += "// Say who writes the zone: rfc2136, powerdns, route53, cloudflare, azure, zone-file.\n";
+        kdl +=
+            "// Say who writes the zone: rfc2136, zone-file, powerdns, cloudflare, route53; with manual, people do.\n";
         kdl += "dns-provider imported type=manual\n\n";
     }
     kdl += &format!("zone {} provider={}", word(&zone), word(&provider));

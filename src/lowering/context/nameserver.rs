@@ -26,18 +26,33 @@ fn addresses<'a>(server: &Server<'a>) -> Vec<&'a str> {
 
 /// Record by record over the network.
 fn is_dynamic(provider: &Node) -> bool {
-    provider.text("type") == Some("rfc2136")
+    matches!(provider.text("type"), Some("rfc2136" | "powerdns"))
 }
 
 /// The server of ours that a provider writes to. The others (clouds, manual) have no configuration here.
 fn primary<'a, 't>(survey: &'a Survey<'t>, provider: &Node) -> Option<&'a Server<'t>> {
-    matches!(provider.text("type"), Some("rfc2136" | "zone-file")).then_some(())?;
-    survey.servers.get(provider.text("host")?)
+    let server = survey.servers.get(provider.text("host")?)?;
+    let ours = match provider.text("type") {
+        Some("rfc2136" | "zone-file") => true,
+        // Its interface is that of one product.
+        Some("powerdns") => server.products.contains_key("powerdns"),
+        _ => false,
+    };
+    ours.then_some(server)
+}
+
+/// What the HTTP interface of this server's PowerDNS is asked with; null where nobody asks it.
+fn api_key(survey: &Survey<'_>, server: &Server<'_>) -> Json {
+    let of =
+        |p: &&Node| p.text("type") == Some("powerdns") && primary(survey, p).is_some_and(|s| s.name == server.name);
+    let mut keys = survey.topology.all("dns-provider").filter(of).filter_map(|p| p.secret("key"));
+    keys.next().map_or(Json::Null, |key| secret_marker(key).into())
 }
 
 /// The key that a provider's servers know each other by, and that its zones are changed with (RFC 8945, RFC 2136).
 fn key_name(provider: &Node) -> Option<&str> {
-    provider.text("tsig-name").filter(|_| provider.secret("key").is_some())
+    // The key of an interface signs no messages of DNS.
+    provider.text("tsig-name").filter(|_| provider.secret("key").is_some() && provider.text("type") != Some("powerdns"))
 }
 
 /// Servers that a zone is told to: `secondaries` of its provider, and servers of the topology that its NS records name.
@@ -141,6 +156,7 @@ pub fn data(survey: &Survey<'_>, server: &Server<'_>, composed: &Composed<'_>, d
     json!({
         "views": if split { json!([view("internal"), view("public")]) } else { json!([]) },
         "split": split,
+        "api_key": api_key(survey, server),
         // Networks of the topology, and its servers.
         "inside": inside,
         "servers": survey.servers.values().flat_map(|s| s.ip.into_iter().chain(s.ip6)).collect::<Vec<_>>(),

@@ -158,7 +158,7 @@ pub(super) fn key_of(record: &Record) -> SetKey {
 pub type Sets = BTreeMap<SetKey, RecordSet>;
 
 /// Adds one record. Where a set has several times to live, the shortest counts (RFC 2181, section 5.2).
-pub(in crate::protocol) fn add(sets: &mut Sets, key: SetKey, ttl: u32, data: String) {
+pub fn add(sets: &mut Sets, key: SetKey, ttl: u32, data: String) {
     let set = sets.entry(key.clone()).or_insert_with(|| RecordSet { key, ttl, data: BTreeSet::new() });
     set.ttl = set.ttl.min(ttl);
     set.data.insert(data);

@@ -1,8 +1,6 @@
 //! Asks every address of every name server of a zone until all of them serve what is wanted. A server that does not answer does
 //! not serve it: silence is never taken for yes.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
@@ -13,28 +11,18 @@ use crate::catalog::barrier::{self, Barrier};
 use crate::model::dns::{NameServer, RecordSet};
 use crate::model::host::{HostAccess, HostError, ZoneAccess};
 use crate::model::step::{Outcome, Step};
-use crate::protocol::dns::{Answer, DnsError, Link, ask};
 use crate::transport::Transport;
 
 use super::super::agent::{Batch, StepReport};
 use super::ledger::{Entries, Former, Ledger, Taken};
+use super::places::{Place, places, serves};
 
 /// Between two rounds of questions; longer the longer it takes.
 const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
 
-/// For one answer, before the server counts as silent in this round.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 /// Rounds in a row in which all have to serve it, and the pause between them. One address may stand for several machines that
 /// answer in turn, and a server may go back to what it has on its disk: one good answer is not yet a server that follows.
 const SURE: (u32, Duration) = (12, Duration::from_millis(60));
-
-/// One address that has to serve it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    server: String,
-    address: SocketAddr,
-}
 
 /// Carries out a barrier: its begin and its moment stand in the ledger, so that neither a lost answer nor a crash makes it wait anew.
 pub async fn run<T: Transport>(
@@ -112,63 +100,22 @@ async fn round(lane: &HostAccess, zone: &ZoneAccess, wanted: &Barrier) -> Vec<St
         let name = words.next().unwrap_or_default().to_owned();
         NameServer { name, addresses: words.filter_map(|w| w.parse().ok()).collect() }
     });
-    let mut places = BTreeSet::new();
-    let mut lagging = Vec::new();
-    for server in zone.servers.iter().cloned().chain(named) {
-        let name = server.name.trim_end_matches('.').to_owned();
-        if !server.addresses.is_empty() {
-            let at = |a: &std::net::IpAddr| Place { server: name.clone(), address: SocketAddr::new(*a, lane.port) };
-            places.extend(server.addresses.iter().map(at));
-            continue;
-        }
-        match tokio::net::lookup_host((name.as_str(), lane.port)).await {
-            Ok(found) => {
-                let found: Vec<_> = found.collect();
-                if found.is_empty() {
-                    lagging.push(format!("{name}: its name has no address"));
-                }
-                places.extend(found.into_iter().map(|address| Place { server: name.clone(), address }));
-            }
-            Err(e) => lagging.push(format!("{name}: its name leads nowhere: {e}")),
-        }
-    }
-    if places.is_empty() && lagging.is_empty() {
-        lagging.push("the zone has no name server that could be asked".into());
-    }
+    let (places, mut lagging) = places(zone.servers.iter().cloned().chain(named), lane.port).await;
     let mut asked: Vec<(Place, RecordSet)> = Vec::new();
     for place in &places {
         asked.extend(wanted.sets.iter().map(|set| (place.clone(), set.clone())));
     }
     let answer = |(place, set): (Place, RecordSet)| async move {
-        let said = one(&place, &set).await;
+        let said = serves(&place, &set.key, Some(&set)).await;
         (place, set, said)
     };
     let mut answers = stream::iter(asked).map(answer).buffered(16);
     let mut of = Vec::new();
     while let Some((place, set, said)) = answers.next().await {
         if let Err(instead) = said {
-            of.push(format!("{} ({}) {}: {instead}", place.server, place.address.ip(), set.key));
+            of.push(format!("{place} {}: {instead}", set.key));
         }
     }
     lagging.extend(of);
     lagging
-}
-
-/// Whether one address serves one set, and what it says instead.
-async fn one(place: &Place, set: &RecordSet) -> Result<(), String> {
-    let unasked = |e: DnsError| format!("could not be asked: {e}");
-    let mut said = ask(place.address, &set.key, Link::Udp, PATIENCE).await.map_err(unasked)?;
-    if said.truncated {
-        said = ask(place.address, &set.key, Link::Tcp, PATIENCE).await.map_err(unasked)?;
-    }
-    let Answer { code, authoritative, set: found, .. } = said;
-    match found {
-        _ if !authoritative => Err("does not hold the zone itself".into()),
-        Some(found) if found == *set => Ok(()),
-        Some(found) => {
-            let data = found.data.iter().cloned().collect::<Vec<_>>().join(" | ");
-            Err(format!("still serves {data} with TTL {}", found.ttl))
-        }
-        None => Err(format!("answers {code} without it")),
-    }
 }

@@ -7,7 +7,7 @@ use crate::catalog::record_set::fingerprint;
 use crate::model::dns::{RecordSet, SetChange, SetKey};
 use crate::model::host::HostError;
 use crate::model::step::{Outcome, StepId};
-use crate::protocol::dns::{ROOM, data::Sets, size};
+use crate::protocol::dns::data::Sets;
 use crate::transport::Transport;
 
 use super::channel::{Channel, Refusal};
@@ -66,7 +66,7 @@ pub async fn carry_out<T: Transport>(channel: &Channel<'_, T>, zone: &str, jobs:
         job.done();
     }
     let mut work = Work { refused: 0, taken: false, attempts: BTreeMap::new() };
-    let mut queue = messages(zone, jobs);
+    let mut queue = messages(channel, zone, jobs);
     queue.reverse();
     while let Some(units) = queue.pop() {
         skip(jobs);
@@ -108,19 +108,19 @@ fn units(jobs: &[Job]) -> Units {
     out
 }
 
-fn messages(zone: &str, jobs: &mut [Job]) -> Vec<Units> {
+fn messages<T: Transport>(channel: &Channel<'_, T>, zone: &str, jobs: &mut [Job]) -> Vec<Units> {
     let mut out: Vec<Units> = Vec::new();
     let mut room = 0;
     for unit in units(jobs) {
         let changes: Vec<SetChange> = unit.iter().map(|i| jobs[*i].change()).collect();
-        match size(zone, &changes) {
-            Err(e) => unit.iter().for_each(|i| jobs[*i].failed(e.to_string())),
+        match channel.size(zone, &changes) {
+            Err(e) => unit.iter().for_each(|i| jobs[*i].failed(e.clone())),
             Ok(size) => {
                 match out.last_mut().filter(|_| size <= room) {
                     Some(message) => message.push(unit),
                     None => {
                         out.push(vec![unit]);
-                        room = ROOM;
+                        room = channel.room();
                     }
                 }
                 room = room.saturating_sub(size);
@@ -193,6 +193,11 @@ impl Work {
                 Ok(vec![second, first])
             }
             Err(Refusal::Never(why)) => {
+                all().for_each(|i| jobs[i].failed(why.clone()));
+                Ok(Vec::new())
+            }
+            Err(Refusal::Raced(why)) => {
+                (self.taken, self.refused) = (true, 0);
                 all().for_each(|i| jobs[i].failed(why.clone()));
                 Ok(Vec::new())
             }

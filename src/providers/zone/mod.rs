@@ -1,5 +1,6 @@
-//! Zones as places of record sets: read whole by AXFR, changed by UPDATE whose prerequisites are what the plan saw. What cutover
-//! owns there, and what stood there before, is kept on the anchor host.
+//! Zones as places of record sets: read whole, changed only from what the plan saw, in the way of whoever holds them: by messages of
+//! DNS (AXFR, UPDATE with prerequisites), in a file, over the interface of a service, or by hand. What cutover owns there, and what
+//! stood there before, is kept on the anchor host.
 //!
 //! ```text
 //! run:  ledger + AXFR ──▶ stale? ──▶ claims into the ledger ──▶ UPDATE … ──▶ AXFR ──▶ outcomes into the ledger ──▶ reports
@@ -10,9 +11,16 @@
 mod barrier;
 mod change;
 mod channel;
+mod cloudflare;
 mod file;
+mod http;
 mod ledger;
+mod manual;
+mod places;
+mod powerdns;
+mod route53;
 mod seen;
+mod signing;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +42,7 @@ use super::shell::ShellAgent;
 use change::{Job, carry_out, skip};
 use channel::Channel;
 use ledger::{Entries, Former, Kept, Ledger, Taken};
+pub use places::delegated;
 
 /// Observes and changes zones.
 pub struct ZoneAgent {
@@ -60,6 +69,9 @@ impl ZoneAgent {
         request: ObserveRequest<'_>,
     ) -> Result<Observation, HostError> {
         let ledger = Ledger::new(shell, lane, zone, request.organization);
+        if zone.is_manual() {
+            return manual::observe(&ledger, lane, zone, request).await;
+        }
         let look = async {
             let channel = Channel::open(shell, lane, zone, request.organization, self.secrets.as_ref()).await?;
             channel.look().await
@@ -101,8 +113,11 @@ impl ZoneAgent {
         {
             return barrier::run(&ledger, lane, zone, &batch, &only.step, &reports).await;
         }
-        let channel = Channel::open(shell, lane, zone, &batch.organization, self.secrets.as_ref()).await?;
         let formers = self.formers(&ledger, &batch).await?;
+        if zone.is_manual() {
+            return manual::run(&ledger, lane, zone, &batch, &formers, &reports).await;
+        }
+        let channel = Channel::open(shell, lane, zone, &batch.organization, self.secrets.as_ref()).await?;
         let (kept, seen) = tokio::join!(ledger.read(Some(&batch.apply)), channel.look());
         let (kept, seen) = (kept?, seen?);
         let report = |id: StepId, outcome: Outcome| drop(reports.send(StepReport::Ended(id, outcome)));
@@ -186,6 +201,9 @@ impl ZoneAgent {
         apply: &str,
     ) -> Result<BTreeMap<StepId, Outcome>, HostError> {
         let kept = Ledger::new(shell, lane, zone, organization).read(Some(apply)).await?;
+        if zone.is_manual() {
+            return Ok(kept.outcomes);
+        }
         // Whoever asks goes on from here: while the name server is away it is waited for, not tried again and again.
         Channel::open(shell, lane, zone, organization, self.secrets.as_ref()).await?.look().await?;
         Ok(kept.outcomes)

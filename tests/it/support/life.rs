@@ -64,6 +64,7 @@ impl Place {
             steps,
             later: Vec::<Step>::new(),
             arm_seconds: None,
+            patience: std::time::Duration::ZERO,
         }
     }
 
