@@ -25,7 +25,7 @@ pub fn set_key(key: &str) -> Option<SetKey> {
 
 pub fn attrs(set: &RecordSet) -> Attrs {
     let data = Attr::List(set.data.iter().cloned().collect());
-    Attrs::from([("data".to_owned(), data), ("ttl".to_owned(), Attr::Int(i64::from(set.ttl)))])
+    Attrs::from([("data", data), ("ttl", Attr::Int(i64::from(set.ttl)))])
 }
 
 /// The set that attributes describe; `None` where they describe none.

@@ -110,21 +110,18 @@ impl Session {
     /// Asks the hosts that the wish needs, all side by side.
     pub async fn observe(&self, wish: &Wish) -> Result<Observed, Failure> {
         let asked = planning::hosts_to_ask(&self.project.site, &self.options(wish)?)?;
-        let subset;
-        let site = if asked.len() == self.project.site.hosts.len() {
-            &self.project.site
-        } else {
-            subset = only(&self.project.site, &asked);
-            &subset
-        };
-        let mut observed = self.observe_site(site).await;
+        let mut observed = self.ask(&self.project.site, Some(&asked)).await;
         planning::unborn(&self.project.site, &mut observed);
         Ok(observed)
     }
 
     /// Asks the hosts of any site, also of one that a journal remembers.
     pub async fn observe_site(&self, site: &Site) -> Observed {
-        let (mut done, all) = (0, site.hosts.len());
+        self.ask(site, None).await
+    }
+
+    async fn ask(&self, site: &Site, only: Option<&BTreeSet<HostName>>) -> Observed {
+        let (mut done, all) = (0, only.map_or(site.hosts.len(), BTreeSet::len));
         let progress = |host: &HostName, answer: Result<&Observation, &HostError>| {
             done += 1;
             let word = if answer.is_ok() { "answered" } else { "failed" };
@@ -132,14 +129,14 @@ impl Session {
             self.out.passing(&format!("asking hosts: {done} of {all} ({host} {word})"));
         };
         let observed =
-            execution::observe_all(self.agent.as_ref(), site, self.key.expose(), self.parallel, progress).await;
+            execution::observe_all(self.agent.as_ref(), site, only, self.key.expose(), self.parallel, progress).await;
         self.out.passing("");
         observed
     }
 
     /// Keeps the answers as a cache for `state --cached`. Failing is no error: nothing depends on it.
-    pub fn remember(&self, observed: &Observed) {
-        let kept = Journal::open(&self.state, None).and_then(|(journal, _)| {
+    pub fn remember(&self, observed: Observed) {
+        let kept = Journal::for_answers(&self.state).and_then(|journal| {
             journal.remember(SystemClock.now(), observed, &self.project.site.hosts)?;
             // A question is answered after what was written before it.
             journal.history().map(drop)
@@ -207,7 +204,7 @@ fn take_in_departed(state: &StateDir, site: &mut Site, out: &Output) -> Result<(
     if !state.state().exists() {
         return Ok(());
     }
-    let journal = Journal::read(&state.state())?;
+    let journal = Journal::for_answers(state)?;
     for (name, mut access) in journal.known_hosts()? {
         // Many zones have one primary: what they are is their name.
         let here = |h: &HostAccess| {
@@ -231,12 +228,4 @@ fn take_in_departed(state: &StateDir, site: &mut Site, out: &Output) -> Result<(
         }
     }
     Ok(())
-}
-
-/// The site with some of its hosts; jump hosts stay known to the network, they are only not asked.
-fn only(site: &Site, hosts: &BTreeSet<HostName>) -> Site {
-    let mut part = Site { resources: Vec::new(), ..site.clone() };
-    part.hosts.retain(|name, _| hosts.contains(name));
-    part.resources = site.resources.iter().filter(|r| hosts.contains(&r.address.host)).cloned().collect();
-    part
 }

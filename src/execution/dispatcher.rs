@@ -17,7 +17,7 @@ use super::judge::Verdict;
 use super::lease::Granted;
 use super::prepare::{Prepared, prepare};
 use super::report::Report;
-use super::scheduler::{Pick, Scheduler, Skipped};
+use super::scheduler::{Pick, Scheduler};
 use super::settings::Wanted;
 use super::settle::{Asker, Questions, Settled};
 use crate::catalog::touches;
@@ -472,44 +472,6 @@ impl<'a, A: Agent, R: Resolve, C: Clock> Dispatcher<'a, A, R, C> {
         let name: HostName = self.scheduler.host(host).clone();
         self.post(Record::Disarmed { host: name.clone() });
         self.tell(What::Disarmed { host: name });
-    }
-
-    /// A step has its end: into the scheduler, the journal and the event stream.
-    pub(super) fn finish(&mut self, step: StepId, outcome: Outcome, millis: u64) {
-        let outcome = self.dated(step, self.scrubbed(outcome));
-        match self.scheduler.end(step, &outcome) {
-            Ok(skipped) => {
-                self.ended(step, outcome, millis);
-                self.skipped(skipped);
-            }
-            Err(e) => tracing::warn!("step {step}: {e}"),
-        }
-    }
-
-    pub(super) fn skipped(&mut self, skipped: Skipped) {
-        for (step, outcome) in skipped {
-            self.ended(step, outcome, 0);
-        }
-    }
-
-    fn ended(&mut self, step: StepId, outcome: Outcome, millis: u64) {
-        self.post(Record::ended(step, &outcome, millis));
-        if let Some(s) = self.plan.steps.get(step as usize) {
-            let (address, action) = (s.address.clone(), s.action);
-            self.tell(What::StepEnded { step, address, action, outcome: outcome.clone(), millis });
-        }
-        self.report.outcomes.insert(step, outcome);
-    }
-
-    /// Texts from hosts may repeat a secret that was sent there.
-    fn scrubbed(&self, outcome: Outcome) -> Outcome {
-        let scrub = |text: &str| self.run.resolve.scrub(text);
-        match outcome {
-            Outcome::Failed { code, output } => Outcome::Failed { code, output: scrub(&output) },
-            Outcome::Stale { found } => Outcome::Stale { found: scrub(&found) },
-            Outcome::Unknown { why } => Outcome::Unknown { why: scrub(&why) },
-            other => other,
-        }
     }
 
     /// Hosts that a resume could not reach.

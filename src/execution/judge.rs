@@ -140,7 +140,7 @@ fn compared(step: &Step) -> impl Iterator<Item = (&str, Compare, &Attr)> {
     let spec = catalog::spec(step.address.kind);
     step.attrs.iter().filter_map(move |(name, desired)| {
         let field = spec.field(name).filter(|f| f.compare != Compare::Input)?;
-        Some((name.as_str(), field.compare, desired))
+        Some((name, field.compare, desired))
     })
 }
 

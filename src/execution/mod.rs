@@ -20,6 +20,7 @@
 
 mod clock;
 mod dispatcher;
+mod ending;
 mod error;
 mod judge;
 mod keeping;

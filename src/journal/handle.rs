@@ -101,6 +101,14 @@ impl Journal {
         Ok(Self::with_writer(SqliteStore::open(path)?))
     }
 
+    /// Opens the state file of a folder for the answers of hosts alone: fast, however much was applied. A file that is damaged where
+    /// they stand is an error and stays where it is; whoever writes an apply next finds and mends the rest.
+    pub fn for_answers(dir: &StateDir) -> Result<Self, JournalError> {
+        let path = dir.state();
+        dir.create().map_err(|e| JournalError::Open { path: path.clone(), why: e.to_string() })?;
+        Ok(Self::with_writer(SqliteStore::open_beside(&path)?))
+    }
+
     /// A journal on a [`MemoryDisk`]; each write goes through at once, in the caller's thread.
     pub fn in_memory(disk: &MemoryDisk) -> Result<(Self, Vec<String>), JournalError> {
         let (store, notes) = MemoryStore::open(disk)?;
@@ -198,11 +206,11 @@ impl Journal {
     pub fn remember(
         &self,
         at: i64,
-        observed: &Observed,
+        observed: Observed,
         hosts: &BTreeMap<HostName, HostAccess>,
     ) -> Result<(), JournalError> {
-        for o in observed.hosts.values() {
-            self.send(Write::Observation { at, body: Box::new(o.clone()) }, None)?;
+        for o in observed.hosts.into_values() {
+            self.send(Write::Observation { at, body: Box::new(o) }, None)?;
         }
         self.send(Write::Hosts(hosts.clone()), None)
     }

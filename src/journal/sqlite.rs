@@ -95,13 +95,27 @@ impl SqliteStore {
     /// Opens or makes the file and checks it whole: page structure, format, checksums of the last apply. [`JournalError::Damaged`]
     /// when it cannot be trusted.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let mut store = Self::connect(path, true)?;
+        if let Some(last) = store.last_apply()? {
+            store.load(&last)?;
+        }
+        Ok(store)
+    }
+
+    /// Opens or makes the file for what hosts answered, which is not in any apply: only what is read of it is checked. The pages of
+    /// all applies and the plan of the last one are many times as much as an answer.
+    pub fn open_beside(path: &Path) -> Result<Self, JournalError> {
+        Self::connect(path, false)
+    }
+
+    fn connect(path: &Path, whole: bool) -> Result<Self, JournalError> {
         let existed = path.exists();
         let fail = failed(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut db = Connection::open_with_flags(path, flags).map_err(&fail)?;
         db.busy_timeout(Duration::from_secs(10)).map_err(&fail)?;
         let empty = !existed
-            || !check(&db).map_err(|e| match e {
+            || !check(&db, whole).map_err(|e| match e {
                 JournalError::Read(why) => JournalError::Open { path: path.to_owned(), why },
                 other => other,
             })?;
@@ -123,11 +137,7 @@ impl SqliteStore {
             }
             tx.commit().map_err(&fail)?;
         }
-        let mut store = Self { db, open: BTreeMap::new(), was_empty: existed && empty };
-        if !empty && let Some(last) = store.last_apply()? {
-            store.load(&last)?;
-        }
-        Ok(store)
+        Ok(Self { db, open: BTreeMap::new(), was_empty: existed && empty })
     }
 
     /// The file was there and held nothing: cut to nothing, or its very first use was interrupted.
@@ -140,16 +150,18 @@ impl SqliteStore {
     }
 }
 
-/// Page structure and format of a file that was there before; `false` when it holds no tables yet.
-fn check(db: &Connection) -> Result<bool, JournalError> {
+/// Format and, of the `whole`, page structure of a file that was there before; `false` when it holds no tables yet.
+fn check(db: &Connection, whole: bool) -> Result<bool, JournalError> {
     let tables: i64 =
         db.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |r| r.get(0)).map_err(read)?;
     if tables == 0 {
         return Ok(false);
     }
-    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(read)?;
-    if verdict != "ok" {
-        return Err(JournalError::Damaged(verdict));
+    if whole {
+        let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(read)?;
+        if verdict != "ok" {
+            return Err(JournalError::Damaged(verdict));
+        }
     }
     let format: Option<String> =
         db.query_row("SELECT value FROM meta WHERE key = 'format'", [], |r| r.get(0)).optional().map_err(read)?;

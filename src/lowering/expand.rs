@@ -222,7 +222,7 @@ impl Place<'_> {
 /// What every resource of a kind has, whether the pack says it or not.
 fn defaults(kind: Kind, attrs: &mut Attrs) {
     let mut set = |name: &str, value: Attr| {
-        attrs.entry(name.to_owned()).or_insert(value);
+        attrs.set_default(name, value);
     };
     match kind {
         Kind::File | Kind::Directory | Kind::Binary | Kind::DnsZone => {

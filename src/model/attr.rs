@@ -1,6 +1,5 @@
 //! Attribute values of resources, and the contents of files, in which secrets are references.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -173,5 +172,4 @@ impl fmt::Display for Attr {
     }
 }
 
-/// Attributes by name; the names of each kind stand in `catalog`.
-pub type Attrs = BTreeMap<String, Attr>;
+pub use super::attrs::Attrs;

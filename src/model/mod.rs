@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod attr;
+mod attrs;
 pub mod code;
 pub mod counter;
 pub mod cutover;

@@ -60,7 +60,7 @@ pub fn unchanged(plan: &Plan) -> usize {
 
 fn content(step: &Step) -> Option<(&str, &Content)> {
     step.attrs.iter().find_map(|(name, a)| match a {
-        Attr::Content(c) => Some((name.as_str(), c)),
+        Attr::Content(c) => Some((name, c)),
         _ => None,
     })
 }

@@ -50,7 +50,7 @@ mod tests {
             let host = HostName::from("a");
             site.resources.push(Resource {
                 address: Address::new(&host, Kind::File, format!("/{n}")),
-                attrs: Attrs::from([("content".into(), Attr::Content(content))]),
+                attrs: Attrs::from([("content", Attr::Content(content))]),
                 group: "server.a/x".into(),
                 stage: 3,
                 after: vec![],
@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn digest(site: &Site, n: usize) -> String {
-        match &site.resources[n].attrs["content"] {
+        match site.resources[n].attrs.get("content").expect("content") {
             Attr::Content(c) => c.digest.clone().expect("sealed").0,
             other => panic!("{other:?}"),
         }

@@ -54,7 +54,7 @@ impl Bench {
 
     /// Another operator's machine on the same hosts, with a clock and a journal of its own. The clock is shared, time is one.
     pub fn observe(&self) -> Observed {
-        let ask = execution::observe_all(&self.hosts, &self.site, "key", 32, |_, _| {});
+        let ask = execution::observe_all(&self.hosts, &self.site, None, "key", 32, |_, _| {});
         self.clock.run(ask, || false).expect("observation")
     }
 

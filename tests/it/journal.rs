@@ -196,7 +196,7 @@ fn two_handles_write_and_read_one_file() {
     assert_eq!(names, ["a1", "a2"]);
     assert_eq!(two.unfinished().expect("unfinished").map(|s| s.header.apply).as_deref(), Some("a2"));
     let hosts = plan(1).hosts;
-    one.remember(9, &Default::default(), &hosts).expect("remember");
+    one.remember(9, Default::default(), &hosts).expect("remember");
     assert_eq!(one.known_hosts().expect("hosts"), hosts);
     assert_eq!(one.last_observation(&HostName::from("a")).expect("none"), None);
 }

@@ -15,16 +15,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::lab::Lab;
 
-const ZONE: &str = "acme.test";
-const SECRET: &str = "b25seSBhIHRlc3Qgc2VjcmV0IG9mIDMyIG9jdGV0cy4=";
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const ZONE: &str = "acme.test";
+pub const SECRET: &str = "b25seSBhIHRlc3Qgc2VjcmV0IG9mIDMyIG9jdGV0cy4=";
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const SERVERS: [&str; 2] = ["knot", "bind"];
 
 fn count(name: &str, sample: usize) -> usize {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(sample)
 }
 
-fn key() -> TsigKey {
+pub fn key() -> TsigKey {
     TsigKey::new("cutover.acme.test", "hmac-sha256", SECRET).expect("key")
 }
 
@@ -33,7 +33,7 @@ fn server(lab: &Lab, host: &str) -> SocketAddr {
 }
 
 /// Both servers with one zone of `records` addresses and texts.
-fn world(name: &str, records: usize) -> Option<Lab> {
+pub fn world(name: &str, records: usize) -> Option<Lab> {
     let lab = Lab::new(name).host("knot").host("bind").up()?;
     let install = |host: &str, packages: &str| {
         lab.sh(host, &format!("apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends {packages} >/dev/null 2>&1"));
@@ -93,7 +93,7 @@ systemctl restart named"
     Some(lab)
 }
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime").block_on(work)
 }
 

@@ -301,7 +301,7 @@ impl World {
                 Attr::Content(c) => Attr::Digest(c.digest.clone().expect("sealed")),
                 other => other.clone(),
             };
-            state.insert(name.clone(), seen);
+            state.insert(name.to_owned(), seen);
         }
         match address.kind {
             Kind::Command => state.insert("satisfied".into(), Attr::Bool(true)),

@@ -110,7 +110,7 @@ impl World {
     }
 
     pub async fn observe(&self, site: &Site) -> Observed {
-        execution::observe_all(&self.agent, site, "key", 4, |_, _| {}).await
+        execution::observe_all(&self.agent, site, None, "key", 4, |_, _| {}).await
     }
 
     pub async fn plan(&self) -> Plan {

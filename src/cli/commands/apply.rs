@@ -123,7 +123,7 @@ async fn planned(
     work: &Work,
 ) -> Result<Option<Asked>, Failure> {
     let asked = session.ask_and_plan(wish).await?;
-    work.journal.remember(SystemClock.now(), &asked.observed, &session.project.site.hosts)?;
+    work.journal.remember(SystemClock.now(), asked.observed.clone(), &session.project.site.hosts)?;
     if !args.json {
         show(&asked.plan, Format::Text, true, context)?;
     }

@@ -92,7 +92,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         Some(file) => session.plan(&recorded::load(file)?, &wish)?,
         None => {
             let asked = session.block_on(session.ask_and_plan(&wish))?;
-            session.remember(&asked.observed);
+            session.remember(asked.observed);
             asked.plan
         }
     };

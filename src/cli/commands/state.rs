@@ -77,7 +77,7 @@ fn answers(host: Option<&str>, cached: bool, context: &Context) -> Result<Vec<(i
         let wish = Wish { targets: host.map(str::to_owned).into_iter().collect(), ..Wish::default() };
         let observed = session.block_on(session.observe(&wish))?;
         complain(&observed)?;
-        session.remember(&observed);
+        session.remember(observed.clone());
         let now = SystemClock.now();
         return Ok(observed.hosts.into_values().map(|o| (now, o)).collect());
     }
@@ -171,7 +171,7 @@ fn forget(host: &str, context: &Context) -> Answer {
     if hosts.remove(&host.into()).is_none() {
         return unknown(host);
     }
-    journal.remember(SystemClock.now(), &Observed::default(), &hosts)?;
+    journal.remember(SystemClock.now(), Observed::default(), &hosts)?;
     // A question is answered after what was written before it.
     journal.history()?;
     context.out.result(format!("host {host} is forgotten; what cutover made there was not touched"));

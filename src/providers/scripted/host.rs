@@ -96,7 +96,7 @@ impl Host {
 
     pub(super) fn look(&self, kind: Kind, local: &str) -> Option<Attrs> {
         match (self.resources.get(local), kind) {
-            (None, Kind::Command) => Some(Attrs::from([("satisfied".into(), Attr::Bool(false))])),
+            (None, Kind::Command) => Some(Attrs::from([("satisfied", Attr::Bool(false))])),
             (found, _) => found.cloned(),
         }
     }
@@ -218,7 +218,7 @@ pub(super) fn shown(kind: Kind, wanted: &Attrs, content: Option<&[u8]>, state_ke
                 (Attr::Content(_), Some(bytes)) => Attr::Digest(Digest::of(bytes)),
                 (other, _) => other.clone(),
             };
-            (name.clone(), value)
+            (name, value)
         })
         .collect()
 }

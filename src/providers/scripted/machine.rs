@@ -216,7 +216,7 @@ fn effect(host: &mut Host, remote: &RemoteStep, batch: &Batch, part: usize) -> b
         Action::Run => {
             *host.runs.entry(step.address.key.clone()).or_default() += 1;
             if !step.attrs.contains_key("once") {
-                host.resources.insert(local, Attrs::from([("satisfied".into(), Attr::Bool(true))]));
+                host.resources.insert(local, Attrs::from([("satisfied", Attr::Bool(true))]));
             }
             true
         }
@@ -254,7 +254,7 @@ fn effect(host: &mut Host, remote: &RemoteStep, batch: &Batch, part: usize) -> b
                 true => {
                     let part = if step.action == Action::Replace { part - 1 } else { part };
                     let attrs = host.resources.entry(local.clone()).or_default();
-                    attrs.extend(wanted.iter().nth(part).map(|(n, v)| (n.clone(), v.clone())));
+                    attrs.extend(wanted.iter().nth(part).map(|(n, v)| (n, v.clone())));
                     part + 1 >= wanted.len()
                 }
             };
@@ -293,7 +293,7 @@ fn claim(host: &mut Host, step: &Step) {
         kind: step.address.kind,
         key: step.address.key.clone(),
         owner: step.owner.clone(),
-        attrs: step.attrs.iter().filter(|(n, _)| input(n)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+        attrs: step.attrs.iter().filter(|(n, _)| input(n)).map(|(n, v)| (n, v.clone())).collect(),
         notifies: step.notifies.clone(),
         protect: step.protect,
     };
@@ -305,7 +305,7 @@ fn strike(host: &mut Host, step: &Step) {
     match step.action {
         Action::Run if step.attrs.contains_key("once") => {
             // What runs once has no other trace than its completion mark.
-            host.resources.insert(local, Attrs::from([("satisfied".into(), Attr::Bool(true))]));
+            host.resources.insert(local, Attrs::from([("satisfied", Attr::Bool(true))]));
         }
         Action::Delete => {
             host.owned.remove(&local);

@@ -46,7 +46,7 @@ impl<'a, T: Transport> Channel<'a, T> {
         secrets: &dyn SecretReader,
     ) -> Result<Self, HostError> {
         if let Some(file) = &zone.file {
-            return Ok(Self::File(FileChannel { shell, lane, zone, file, organization }));
+            return Ok(Self::File(FileChannel { shell, lane, zone, file, organization, seen: Default::default() }));
         }
         let Some(service) = &zone.service else { return Ok(Self::Wire(Wire::open(lane, zone, secrets).await?)) };
         Ok(match service.kind {

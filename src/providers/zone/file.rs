@@ -1,5 +1,7 @@
 //! A zone as a master file on a host, which others may write too: only the lines of the sets that change are touched.
 
+use std::sync::{Mutex, PoisonError};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
@@ -28,10 +30,12 @@ pub struct FileChannel<'a, T> {
     pub zone: &'a ZoneAccess,
     pub file: &'a ZoneFile,
     pub organization: &'a str,
+    /// As it was read last. The host compares before it writes, so nothing is lost when somebody was faster.
+    pub seen: Mutex<Option<Found>>,
 }
 
 /// The file as it was found.
-struct Found {
+pub struct Found {
     file: MasterFile,
     /// Of its octets.
     digest: Digest,
@@ -56,18 +60,24 @@ impl<T: Transport> FileChannel<'_, T> {
     pub async fn look(&self) -> Result<Transferred, HostError> {
         let found = self.read().await?;
         let (sets, soa) = (found.file.sets(), found.file.soa());
-        Ok(Transferred {
+        let seen = Transferred {
             serial: soa.serial,
             negative_ttl: soa.negative_ttl,
             refresh: soa.refresh,
             records: sets.values().map(|s| s.data.len()).sum::<usize>() + 1,
             sets,
-        })
+        };
+        self.remember(found);
+        Ok(seen)
     }
 
     /// All changes by one new file, or none.
     pub async fn send(&self, changes: &[SetChange]) -> Result<(), Refusal> {
-        let found = self.read().await.map_err(Refusal::Lost)?;
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let found = match seen {
+            Some(found) => found,
+            None => self.read().await.map_err(Refusal::Lost)?,
+        };
         let sets = found.file.sets();
         if let Some(key) = changes.iter().find(|c| c.key().and_then(|k| sets.get(k)) != c.before.as_ref()) {
             let key = key.key().map(ToString::to_string).unwrap_or_default();
@@ -97,6 +107,10 @@ impl<T: Transport> FileChannel<'_, T> {
             (_, _, true) => Ok(()),
             _ => Err(Refusal::Lost(self.bad("the script did not say what became of the file"))),
         }
+    }
+
+    fn remember(&self, found: Found) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
     }
 
     /// With what stands in the server's journal only, if something does.

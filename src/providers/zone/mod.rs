@@ -270,7 +270,7 @@ fn plan(
 
 /// What the ledger says of a set that a step writes.
 fn entry(step: &Step) -> Owned {
-    let attrs = step.attrs.iter().filter(|(name, _)| *name != "adopt").map(|(n, a)| (n.clone(), a.clone())).collect();
+    let attrs = step.attrs.iter().filter(|(name, _)| *name != "adopt").map(|(n, a)| (n, a.clone())).collect();
     Owned {
         kind: step.address.kind,
         key: step.address.key.clone(),
