@@ -112,7 +112,7 @@ fn begun(step: &Step, record: Option<&Record>, evidence: Evidence<'_>) -> Verdic
 
 fn command(step: &Step, record: Option<&Record>) -> Verdict {
     let satisfied = record.and_then(|r| r.attrs.get("satisfied")).and_then(Attr::as_bool);
-    let conditional = ["creates", "unless"].iter().any(|f| step.attrs.contains_key(*f));
+    let conditional = ["creates", "unless"].iter().any(|f| step.attrs.contains_key(f));
     match satisfied {
         Some(true) => Verdict::Ended(Outcome::Done { fingerprint: None }),
         Some(false) if conditional => Verdict::Again { expect: record.map(|r| r.fingerprint.clone()) },

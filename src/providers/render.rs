@@ -61,7 +61,7 @@ fn variable(out: &mut String, name: &str, value: &str) {
 
 fn attributes(out: &mut String, attrs: &Attrs) {
     for name in ATTRIBUTES.iter().chain(&["quota"]) {
-        if let Some(value) = attrs.get(*name).and_then(plain) {
+        if let Some(value) = attrs.get(name).and_then(plain) {
             variable(out, &format!("a_{name}"), &value);
         }
     }
