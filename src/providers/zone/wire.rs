@@ -78,7 +78,8 @@ impl<'a> Wire<'a> {
             DnsError::Silent { .. } => (HostErrorKind::Timeout, None),
             DnsError::CutShort { .. } => (HostErrorKind::Lost, None),
             DnsError::Refused { code, .. } => {
-                let unsigned = self.key.is_none() && code == "REFUSED";
+                // BIND answers an unsigned question with the one, Knot with the other.
+                let unsigned = self.key.is_none() && matches!(code.as_str(), "REFUSED" | "NOTAUTH");
                 let help = if unsigned {
                     Some("give its dns-provider tsig-name= and key=, and let the server take that key")
                 } else if code == "NOTAUTH" {
