@@ -26,7 +26,7 @@ fn plan(steps: u32) -> Plan {
             id,
             address: Address::new(&host, Kind::File, format!("/etc/dovecot/conf.d/{id:05}.conf")),
             action: Action::Create,
-            attrs: Attrs::from([("content".into(), Attr::Content(content)), ("mode".into(), Attr::text("0644"))]),
+            attrs: Attrs::from([("content", Attr::Content(content)), ("mode", Attr::text("0644"))]),
             expect: Some("absent".into()),
             after: if id > 0 && id % 10 == 0 { vec![id - 1] } else { Vec::new() },
             notifies: Vec::new(),
