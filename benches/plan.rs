@@ -10,7 +10,7 @@ use std::process::Command;
 
 use cutover::catalog;
 use cutover::model::address::{Address, HostName, Kind};
-use cutover::model::attr::{Attr, Body, Content, Digest};
+use cutover::model::attr::{Attr, Attrs, Body, Content, Digest};
 use cutover::model::host::HostAccess;
 use cutover::model::observed::{Facts, Observation, Observed, Owned, Record};
 use cutover::model::resource::{Dependency, Notify, NotifyHow, Resource};
@@ -132,10 +132,10 @@ fn resource(bodies: &mut BTreeMap<Digest, Body>, host: &HostName, h: usize, role
         10..48 => (Kind::File, format!("/etc/app-{role}/{}/{n}.conf", 6 + n % 4)),
         _ => (Kind::Service, format!("service-{role}-{n}")),
     };
-    let mut attrs: BTreeMap<String, Attr> = match kind {
-        Kind::Service => [("enabled".into(), Attr::Bool(true)), ("running".into(), Attr::Bool(true))].into(),
-        Kind::User => [("home".into(), Attr::text("/srv")), ("shell".into(), Attr::text("/usr/sbin/nologin"))].into(),
-        Kind::Package => BTreeMap::new(),
+    let mut attrs: Attrs = match kind {
+        Kind::Service => [("enabled", Attr::Bool(true)), ("running", Attr::Bool(true))].into(),
+        Kind::User => [("home", Attr::text("/srv")), ("shell", Attr::text("/usr/sbin/nologin"))].into(),
+        Kind::Package => Attrs::new(),
         _ => {
             [("owner", "root"), ("group", "root"), ("mode", "0644")].map(|(k, v)| (k.to_owned(), Attr::text(v))).into()
         }
@@ -180,18 +180,18 @@ fn observed(site: &Site) -> Observed {
             armed: None,
             zone: None,
         });
-        let found = |(name, attr): (&String, &Attr)| match attr {
-            Attr::Content(c) => c.digest.clone().map(|d| (name.clone(), Attr::Digest(d))),
-            other => Some((name.clone(), other.clone())),
+        let found = |(name, attr): (&str, &Attr)| match attr {
+            Attr::Content(c) => c.digest.clone().map(|d| (name.to_owned(), Attr::Digest(d))),
+            other => Some((name.to_owned(), other.clone())),
         };
-        let attrs: BTreeMap<String, Attr> = r.attrs.iter().filter_map(found).collect();
+        let attrs: Attrs = r.attrs.iter().filter_map(found).collect();
         let fingerprint = attrs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
         answer.records.insert(r.address.local(), Record { present: true, attrs, fingerprint, text: None });
         answer.owned.push(Owned {
             kind: r.address.kind,
             key: r.address.key.clone(),
             owner: r.owner.clone(),
-            attrs: BTreeMap::new(),
+            attrs: Attrs::new(),
             notifies: r.notifies.clone(),
             protect: false,
         });
