@@ -14,6 +14,7 @@
 //! | [`execution`] | ground, journal, transport, providers |
 //! | [`lab`] | ground, transport |
 //! | [`editor`] | ground, language, rules, reporting |
+//! | [`services`] | model, protocol |
 //! | [`cli`] | all |
 
 pub mod catalog;
@@ -32,4 +33,5 @@ pub mod providers;
 pub mod reporting;
 pub mod rules;
 pub mod secret;
+pub mod services;
 pub mod transport;

@@ -1,4 +1,7 @@
 //! Protocols as machines of their own, apart from what they are used for.
 
 pub mod dns;
+pub mod imap;
+pub mod line;
 pub mod master;
+pub mod sasl;

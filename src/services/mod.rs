@@ -1,0 +1,3 @@
+//! What runs for itself and is deployed by the others: services.
+
+pub mod proxy;

@@ -1,0 +1,10 @@
+//! The migration proxy for IMAP, POP3 and submission: takes the login, finds the user's side, passes everything through.
+//!
+//! ```text
+//! client ──▶ front (session/) ──login──▶ rewrite ──▶ route ──▶ back (session/) ──▶ backend
+//!               pure machines: octets in, octets and asks out            then both ways, unread
+//! ```
+
+pub mod rewrite;
+pub mod route;
+pub mod session;

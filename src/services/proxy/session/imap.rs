@@ -1,0 +1,224 @@
+//! The front of IMAP (RFC 9051, RFC 3501; SASL-IR RFC 4959, ID RFC 2971).
+
+use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
+use crate::protocol::imap::command::BOUND;
+use crate::protocol::imap::{Assembler, Command, Fault, Progress, Word};
+use crate::protocol::line::Lines;
+use crate::protocol::sasl::{self, CredentialFault, Credentials, Mechanism};
+
+pub struct Imap {
+    pub(super) lines: Lines,
+    settings: FrontSettings,
+    assembler: Assembler,
+    /// An exchange of AUTHENTICATE: what the client sends is a response and no command.
+    exchange: Option<Exchange>,
+    /// Tag of the login that is being carried out.
+    tag: String,
+    id: Option<String>,
+    faults: u32,
+}
+
+struct Exchange {
+    tag: String,
+    mechanism: Mechanism,
+    /// LOGIN: the name, once it was given.
+    user: Option<zeroize::Zeroizing<Vec<u8>>>,
+}
+
+impl Imap {
+    pub fn new(settings: FrontSettings) -> Self {
+        Self {
+            lines: Lines::new(BOUND),
+            settings,
+            assembler: Assembler::default(),
+            exchange: None,
+            tag: String::new(),
+            id: None,
+            faults: 0,
+        }
+    }
+
+    pub fn greeting(&self) -> Vec<u8> {
+        format!("* OK [CAPABILITY {}] {} ready\r\n", self.capabilities(), self.settings.host).into_bytes()
+    }
+
+    fn capabilities(&self) -> String {
+        let mut out = "IMAP4rev1 LITERAL+ ID SASL-IR".to_owned();
+        if self.settings.starttls && !self.settings.tls {
+            out += " STARTTLS";
+        }
+        if self.may_log_in() {
+            for mechanism in self.mechanisms() {
+                out += " AUTH=";
+                out += mechanism.as_str();
+            }
+        } else {
+            out += " LOGINDISABLED";
+        }
+        out
+    }
+
+    fn may_log_in(&self) -> bool {
+        self.settings.tls || self.settings.plain_login
+    }
+
+    fn mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
+        Mechanism::ALL.into_iter().filter(|m| self.settings.tokens || !m.is_token())
+    }
+
+    pub fn ask(&mut self) -> Ask {
+        if self.exchange.is_some() {
+            return self.response();
+        }
+        match self.assembler.next(&mut self.lines) {
+            Ok(Progress::More) => Ask::Wait,
+            Ok(Progress::Continue) => Ask::Say(b"+ \r\n".to_vec()),
+            Ok(Progress::Whole(command)) => self.command(command),
+            Err(Fault::Bad { tag, text }) => self.bad(tag.as_deref().unwrap_or("*"), text),
+            Err(Fault::Fatal(why)) => Ask::Close { say: format!("* BYE {why}\r\n").into_bytes(), why },
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Ask {
+        let Command { tag, verb, words } = command;
+        match (verb.as_str(), words.as_slice()) {
+            ("CAPABILITY", []) => {
+                Ask::Say(format!("* CAPABILITY {}\r\n{tag} OK done\r\n", self.capabilities()).into_bytes())
+            }
+            ("NOOP", []) => Ask::Say(format!("{tag} OK done\r\n").into_bytes()),
+            ("LOGOUT", []) => Ask::Close {
+                say: format!("* BYE until later\r\n{tag} OK done\r\n").into_bytes(),
+                why: "the client logged out".into(),
+            },
+            ("ID", [list]) => {
+                self.id = said(list);
+                Ask::Say(format!("* ID (\"name\" \"cutover-proxy\")\r\n{tag} OK done\r\n").into_bytes())
+            }
+            ("STARTTLS", []) if self.settings.tls => self.bad(&tag, "the line is encrypted already"),
+            ("STARTTLS", []) if !self.settings.starttls => self.bad(&tag, "there is no STARTTLS here"),
+            ("STARTTLS", []) if !self.lines.is_empty() => {
+                Ask::Close { say: format!("* BYE {INJECTED}\r\n").into_bytes(), why: INJECTED.into() }
+            }
+            ("STARTTLS", []) => Ask::StartTls(format!("{tag} OK begin TLS now\r\n").into_bytes()),
+            ("LOGIN" | "AUTHENTICATE", _) if !self.may_log_in() => {
+                self.no(&tag, "PRIVACYREQUIRED", "a password needs an encrypted line: STARTTLS first")
+            }
+            ("LOGIN", [user, password]) => match (user.octets(), password.octets()) {
+                (Some(user), Some(password)) => self.login(tag, Credentials::password(user, b"", password)),
+                _ => self.bad(&tag, "LOGIN takes a name and a password"),
+            },
+            ("AUTHENTICATE", [Word::Atom(name), rest @ ..]) if rest.len() < 2 => {
+                let Some(mechanism) = Mechanism::named(name).filter(|m| self.mechanisms().any(|o| o == *m)) else {
+                    return self.no(&tag, "CANNOT", "no such mechanism here");
+                };
+                self.exchange = Some(Exchange { tag, mechanism, user: None });
+                match (rest, mechanism) {
+                    // An initial response of `=` is an empty one.
+                    ([Word::Atom(initial)], _) => self.answered(if initial.as_slice() == b"=" { b"" } else { initial }),
+                    ([_], _) => self.answered(b"*"),
+                    (_, Mechanism::Login) => Ask::Say(b"+ VXNlcm5hbWU6\r\n".to_vec()),
+                    _ => Ask::Say(b"+ \r\n".to_vec()),
+                }
+            }
+            ("LOGIN" | "AUTHENTICATE" | "CAPABILITY" | "NOOP" | "LOGOUT" | "ID" | "STARTTLS", _) => {
+                self.bad(&tag, "this command takes other words")
+            }
+            _ => self.bad(&tag, "log in first"),
+        }
+    }
+
+    /// A line of an exchange.
+    fn response(&mut self) -> Ask {
+        match self.lines.line() {
+            Ok(None) => Ask::Wait,
+            Ok(Some(line)) => self.answered(&line),
+            Err(fault) => Ask::Close { say: format!("* BYE {fault}\r\n").into_bytes(), why: fault.to_string() },
+        }
+    }
+
+    fn answered(&mut self, line: &[u8]) -> Ask {
+        let Some(exchange) = self.exchange.take() else { return Ask::Wait };
+        if line == b"*" {
+            return self.bad(&exchange.tag, "the exchange was given up");
+        }
+        let message = match sasl::decode(line) {
+            Ok(message) => message,
+            Err(fault) => return self.login(exchange.tag, Err(fault)),
+        };
+        match (exchange.mechanism, &exchange.user) {
+            (Mechanism::Login, None) => {
+                self.exchange = Some(Exchange { user: Some(message), ..exchange });
+                Ask::Say(b"+ UGFzc3dvcmQ6\r\n".to_vec())
+            }
+            (Mechanism::Login, Some(user)) => {
+                let credentials = Credentials::password(user, b"", &message);
+                self.login(exchange.tag, credentials)
+            }
+            (mechanism, _) => self.login(exchange.tag, Credentials::of_message(mechanism, &message)),
+        }
+    }
+
+    fn login(&mut self, tag: String, credentials: Result<Credentials, CredentialFault>) -> Ask {
+        match credentials {
+            Ok(credentials) => {
+                self.tag.clone_from(&tag);
+                Ask::Login(Box::new(Login { credentials, tag, client_said: self.id.clone() }))
+            }
+            Err(CredentialFault::NotBase64 | CredentialFault::NotAMessage) => {
+                self.bad(&tag, "the response is not one of this mechanism")
+            }
+            Err(fault) => self.no(&tag, "AUTHENTICATIONFAILED", &fault.to_string()),
+        }
+    }
+
+    fn bad(&mut self, tag: &str, text: &str) -> Ask {
+        self.count(format!("{tag} BAD {text}\r\n"))
+    }
+
+    fn no(&mut self, tag: &str, code: &str, text: &str) -> Ask {
+        self.count(format!("{tag} NO [{code}] {text}\r\n"))
+    }
+
+    fn count(&mut self, line: String) -> Ask {
+        self.faults += 1;
+        if self.faults < self.settings.patience {
+            return Ask::Say(line.into_bytes());
+        }
+        Ask::Close { say: format!("{line}* BYE too many errors\r\n").into_bytes(), why: "too many errors".into() }
+    }
+
+    pub fn secured(&mut self) {
+        self.settings.tls = true;
+        self.id = None;
+    }
+
+    pub fn refused(&mut self, refusal: Refusal, said: Option<&[u8]>) -> Vec<u8> {
+        self.faults += 1;
+        let tag = std::mem::take(&mut self.tag);
+        match (said, refusal) {
+            // The backend answered under the client's own tag.
+            (Some(line), _) => format!("{}\r\n", printable(line)),
+            (None, Refusal::Wrong) => format!("{tag} NO [AUTHENTICATIONFAILED] wrong name or password\r\n"),
+            (None, Refusal::Later) => format!("{tag} NO [UNAVAILABLE] try again in a moment\r\n"),
+            (None, Refusal::Blocked) => format!("{tag} NO [AUTHORIZATIONFAILED] this mailbox is closed\r\n"),
+            (None, Refusal::Limit) => format!("{tag} NO [LIMIT] too many connections\r\n"),
+        }
+        .into_bytes()
+    }
+}
+
+/// What a client says by ID, one line that may be handed on; nothing for NIL and what is no list of strings.
+fn said(list: &Word) -> Option<String> {
+    let Word::List(words) = list else { return None };
+    let mut out = String::new();
+    for word in words.iter().take(60) {
+        let text = printable(word.octets()?);
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push('"');
+        out += &text.replace(['"', '\\'], "");
+        out.push('"');
+    }
+    Some(out)
+}

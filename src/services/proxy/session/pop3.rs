@@ -1,0 +1,169 @@
+//! The front of POP3 (RFC 1939; CAPA RFC 2449, STLS RFC 2595, AUTH RFC 5034).
+
+use zeroize::Zeroizing;
+
+use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
+use crate::protocol::line::Lines;
+use crate::protocol::sasl::{self, CredentialFault, Credentials, Mechanism};
+
+/// Octets of a line. RFC 2449 allows 255; OAuth tokens need more.
+const BOUND: usize = 12 * 1024;
+
+pub struct Pop3 {
+    pub(super) lines: Lines,
+    settings: FrontSettings,
+    user: Option<Zeroizing<Vec<u8>>>,
+    exchange: Option<Exchange>,
+    faults: u32,
+}
+
+struct Exchange {
+    mechanism: Mechanism,
+    user: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Pop3 {
+    pub fn new(settings: FrontSettings) -> Self {
+        Self { lines: Lines::new(BOUND), settings, user: None, exchange: None, faults: 0 }
+    }
+
+    pub fn greeting(&self) -> Vec<u8> {
+        // Without a timestamp in angle brackets: APOP is not offered (RFC 1939, section 7).
+        format!("+OK {} ready\r\n", self.settings.host).into_bytes()
+    }
+
+    fn may_log_in(&self) -> bool {
+        self.settings.tls || self.settings.plain_login
+    }
+
+    fn mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
+        Mechanism::ALL.into_iter().filter(|m| self.settings.tokens || !m.is_token())
+    }
+
+    fn capabilities(&self) -> String {
+        let mut out = "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n".to_owned();
+        if self.settings.starttls && !self.settings.tls {
+            out += "STLS\r\n";
+        }
+        if self.may_log_in() {
+            let names: Vec<&str> = self.mechanisms().map(Mechanism::as_str).collect();
+            out += &format!("USER\r\nSASL {}\r\n", names.join(" "));
+        }
+        out + ".\r\n"
+    }
+
+    pub fn ask(&mut self) -> Ask {
+        let line = match self.lines.line() {
+            Ok(None) => return Ask::Wait,
+            Ok(Some(line)) => line,
+            Err(fault) => return close(&fault.to_string()),
+        };
+        if self.exchange.is_some() {
+            return self.answered(&line);
+        }
+        let (verb, rest) = match line.iter().position(|b| *b == b' ') {
+            Some(at) => (&line[..at], Some(&line[at + 1..])),
+            None => (line.as_slice(), None),
+        };
+        match (verb.to_ascii_uppercase().as_slice(), rest) {
+            (b"CAPA", None) => Ask::Say(self.capabilities().into_bytes()),
+            (b"NOOP", None) => Ask::Say(b"+OK\r\n".to_vec()),
+            (b"QUIT", None) => Ask::Close { say: b"+OK until later\r\n".to_vec(), why: "the client quit".into() },
+            (b"STLS", None) if self.settings.tls => self.err("the line is encrypted already"),
+            (b"STLS", None) if !self.settings.starttls => self.err("there is no STLS here"),
+            (b"STLS", None) if !self.lines.is_empty() => close(INJECTED),
+            (b"STLS", None) => Ask::StartTls(b"+OK begin TLS now\r\n".to_vec()),
+            (b"APOP", _) => self.err("APOP needs passwords that the server can read; use USER and PASS, or AUTH"),
+            (b"USER" | b"PASS" | b"AUTH", Some(_)) if !self.may_log_in() => {
+                self.err("[AUTH] a password needs an encrypted line: STLS first")
+            }
+            (b"USER", Some(name)) if !name.is_empty() => {
+                self.user = Some(Zeroizing::new(name.to_vec()));
+                Ask::Say(b"+OK\r\n".to_vec())
+            }
+            // A password may hold spaces: all that follows is of it.
+            (b"PASS", Some(password)) => match self.user.take() {
+                Some(user) => self.login(Credentials::password(&user, b"", password)),
+                None => self.err("USER comes first"),
+            },
+            (b"AUTH", None) => {
+                let names: String = self.mechanisms().map(|m| format!("{}\r\n", m.as_str())).collect();
+                Ask::Say(format!("+OK\r\n{names}.\r\n").into_bytes())
+            }
+            (b"AUTH", Some(words)) => self.auth(words),
+            _ => self.err("log in first"),
+        }
+    }
+
+    fn auth(&mut self, words: &[u8]) -> Ask {
+        let mut words = words.splitn(2, |b| *b == b' ');
+        let (name, initial) = (words.next().unwrap_or_default(), words.next());
+        let Some(mechanism) = Mechanism::named(name).filter(|m| self.mechanisms().any(|o| o == *m)) else {
+            return self.err("no such mechanism here");
+        };
+        self.user = None;
+        self.exchange = Some(Exchange { mechanism, user: None });
+        match (initial, mechanism) {
+            (Some(b"="), _) => self.answered(b""),
+            (Some(initial), _) => self.answered(initial),
+            (None, Mechanism::Login) => Ask::Say(b"+ VXNlcm5hbWU6\r\n".to_vec()),
+            (None, _) => Ask::Say(b"+ \r\n".to_vec()),
+        }
+    }
+
+    fn answered(&mut self, line: &[u8]) -> Ask {
+        let Some(exchange) = self.exchange.take() else { return Ask::Wait };
+        if line == b"*" {
+            return self.err("the exchange was given up");
+        }
+        let message = match sasl::decode(line) {
+            Ok(message) => message,
+            Err(fault) => return self.login(Err(fault)),
+        };
+        match (exchange.mechanism, exchange.user) {
+            (Mechanism::Login, None) => {
+                self.exchange = Some(Exchange { mechanism: Mechanism::Login, user: Some(message) });
+                Ask::Say(b"+ UGFzc3dvcmQ6\r\n".to_vec())
+            }
+            (Mechanism::Login, Some(user)) => self.login(Credentials::password(&user, b"", &message)),
+            (mechanism, _) => self.login(Credentials::of_message(mechanism, &message)),
+        }
+    }
+
+    fn login(&mut self, credentials: Result<Credentials, CredentialFault>) -> Ask {
+        match credentials {
+            Ok(credentials) => Ask::Login(Box::new(Login { credentials, tag: String::new(), client_said: None })),
+            Err(fault) => self.err(&format!("[AUTH] {fault}")),
+        }
+    }
+
+    fn err(&mut self, text: &str) -> Ask {
+        self.faults += 1;
+        if self.faults < self.settings.patience {
+            return Ask::Say(format!("-ERR {text}\r\n").into_bytes());
+        }
+        close(&format!("{text}; too many errors"))
+    }
+
+    pub fn secured(&mut self) {
+        self.settings.tls = true;
+        self.user = None;
+    }
+
+    pub fn refused(&mut self, refusal: Refusal, said: Option<&[u8]>) -> Vec<u8> {
+        self.faults += 1;
+        match (said, refusal) {
+            (Some(line), _) => format!("{}\r\n", printable(line)),
+            // RFC 3206: [AUTH] is about the password, [SYS/TEMP] passes by itself.
+            (None, Refusal::Wrong) => "-ERR [AUTH] wrong name or password\r\n".to_owned(),
+            (None, Refusal::Later) => "-ERR [SYS/TEMP] try again in a moment\r\n".to_owned(),
+            (None, Refusal::Blocked) => "-ERR [SYS/PERM] this mailbox is closed\r\n".to_owned(),
+            (None, Refusal::Limit) => "-ERR [IN-USE] too many connections\r\n".to_owned(),
+        }
+        .into_bytes()
+    }
+}
+
+fn close(why: &str) -> Ask {
+    Ask::Close { say: format!("-ERR {why}\r\n").into_bytes(), why: why.to_owned() }
+}
