@@ -152,7 +152,6 @@ fn pass(mut near: TcpStream, server: SocketAddr, octets: usize) -> Option<()> {
 const OURS: &str = "record mail A \"192.0.2.10\"";
 
 #[test]
-#[ignore = "proven up to wrong keys on Knot only: run it with --run-ignored all and finish it"]
 fn what_goes_wrong_with_a_name_server_is_told_and_changes_nothing() {
     let Some(lab) = world("zfaults", 3_000) else { return };
     more_zones(&lab);
@@ -163,8 +162,6 @@ fn what_goes_wrong_with_a_name_server_is_told_and_changes_nothing() {
         names(&lab, host);
         eprintln!("{host}: {:.1} s", began.elapsed().as_secs_f64());
     }
-    secondary_that_never_follows(&lab);
-
     let story = Story::new(&lab, "knot");
     story.wants(OURS);
     lab.sh("knot", "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y faketime >/dev/null 2>&1");
@@ -248,7 +245,9 @@ fn refusals(lab: &Lab, host: &str) {
     story.zone = "closed.test".into();
     story.key = good.replace("cutover.acme", "writer.acme");
     story.wants(OURS);
-    story.cannot_ask(&format!("{host}, no AXFR"), &["answers", "allow AXFR"]);
+    // Knot says of a key without the right what it says of a key that it has not.
+    let says = if host == "knot" { ["BADKEY", "allow the key to read"] } else { ["answers", "allow AXFR"] };
+    story.cannot_ask(&format!("{host}, no AXFR"), &says);
 }
 
 fn changes(lab: &Lab, host: &str) {
@@ -259,8 +258,10 @@ fn changes(lab: &Lab, host: &str) {
     story.run(&["plan", "--out", "p.cut"]).ends(0);
     let theirs = set("mail.acme.test", "A", 60, &["198.51.100.9"]);
     by_hand(story.server, None, Some(theirs.clone()));
-    let stale = story.run(&["apply", "p.cut", "--yes"]).ends(1);
-    assert!(stale.out.contains("198.51.100.9") || stale.err.contains("198.51.100.9"), "{host}: {stale:#?}");
+    story.run(&["apply", "p.cut", "--yes"]).ends(1).says("mail.acme.test./A").says("stale; nothing was changed");
+    // Nor does a new plan take it over without a word.
+    let theirs_stay = story.run(&["apply", "--yes"]);
+    assert!(theirs_stay.code == 1 && format!("{theirs_stay:?}").contains("198.51.100.9"), "{host}: {theirs_stay:#?}");
     assert_eq!(story.sets().get(&theirs.key), Some(&theirs), "{host}: what they wrote is lost");
     by_hand(story.server, Some(theirs), None);
     assert_eq!(story.sets(), before, "{host}");
@@ -329,14 +330,17 @@ fn names(lab: &Lab, host: &str) {
 }
 
 /// Knot is told to be a secondary of BIND's zone, and has one of its own that never changes; then BIND itself is away.
-fn secondary_that_never_follows(lab: &Lab) {
+#[test]
+fn a_secondary_that_never_follows_keeps_the_window_shut() {
+    let Some(lab) = world("zlag", 30) else { return };
+    let lab = &lab;
     let mut story = Story::new(lab, "bind");
     let before = story.sets();
     let start = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(30);
     story.secondaries = format!("secondaries \"{}\"", lab.ip("knot"));
     story.more = format!(
         "rollback-point back restores=dns valid-for=\"5d\"\n\
-         cutover-window night start=\"{}\" for=\"3h\" rollback=back {{ steps lower-ttl flip-mx verify raise-ttl prune; step lower-ttl timeout=\"3s\"; }}\n",
+         cutover-window night start=\"{}\" for=\"3h\" rollback=back {{ steps lower-ttl flip-mx verify raise-ttl prune; step lower-ttl timeout=\"3s\" on-timeout=stop; }}\n",
         start.strftime("%Y-%m-%dT%H:%M:%S")
     );
     story.wants("record \"@\" MX new.acme.test priority=10 held-until=night");
@@ -348,13 +352,13 @@ fn secondary_that_never_follows(lab: &Lab) {
     assert_eq!(story.sets().get(&lowered.key), Some(&lowered), "nothing behind the barrier is done");
 
     lab.sh("bind", "systemctl stop named");
-    let away = story.run(&["resume", "--yes"]);
-    assert!(away.code != 0 && format!("{}{}", away.out, away.err).contains("could not be asked"), "{away:#?}");
+    let away = story.run(&["plan", "--window", "night"]).ends(1);
+    assert!(format!("{}{}", away.out, away.err).contains("could not ask"), "{away:#?}");
     lab.sh("bind", "systemctl start named");
     // It follows at last: the run goes on until it has to wait for the window.
     let knot = SocketAddr::new(lab.ip("knot"), 53);
     by_hand(knot, Some(set(ZONE, "MX", 300, &["10 old.acme.test."])), Some(lowered.clone()));
-    story.run(&["resume", "--yes"]).ends(3);
+    story.run(&["resume"]).ends(3);
     assert_eq!(story.sets().get(&lowered.key), Some(&lowered));
     by_hand(knot, Some(lowered), Some(set(ZONE, "MX", 300, &["10 old.acme.test."])));
     story.run(&["rollback", "back", "--yes"]).ends(0);

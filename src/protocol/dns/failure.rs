@@ -52,7 +52,9 @@ fn hint(code: &str) -> &'static str {
 fn tsig(trouble: &TsigTrouble) -> String {
     match trouble {
         TsigTrouble::BadKey => {
-            "it knows no TSIG key of this name (BADKEY): tsig-name must be the name that the server has".into()
+            "it takes no TSIG key of this name here (BADKEY): tsig-name must be the name that the server has, and the server must \
+             allow the key to read and change this zone (Knot tells the two not apart)"
+                .into()
         }
         TsigTrouble::BadSignature => {
             "the TSIG secret is not the one that the server has (BADSIG), or the algorithm differs".into()
