@@ -43,6 +43,11 @@ pub struct Keys {
     pub courses: Vec<Course>,
 }
 
+/// Whether nothing stands where a key is to be, and nobody said that it may be made.
+fn missing(root: &Path, request: &KeyRequest) -> bool {
+    matches!(request.key.parts(), ("file", path) if !request.generate && !root.join(path).exists())
+}
+
 /// The public half of each key. One that is not there is made when the topology says so; what fails is reported and left out.
 pub fn public(
     root: &Path,
@@ -75,10 +80,16 @@ pub fn public(
         });
         match found {
             Ok(made) => drop(out.selectors.insert(request.node.clone(), made)),
-            Err(why) => diagnostics.push(
-                Diagnostic::error("E1022", format!("DKIM key {} of {}: {why}", request.selector, request.domain))
-                    .label(request.span, "asked for here"),
-            ),
+            Err(why) => {
+                let said = format!("DKIM key {} of {}: {why}", request.selector, request.domain);
+                let diagnostic = Diagnostic::error("E1022", said).label(request.span, "asked for here");
+                diagnostics.push(match missing(root, request) {
+                    true => {
+                        diagnostic.help("write generate=#true, and cutover makes it; or put a private key in PEM there")
+                    }
+                    false => diagnostic,
+                });
+            }
         }
     }
     let manual = || requests.iter().filter(|r| !r.automatic());
