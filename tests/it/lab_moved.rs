@@ -4,7 +4,7 @@ use crate::cli::{Run, Sandbox, finish};
 use crate::lab_flow::{PACK, PASSWORD};
 use crate::support::lab::Lab;
 
-const ZONE: &str = "\n    dns-zone \"{{item.key}}\" each=zones path=\"{{item.path}}\" template=zone.hbs owner=root group=root mode=\"0644\"\n}\n";
+const ZONE: &str = "\n    dns-zone \"{{item.key}}\" each=nameserver.file_zones path=\"{{item.path}}\" template=zone.hbs owner=root group=root mode=\"0644\"\n}\n";
 const RECORDS: &str = "$ORIGIN {{item.name}}.\n@ SOA {{item.primary}} {{item.hostmaster}} (\n    @SERIAL@ ; serial\n    3600 900 1209600 300 )\n\
     {{#each item.records}}\n{{name}} {{ttl}} {{type}} {{data}}\n{{/each}}\n";
 
