@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::failure::Failure;
 use crate::lowering::mail_auth::reverse::{self, Egress};
 use crate::lowering::mail_auth::spf::LOOKUPS;
-use crate::model::dns::SetKey;
+use crate::model::dns::{SetKey, joined};
 use crate::protocol::dns::resolve;
 use crate::reporting::{HostSeen, SpfSeen};
 
@@ -189,39 +189,9 @@ impl Receiver {
     }
 }
 
-/// The strings of a TXT record as one (RFC 7208, section 3.3).
-fn joined(data: &str) -> String {
-    let mut out = String::new();
-    let (mut inside, mut escaped) = (false, false);
-    for c in data.chars() {
-        match c {
-            _ if escaped => {
-                out.push(c);
-                escaped = false;
-            }
-            '\\' => escaped = true,
-            '"' => inside = !inside,
-            c if inside => out.push(c),
-            _ => {}
-        }
-    }
-    out
-}
-
 /// The first resolver of the system.
 pub fn system() -> Option<SocketAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
     let mut servers = text.lines().filter_map(|l| l.trim().strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
     servers.next().map(|ip| SocketAddr::new(ip, 53))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::joined;
-
-    #[test]
-    fn strings_of_a_record_are_one_text() {
-        assert_eq!(joined("\"v=spf1 ip4:192.0.2\" \".1 -all\""), "v=spf1 ip4:192.0.2.1 -all");
-        assert_eq!(joined(r#""a\"b\\c""#), r#"a"b\c"#);
-    }
 }

@@ -8,7 +8,7 @@ use crate::lowering;
 use crate::model::dns::{NameServer, SetKey, WantedRecord, Zone};
 use crate::model::topology::Topology;
 use crate::protocol::dns::data::wanted;
-use crate::protocol::dns::{Answer, Link, ask};
+use crate::protocol::dns::{Answer, ask_whole};
 
 /// For one answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -146,10 +146,5 @@ async fn everywhere(zone: &Zone, key: &SetKey, data: &BTreeSet<String>) -> Resul
 }
 
 async fn one(at: SocketAddr, key: &SetKey) -> Result<Answer, String> {
-    let unasked = |e: crate::protocol::dns::DnsError| format!("could not be asked: {e}");
-    let said = ask(at, key, Link::Udp, PATIENCE).await.map_err(unasked)?;
-    match said.truncated {
-        true => ask(at, key, Link::Tcp, PATIENCE).await.map_err(unasked),
-        false => Ok(said),
-    }
+    ask_whole(at, key, PATIENCE).await.map_err(|e| format!("could not be asked: {e}"))
 }

@@ -32,6 +32,24 @@ pub struct RecordSet {
     pub data: BTreeSet<String>,
 }
 
+/// The strings of a TXT record as one text (RFC 7208, section 3.3).
+pub fn joined(data: &str) -> String {
+    let (mut out, mut inside, mut escaped) = (String::new(), false, false);
+    for c in data.chars() {
+        match c {
+            c if escaped => {
+                out.push(c);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            '"' => inside = !inside,
+            c if inside || c != ' ' => out.push(c),
+            _ => {}
+        }
+    }
+    out
+}
+
 /// What becomes of one record set: from nothing, to nothing, or from one to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetChange {
@@ -99,4 +117,15 @@ pub struct ZoneKey {
     pub name: String,
     pub algorithm: String,
     pub secret: SecretRef,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn strings_of_a_record_are_one_text() {
+        assert_eq!(joined("\"v=spf1 ip4:192.0.2\" \".1 -all\""), "v=spf1 ip4:192.0.2.1 -all");
+        assert_eq!(joined(r#""a\"b\\c""#), r#"a"b\c"#);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::model::dns::{RecordSet, SetKey};
+use crate::model::dns::{RecordSet, SetKey, joined};
 
 /// Octets of an SPF record that still fit into an answer of 512 (RFC 7208, section 3.4).
 pub const LONGEST: usize = 450;
@@ -144,24 +144,6 @@ fn covers(wide: &str, narrow: &str) -> bool {
         (None, None) => wide.trim_start_matches('+').eq_ignore_ascii_case(narrow.trim_start_matches('+')),
         _ => false,
     }
-}
-
-/// The strings of a TXT record as one text (RFC 7208, section 3.3).
-fn joined(data: &str) -> String {
-    let (mut out, mut inside, mut escaped) = (String::new(), false, false);
-    for c in data.chars() {
-        match c {
-            c if escaped => {
-                out.push(c);
-                escaped = false;
-            }
-            '\\' => escaped = true,
-            '"' => inside = !inside,
-            c if inside || c != ' ' => out.push(c),
-            _ => {}
-        }
-    }
-    out
 }
 
 /// Strings of at most 255 octets (RFC 1035, section 3.3), quoted; a policy is ASCII without quotes.

@@ -14,6 +14,6 @@ mod update;
 
 pub use failure::{DnsError, TsigTrouble};
 pub use key::TsigKey;
-pub use question::{Answer, Link, ask, resolve};
+pub use question::{Answer, Link, ask, ask_whole, resolve};
 pub use transfer::{Transferred, newer, transfer};
 pub use update::{Batch, ROOM, batches, size, update};

@@ -51,10 +51,19 @@ pub async fn ask(server: SocketAddr, key: &SetKey, link: Link, patience: Duratio
     question(server, key, link, patience, false).await
 }
 
+/// As [`ask`] by UDP; what does not fit is asked again by TCP, as every resolver does.
+pub async fn ask_whole(server: SocketAddr, key: &SetKey, patience: Duration) -> Result<Answer, DnsError> {
+    whole(server, key, patience, false).await
+}
+
 /// As [`ask`], of a resolver: it looks for the answer elsewhere. What does not fit into UDP is asked again by TCP.
 pub async fn resolve(resolver: SocketAddr, key: &SetKey, patience: Duration) -> Result<Answer, DnsError> {
-    let said = question(resolver, key, Link::Udp, patience, true).await?;
-    if said.truncated { question(resolver, key, Link::Tcp, patience, true).await } else { Ok(said) }
+    whole(resolver, key, patience, true).await
+}
+
+async fn whole(server: SocketAddr, key: &SetKey, patience: Duration, recursion: bool) -> Result<Answer, DnsError> {
+    let said = question(server, key, Link::Udp, patience, recursion).await?;
+    if said.truncated { question(server, key, Link::Tcp, patience, recursion).await } else { Ok(said) }
 }
 
 async fn question(

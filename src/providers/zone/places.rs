@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::dns::{NameServer, RecordSet, SetKey};
 use crate::model::host::{HostAccess, ZoneAccess};
-use crate::protocol::dns::{Answer, DnsError, Link, ask, resolve};
+use crate::protocol::dns::{Answer, DnsError, ask_whole, resolve};
 
 /// For one answer, before the server counts as silent in this round.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -90,10 +90,7 @@ pub async fn delegated(zone: &str) -> Result<Vec<NameServer>, String> {
 /// What one address says of a set; an error where it could not be asked or does not hold the zone.
 pub async fn said(place: &Place, key: &SetKey) -> Result<Answer, String> {
     let unasked = |e: DnsError| format!("could not be asked: {e}");
-    let mut said = ask(place.address, key, Link::Udp, PATIENCE).await.map_err(unasked)?;
-    if said.truncated {
-        said = ask(place.address, key, Link::Tcp, PATIENCE).await.map_err(unasked)?;
-    }
+    let said = ask_whole(place.address, key, PATIENCE).await.map_err(unasked)?;
     if !said.authoritative {
         return Err("does not hold the zone itself".into());
     }

@@ -1,28 +1,22 @@
 //! The front of IMAP (RFC 9051, RFC 3501; SASL-IR RFC 4959, ID RFC 2971).
 
+use super::exchange::{Exchange, Turn};
 use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
 use crate::protocol::imap::command::BOUND;
 use crate::protocol::imap::{Assembler, Command, Fault, Progress, Word};
 use crate::protocol::line::Lines;
-use crate::protocol::sasl::{self, CredentialFault, Credentials, Mechanism};
+use crate::protocol::sasl::{CredentialFault, Credentials};
 
 pub struct Imap {
     pub(super) lines: Lines,
     settings: FrontSettings,
     assembler: Assembler,
-    /// An exchange of AUTHENTICATE: what the client sends is a response and no command.
-    exchange: Option<Exchange>,
+    /// An exchange of AUTHENTICATE and its tag: what the client sends is a response and no command.
+    exchange: Option<(String, Exchange)>,
     /// Tag of the login that is being carried out.
     tag: String,
     id: Option<String>,
     faults: u32,
-}
-
-struct Exchange {
-    tag: String,
-    mechanism: Mechanism,
-    /// LOGIN: the name, once it was given.
-    user: Option<zeroize::Zeroizing<Vec<u8>>>,
 }
 
 impl Imap {
@@ -47,8 +41,8 @@ impl Imap {
         if self.settings.starttls && !self.settings.tls {
             out += " STARTTLS";
         }
-        if self.may_log_in() {
-            for mechanism in self.mechanisms() {
+        if self.settings.may_log_in() {
+            for mechanism in self.settings.mechanisms() {
                 out += " AUTH=";
                 out += mechanism.as_str();
             }
@@ -58,17 +52,16 @@ impl Imap {
         out
     }
 
-    fn may_log_in(&self) -> bool {
-        self.settings.tls || self.settings.plain_login
-    }
-
-    fn mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
-        Mechanism::ALL.into_iter().filter(|m| self.settings.tokens || !m.is_token())
-    }
-
     pub fn ask(&mut self) -> Ask {
-        if self.exchange.is_some() {
-            return self.response();
+        if let Some((tag, exchange)) = self.exchange.take() {
+            return match self.lines.line() {
+                Ok(None) => {
+                    self.exchange = Some((tag, exchange));
+                    Ask::Wait
+                }
+                Ok(Some(line)) => self.turn(tag, exchange.answered(&line)),
+                Err(fault) => Ask::Close { say: format!("* BYE {fault}\r\n").into_bytes(), why: fault.to_string() },
+            };
         }
         match self.assembler.next(&mut self.lines) {
             Ok(Progress::More) => Ask::Wait,
@@ -100,7 +93,7 @@ impl Imap {
                 Ask::Close { say: format!("* BYE {INJECTED}\r\n").into_bytes(), why: INJECTED.into() }
             }
             ("STARTTLS", []) => Ask::StartTls(format!("{tag} OK begin TLS now\r\n").into_bytes()),
-            ("LOGIN" | "AUTHENTICATE", _) if !self.may_log_in() => {
+            ("LOGIN" | "AUTHENTICATE", _) if !self.settings.may_log_in() => {
                 self.no(&tag, "PRIVACYREQUIRED", "a password needs an encrypted line: STARTTLS first")
             }
             ("LOGIN", [user, password]) => match (user.octets(), password.octets()) {
@@ -108,16 +101,14 @@ impl Imap {
                 _ => self.bad(&tag, "LOGIN takes a name and a password"),
             },
             ("AUTHENTICATE", [Word::Atom(name), rest @ ..]) if rest.len() < 2 => {
-                let Some(mechanism) = Mechanism::named(name).filter(|m| self.mechanisms().any(|o| o == *m)) else {
+                let Some(mechanism) = self.settings.mechanism(name) else {
                     return self.no(&tag, "CANNOT", "no such mechanism here");
                 };
-                self.exchange = Some(Exchange { tag, mechanism, user: None });
-                match (rest, mechanism) {
-                    // An initial response of `=` is an empty one.
-                    ([Word::Atom(initial)], _) => self.answered(if initial.as_slice() == b"=" { b"" } else { initial }),
-                    ([_], _) => self.answered(b"*"),
-                    (_, Mechanism::Login) => Ask::Say(b"+ VXNlcm5hbWU6\r\n".to_vec()),
-                    _ => Ask::Say(b"+ \r\n".to_vec()),
+                let exchange = Exchange::begin(mechanism);
+                match rest {
+                    [Word::Atom(initial)] => self.turn(tag, exchange.initial(initial)),
+                    [_] => self.turn(tag, Turn::GivenUp),
+                    _ => self.turn(tag, Turn::More(exchange)),
                 }
             }
             ("LOGIN" | "AUTHENTICATE" | "CAPABILITY" | "NOOP" | "LOGOUT" | "ID" | "STARTTLS", _) => {
@@ -127,34 +118,15 @@ impl Imap {
         }
     }
 
-    /// A line of an exchange.
-    fn response(&mut self) -> Ask {
-        match self.lines.line() {
-            Ok(None) => Ask::Wait,
-            Ok(Some(line)) => self.answered(&line),
-            Err(fault) => Ask::Close { say: format!("* BYE {fault}\r\n").into_bytes(), why: fault.to_string() },
-        }
-    }
-
-    fn answered(&mut self, line: &[u8]) -> Ask {
-        let Some(exchange) = self.exchange.take() else { return Ask::Wait };
-        if line == b"*" {
-            return self.bad(&exchange.tag, "the exchange was given up");
-        }
-        let message = match sasl::decode(line) {
-            Ok(message) => message,
-            Err(fault) => return self.login(exchange.tag, Err(fault)),
-        };
-        match (exchange.mechanism, &exchange.user) {
-            (Mechanism::Login, None) => {
-                self.exchange = Some(Exchange { user: Some(message), ..exchange });
-                Ask::Say(b"+ UGFzc3dvcmQ6\r\n".to_vec())
+    fn turn(&mut self, tag: String, turn: Turn) -> Ask {
+        match turn {
+            Turn::More(exchange) => {
+                let say = format!("+ {}\r\n", exchange.prompt());
+                self.exchange = Some((tag, exchange));
+                Ask::Say(say.into_bytes())
             }
-            (Mechanism::Login, Some(user)) => {
-                let credentials = Credentials::password(user, b"", &message);
-                self.login(exchange.tag, credentials)
-            }
-            (mechanism, _) => self.login(exchange.tag, Credentials::of_message(mechanism, &message)),
+            Turn::GivenUp => self.bad(&tag, "the exchange was given up"),
+            Turn::Over(credentials) => self.login(tag, credentials),
         }
     }
 

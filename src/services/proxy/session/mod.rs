@@ -2,6 +2,7 @@
 //! client until it has a login, the back carries that login to a backend.
 
 mod back;
+mod exchange;
 mod imap;
 mod imap_back;
 mod pop3;
@@ -11,7 +12,7 @@ mod smtp_back;
 
 use zeroize::Zeroizing;
 
-use crate::protocol::sasl::Credentials;
+use crate::protocol::sasl::{Credentials, Mechanism};
 
 pub use back::{Back, BackSettings, BackStep};
 
@@ -39,6 +40,22 @@ pub struct FrontSettings {
     pub ehlo: Vec<String>,
     /// Wrong commands and refused logins before the connection is closed.
     pub patience: u32,
+}
+
+impl FrontSettings {
+    /// Whether a login is taken on the line as it is now.
+    fn may_log_in(&self) -> bool {
+        self.tls || self.plain_login
+    }
+
+    fn mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
+        Mechanism::ALL.into_iter().filter(|m| self.tokens || !m.is_token())
+    }
+
+    /// The mechanism of this name, where it is offered.
+    fn mechanism(&self, name: &[u8]) -> Option<Mechanism> {
+        Mechanism::named(name).filter(|m| self.tokens || !m.is_token())
+    }
 }
 
 /// A login that a client asks for.

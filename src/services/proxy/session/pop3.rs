@@ -2,9 +2,10 @@
 
 use zeroize::Zeroizing;
 
+use super::exchange::{Exchange, Turn};
 use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
 use crate::protocol::line::Lines;
-use crate::protocol::sasl::{self, CredentialFault, Credentials, Mechanism};
+use crate::protocol::sasl::{CredentialFault, Credentials, Mechanism};
 
 /// Octets of a line. RFC 2449 allows 255; OAuth tokens need more.
 const BOUND: usize = 12 * 1024;
@@ -17,11 +18,6 @@ pub struct Pop3 {
     faults: u32,
 }
 
-struct Exchange {
-    mechanism: Mechanism,
-    user: Option<Zeroizing<Vec<u8>>>,
-}
-
 impl Pop3 {
     pub fn new(settings: FrontSettings) -> Self {
         Self { lines: Lines::new(BOUND), settings, user: None, exchange: None, faults: 0 }
@@ -32,21 +28,13 @@ impl Pop3 {
         format!("+OK {} ready\r\n", self.settings.host).into_bytes()
     }
 
-    fn may_log_in(&self) -> bool {
-        self.settings.tls || self.settings.plain_login
-    }
-
-    fn mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
-        Mechanism::ALL.into_iter().filter(|m| self.settings.tokens || !m.is_token())
-    }
-
     fn capabilities(&self) -> String {
         let mut out = "+OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n".to_owned();
         if self.settings.starttls && !self.settings.tls {
             out += "STLS\r\n";
         }
-        if self.may_log_in() {
-            let names: Vec<&str> = self.mechanisms().map(Mechanism::as_str).collect();
+        if self.settings.may_log_in() {
+            let names: Vec<&str> = self.settings.mechanisms().map(Mechanism::as_str).collect();
             out += &format!("USER\r\nSASL {}\r\n", names.join(" "));
         }
         out + ".\r\n"
@@ -58,8 +46,8 @@ impl Pop3 {
             Ok(Some(line)) => line,
             Err(fault) => return close(&fault.to_string()),
         };
-        if self.exchange.is_some() {
-            return self.answered(&line);
+        if let Some(exchange) = self.exchange.take() {
+            return self.turn(exchange.answered(&line));
         }
         let (verb, rest) = match line.iter().position(|b| *b == b' ') {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
@@ -74,7 +62,7 @@ impl Pop3 {
             (b"STLS", None) if !self.lines.is_empty() => close(INJECTED),
             (b"STLS", None) => Ask::StartTls(b"+OK begin TLS now\r\n".to_vec()),
             (b"APOP", _) => self.err("APOP needs passwords that the server can read; use USER and PASS, or AUTH"),
-            (b"USER" | b"PASS" | b"AUTH", Some(_)) if !self.may_log_in() => {
+            (b"USER" | b"PASS" | b"AUTH", Some(_)) if !self.settings.may_log_in() => {
                 self.err("[AUTH] a password needs an encrypted line: STLS first")
             }
             (b"USER", Some(name)) if !name.is_empty() => {
@@ -87,7 +75,7 @@ impl Pop3 {
                 None => self.err("USER comes first"),
             },
             (b"AUTH", None) => {
-                let names: String = self.mechanisms().map(|m| format!("{}\r\n", m.as_str())).collect();
+                let names: String = self.settings.mechanisms().map(|m| format!("{}\r\n", m.as_str())).collect();
                 Ask::Say(format!("+OK\r\n{names}.\r\n").into_bytes())
             }
             (b"AUTH", Some(words)) => self.auth(words),
@@ -98,35 +86,26 @@ impl Pop3 {
     fn auth(&mut self, words: &[u8]) -> Ask {
         let mut words = words.splitn(2, |b| *b == b' ');
         let (name, initial) = (words.next().unwrap_or_default(), words.next());
-        let Some(mechanism) = Mechanism::named(name).filter(|m| self.mechanisms().any(|o| o == *m)) else {
+        let Some(mechanism) = self.settings.mechanism(name) else {
             return self.err("no such mechanism here");
         };
         self.user = None;
-        self.exchange = Some(Exchange { mechanism, user: None });
-        match (initial, mechanism) {
-            (Some(b"="), _) => self.answered(b""),
-            (Some(initial), _) => self.answered(initial),
-            (None, Mechanism::Login) => Ask::Say(b"+ VXNlcm5hbWU6\r\n".to_vec()),
-            (None, _) => Ask::Say(b"+ \r\n".to_vec()),
-        }
+        let exchange = Exchange::begin(mechanism);
+        self.turn(match initial {
+            Some(initial) => exchange.initial(initial),
+            None => Turn::More(exchange),
+        })
     }
 
-    fn answered(&mut self, line: &[u8]) -> Ask {
-        let Some(exchange) = self.exchange.take() else { return Ask::Wait };
-        if line == b"*" {
-            return self.err("the exchange was given up");
-        }
-        let message = match sasl::decode(line) {
-            Ok(message) => message,
-            Err(fault) => return self.login(Err(fault)),
-        };
-        match (exchange.mechanism, exchange.user) {
-            (Mechanism::Login, None) => {
-                self.exchange = Some(Exchange { mechanism: Mechanism::Login, user: Some(message) });
-                Ask::Say(b"+ UGFzc3dvcmQ6\r\n".to_vec())
+    fn turn(&mut self, turn: Turn) -> Ask {
+        match turn {
+            Turn::More(exchange) => {
+                let say = format!("+ {}\r\n", exchange.prompt());
+                self.exchange = Some(exchange);
+                Ask::Say(say.into_bytes())
             }
-            (Mechanism::Login, Some(user)) => self.login(Credentials::password(&user, b"", &message)),
-            (mechanism, _) => self.login(Credentials::of_message(mechanism, &message)),
+            Turn::GivenUp => self.err("the exchange was given up"),
+            Turn::Over(credentials) => self.login(credentials),
         }
     }
 

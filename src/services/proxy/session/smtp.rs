@@ -1,10 +1,9 @@
 //! The front of submission (RFC 6409; SMTP RFC 5321, AUTH RFC 4954, STARTTLS RFC 3207).
 
-use zeroize::Zeroizing;
-
+use super::exchange::{Exchange, Turn};
 use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
 use crate::protocol::line::Lines;
-use crate::protocol::sasl::{self, CredentialFault, Credentials, Mechanism};
+use crate::protocol::sasl::{CredentialFault, Credentials, Mechanism};
 
 /// Octets of a line: RFC 4954 section 4 wants 12,288 for responses.
 const BOUND: usize = 12 * 1024 + 2;
@@ -18,11 +17,6 @@ pub struct Smtp {
     faults: u32,
 }
 
-struct Exchange {
-    mechanism: Mechanism,
-    user: Option<Zeroizing<Vec<u8>>>,
-}
-
 impl Smtp {
     pub fn new(settings: FrontSettings) -> Self {
         Self { lines: Lines::new(BOUND), settings, ehlo: None, exchange: None, faults: 0 }
@@ -32,22 +26,14 @@ impl Smtp {
         format!("220 {} ESMTP ready\r\n", self.settings.host).into_bytes()
     }
 
-    fn may_log_in(&self) -> bool {
-        self.settings.tls || self.settings.plain_login
-    }
-
-    fn mechanisms(&self) -> impl Iterator<Item = Mechanism> + '_ {
-        Mechanism::ALL.into_iter().filter(|m| self.settings.tokens || !m.is_token())
-    }
-
     fn told(&self) -> String {
         let mut lines = vec![self.settings.host.clone()];
         lines.extend(self.settings.ehlo.iter().cloned());
         if self.settings.starttls && !self.settings.tls {
             lines.push("STARTTLS".into());
         }
-        if self.may_log_in() {
-            let names: Vec<&str> = self.mechanisms().map(Mechanism::as_str).collect();
+        if self.settings.may_log_in() {
+            let names: Vec<&str> = self.settings.mechanisms().map(Mechanism::as_str).collect();
             lines.push(format!("AUTH {}", names.join(" ")));
         }
         let last = lines.len() - 1;
@@ -61,8 +47,8 @@ impl Smtp {
             Ok(Some(line)) => line,
             Err(fault) => return close(&format!("500 5.5.2 {fault}"), &fault.to_string()),
         };
-        if self.exchange.is_some() {
-            return self.answered(&line);
+        if let Some(exchange) = self.exchange.take() {
+            return self.turn(exchange.answered(&line));
         }
         let (verb, rest) = match line.iter().position(|b| *b == b' ') {
             Some(at) => (&line[..at], &line[at + 1..]),
@@ -85,7 +71,7 @@ impl Smtp {
             b"STARTTLS" if !self.lines.is_empty() => close(&format!("554 5.5.0 {INJECTED}"), INJECTED),
             b"STARTTLS" => Ask::StartTls(b"220 2.0.0 begin TLS now\r\n".to_vec()),
             b"AUTH" if self.ehlo.is_none() => self.fault("503 5.5.1 EHLO comes first"),
-            b"AUTH" if !self.may_log_in() => {
+            b"AUTH" if !self.settings.may_log_in() => {
                 self.fault("538 5.7.11 a password needs an encrypted line: STARTTLS first")
             }
             b"AUTH" => self.auth(rest),
@@ -96,34 +82,25 @@ impl Smtp {
     fn auth(&mut self, words: &[u8]) -> Ask {
         let mut words = words.splitn(2, |b| *b == b' ');
         let (name, initial) = (words.next().unwrap_or_default(), words.next());
-        let Some(mechanism) = Mechanism::named(name).filter(|m| self.mechanisms().any(|o| o == *m)) else {
+        let Some(mechanism) = self.settings.mechanism(name) else {
             return self.fault("504 5.5.4 no such mechanism here");
         };
-        self.exchange = Some(Exchange { mechanism, user: None });
-        match (initial, mechanism) {
-            (Some(b"="), _) => self.answered(b""),
-            (Some(initial), _) => self.answered(initial),
-            (None, Mechanism::Login) => Ask::Say(b"334 VXNlcm5hbWU6\r\n".to_vec()),
-            (None, _) => Ask::Say(b"334 \r\n".to_vec()),
-        }
+        let exchange = Exchange::begin(mechanism);
+        self.turn(match initial {
+            Some(initial) => exchange.initial(initial),
+            None => Turn::More(exchange),
+        })
     }
 
-    fn answered(&mut self, line: &[u8]) -> Ask {
-        let Some(exchange) = self.exchange.take() else { return Ask::Wait };
-        if line == b"*" {
-            return self.fault("501 5.7.0 the exchange was given up");
-        }
-        let message = match sasl::decode(line) {
-            Ok(message) => message,
-            Err(fault) => return self.login(Err(fault)),
-        };
-        match (exchange.mechanism, exchange.user) {
-            (Mechanism::Login, None) => {
-                self.exchange = Some(Exchange { mechanism: Mechanism::Login, user: Some(message) });
-                Ask::Say(b"334 UGFzc3dvcmQ6\r\n".to_vec())
+    fn turn(&mut self, turn: Turn) -> Ask {
+        match turn {
+            Turn::More(exchange) => {
+                let say = format!("334 {}\r\n", exchange.prompt());
+                self.exchange = Some(exchange);
+                Ask::Say(say.into_bytes())
             }
-            (Mechanism::Login, Some(user)) => self.login(Credentials::password(&user, b"", &message)),
-            (mechanism, _) => self.login(Credentials::of_message(mechanism, &message)),
+            Turn::GivenUp => self.fault("501 5.7.0 the exchange was given up"),
+            Turn::Over(credentials) => self.login(credentials),
         }
     }
 
