@@ -5,6 +5,7 @@
 //!               pure machines: octets in, octets and asks out            then both ways, unread
 //! ```
 
+pub mod config;
 pub mod rewrite;
 pub mod route;
 pub mod session;

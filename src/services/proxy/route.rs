@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, RwLock};
 
 /// What becomes of a login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Route {
     Old,
     New,

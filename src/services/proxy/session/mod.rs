@@ -16,11 +16,22 @@ use crate::protocol::sasl::{Credentials, Mechanism};
 
 pub use back::{Back, BackSettings, BackStep};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     Imap,
     Pop3,
     Submission,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Imap => "imap",
+            Protocol::Pop3 => "pop3",
+            Protocol::Submission => "submission",
+        }
+    }
 }
 
 /// What a front tells of itself and allows. One for each listener.
