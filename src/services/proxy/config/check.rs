@@ -197,8 +197,7 @@ servers = ["mail-1.acme.example:143", "[2001:db8::1]:143"]
     fn an_unknown_key_is_no_comment() {
         let faults = Config::parse(&format!("{GOOD}verfy = \"none\"\n")).unwrap_err();
         assert!(faults[0].contains("verfy") && faults[0].contains("line"), "{faults:?}");
-        let faults =
-            Config::parse(&GOOD.replace("143\"]\n", "143\"]\n[limits]\nlogin-timeout = \"soon\"\n")).unwrap_err();
+        let faults = Config::parse(&format!("{GOOD}[limits]\nlogin-timeout = \"soon\"\n")).unwrap_err();
         assert!(faults[0].contains("`soon` is no duration"), "{faults:?}");
     }
 }
