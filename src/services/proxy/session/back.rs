@@ -104,6 +104,11 @@ impl Back {
         }
     }
 
+    /// SMTP: whether the server takes BDAT (RFC 3030), which a [`super::Guard`] wants to know.
+    pub fn chunking(&self) -> bool {
+        matches!(&self.machine, Machine::Smtp(b) if b.has("CHUNKING"))
+    }
+
     /// What the backend has sent behind the end of the login: goes to the client unread.
     pub fn rest(&mut self) -> Zeroizing<Vec<u8>> {
         self.lines().rest()

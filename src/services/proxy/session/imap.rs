@@ -179,18 +179,45 @@ impl Imap {
     }
 }
 
-/// What a client says by ID, one line that may be handed on; nothing for NIL and what is no list of strings.
+/// What a client says by ID, one line that may be handed on; nothing for NIL and what is no list of strings. Fields that begin with
+/// `x-` are left out: by them the proxy tells the server who the client is, and the server believes it.
 fn said(list: &Word) -> Option<String> {
     let Word::List(words) = list else { return None };
     let mut out = String::new();
-    for word in words.iter().take(60) {
-        let text = printable(word.octets()?);
-        if !out.is_empty() {
-            out.push(' ');
+    for pair in words.chunks(2).take(30) {
+        let [field, value] = pair else { break };
+        let (field, value) = (printable(field.octets()?), printable(value.octets()?));
+        let field = field.replace(['"', '\\'], "");
+        if field.trim_start().get(..2).is_some_and(|x| x.eq_ignore_ascii_case("x-")) {
+            continue;
         }
-        out.push('"');
-        out += &text.replace(['"', '\\'], "");
-        out.push('"');
+        for text in [field, value] {
+            if !out.is_empty() {
+                out.push(' ');
+            }
+            out.push('"');
+            out += &text.replace(['"', '\\'], "");
+            out.push('"');
+        }
     }
-    Some(out)
+    (!out.is_empty()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(words: &[&str]) -> Word {
+        Word::List(words.iter().map(|w| Word::String(w.as_bytes().to_vec().into())).collect())
+    }
+
+    #[test]
+    fn a_client_does_not_tell_its_own_address() {
+        let told = list(&["name", "Mutt", "X-Originating-IP", "192.0.2.1", "x-proxy-ttl", "1", "version", "2\r\n\"x"]);
+        assert_eq!(said(&told).as_deref(), Some(r#""name" "Mutt" "version" "2x""#));
+        // Quotes are taken out after the look: none may stand before it.
+        assert_eq!(said(&list(&["\"x-originating-ip", "192.0.2.1"])), None);
+        assert_eq!(said(&list(&["x-originating-ip", "192.0.2.1"])), None);
+        assert_eq!(said(&list(&["name"])), None);
+    }
 }

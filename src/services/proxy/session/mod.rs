@@ -3,6 +3,7 @@
 
 mod back;
 mod exchange;
+mod guard;
 mod imap;
 mod imap_back;
 mod pop3;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::protocol::sasl::{Credentials, Mechanism};
 
 pub use back::{Back, BackSettings, BackStep};
+pub use guard::{Guard, GuardFault};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]

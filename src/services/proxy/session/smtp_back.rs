@@ -104,7 +104,7 @@ impl SmtpBack {
         say(&[b"EHLO ", name.as_bytes()])
     }
 
-    fn has(&self, word: &str) -> bool {
+    pub(super) fn has(&self, word: &str) -> bool {
         self.told.iter().any(|l| l.split(' ').next() == Some(word))
     }
 
