@@ -6,6 +6,7 @@
 //! ```
 
 pub mod config;
+pub mod handle;
 pub mod rewrite;
 pub mod route;
 pub mod session;
