@@ -7,6 +7,12 @@
 
 pub mod config;
 pub mod handle;
+pub mod limits;
+pub mod meter;
+pub mod proof;
+pub mod record;
 pub mod rewrite;
 pub mod route;
+pub mod router;
 pub mod session;
+pub mod trigger;
