@@ -58,6 +58,9 @@ pub trait Resolve: Send + Sync + 'static {
     /// A local file that is no secret (a program to upload), relative to the topology's root folder.
     fn local_file(&self, path: &str) -> impl Future<Output = Result<Vec<u8>, SecretError>> + Send;
 
+    /// The octets of one of our own programs, for a host of the same kind as this one.
+    fn program(&self, name: &str) -> impl Future<Output = Result<Vec<u8>, SecretError>> + Send;
+
     /// Hides every value that this resolver has handed out in a text that comes from elsewhere.
     fn scrub(&self, text: &str) -> String;
 
@@ -91,6 +94,7 @@ pub trait Resolve: Send + Sync + 'static {
                         Zeroizing::new(hash.into_bytes())
                     }
                     Segment::LocalFile(path) => Zeroizing::new(self.local_file(path).await?),
+                    Segment::Program(name) => Zeroizing::new(self.program(name).await?),
                 });
             }
             // Reserved once: a vector that grows would leave unwiped copies behind.

@@ -178,7 +178,7 @@ pub static SPECS: [KindSpec; 17] = [
         kind: Kind::Binary,
         doc: "program uploaded by digest",
         stage: 3,
-        fields: &[CONTENT, OWNER, GROUP, MODE],
+        fields: &[CONTENT, OWNER, GROUP, MODE, VALIDATE],
         undo: UndoSpec::Restores("former program"),
     },
     KindSpec {

@@ -14,6 +14,7 @@ pub fn resolver(root: &Path, topology: &Topology) -> Resolver {
     let mut settings = Settings::new(root);
     settings.age_identity = std::env::var_os("CUTOVER_AGE_IDENTITY").filter(|v| !v.is_empty()).map(Into::into);
     settings.vaults = vaults(topology);
+    settings.programs = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
     Resolver::new(settings)
 }
 

@@ -18,8 +18,13 @@ use super::survey::{Survey, refs};
 pub const FOLDER: &str = "/etc/ssl/cutover";
 
 /// What a service of a `certificate` node is called on the host, to reload it.
-const SERVICES: &[(&str, &[&str])] =
-    &[("smtp", &["postfix"]), ("imap", &["dovecot"]), ("pop", &["dovecot"]), ("https", &["nginx"]), ("um", &[])];
+const SERVICES: &[(&str, &[&str])] = &[
+    ("smtp", &["postfix", "cutover-proxy"]),
+    ("imap", &["dovecot", "cutover-proxy"]),
+    ("pop", &["dovecot", "cutover-proxy"]),
+    ("https", &["nginx"]),
+    ("um", &[]),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Issuer {
@@ -133,6 +138,19 @@ impl<'a> Certificates<'a> {
     /// The certificate that a server shows for a service.
     pub fn of<'s>(&'s self, server: &'s str, service: &'s str) -> Option<&'s Node> {
         self.on(server).find(|c| serves(c, service))
+    }
+
+    /// Certificates of mail services on a server, each with the reference to its key: for programs that may not read [`FOLDER`].
+    pub fn of_mail(&self, server: &str) -> Vec<(&str, &SecretRef)> {
+        let mail = |c: &&Node| ["imap", "pop", "smtp"].iter().any(|s| serves(c, s));
+        let issued = |c: &'a Node| Some((c.id.name.as_str(), &self.issued.get(c.id.name.as_str())?.key));
+        self.survey
+            .topology
+            .all("certificate")
+            .filter(move |c| refs(c, "on").any(|s| s.name == server))
+            .filter(mail)
+            .filter_map(issued)
+            .collect()
     }
 
     /// Peers can verify the certificate that this server shows for SMTP.

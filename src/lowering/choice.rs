@@ -117,7 +117,9 @@ impl<'p> Choice<'p> {
         let of_name: Vec<_> = self.roles.iter().filter(|((r, _), _)| *r == role).map(|(_, found)| *found).collect();
         let fits = |def: &'p RoleDef| {
             let products = self.products_of(def, server);
-            !products.is_empty() && products.iter().all(|p| server.products.contains_key(&p.name))
+            // A platform without products is any Debian host: its roles bring what they need.
+            let bare = self.platforms.get(def.platform.value.as_str()).is_some_and(|p| p.products.is_empty());
+            (bare || !products.is_empty()) && products.iter().all(|p| server.products.contains_key(&p.name))
         };
         let fitting: Vec<_> = of_name.iter().filter(|(_, def)| fits(def)).copied().collect();
         match fitting.as_slice() {

@@ -319,6 +319,14 @@ const CODES: &[Code] = &[
         ),
     ),
     code(
+        "E1040",
+        "A proxy cannot be set up as it is described",
+        "A side leads to no host, two proxies share a server, a directory is named that cannot be asked, or a server has the role \
+         proxy and none is on it.",
+        "The message says which; write what it names.",
+        Text(concat!(host!("proxy"), "certificate tls subject=one.acme.example issuer=internal { on one; }\n")),
+    ),
+    code(
         "W1001",
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",
@@ -359,6 +367,15 @@ const CODES: &[Code] = &[
         "Give it the role autoconfig and a platform with nginx.",
         Text(
             "organization acme domain=acme.example\naccepted-domain acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nplatform dns knot=\"3.2\"\nsite office\nserver ns platform=dns site=office ip=\"192.0.2.53\" { roles dns; }\ndns-provider knot type=zone-file host=ns\nzone acme.example provider=knot { record \"@\" MX mail.acme.example; record mail A \"192.0.2.1\"; }\nnamespace mail.acme.example target=server:ns { services imap; }\nmail-auth acme.example { discovery host=ns { namespaces mail.acme.example; }; }\n",
+        ),
+    ),
+    code(
+        "W1008",
+        "Nothing installs a proxy on a server",
+        "The proxy names the server in `on`, and the server does not have the role proxy.",
+        "Give the server the role proxy, or take it out of `on`.",
+        Text(
+            "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\nserver gate platform=open site=office ip=\"192.0.2.1\" { roles relay; }\nserver \"m-[1:2]\" platform=open site=office ip=\"192.0.2.[11:12]\" { roles imap; }\npair store { members \"m-[1:2]\"; }\ncertificate tls subject=m.acme.example issuer=internal { on gate \"m-[1:2]\"; }\nlegacy old product=dovecot host=old.acme.example\nproxy front old=old new=store { on gate; listen imap; }\n",
         ),
     ),
 ];

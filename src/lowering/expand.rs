@@ -131,6 +131,9 @@ impl Place<'_> {
                 let path = plain(path, engine, data)?;
                 bodies.push(("content".into(), Body { segments: vec![Segment::LocalFile(path)] }));
             }
+            Some(ContentDef::Program(name)) => {
+                bodies.push(("content".into(), Body { segments: vec![Segment::Program(name.value.clone())] }));
+            }
         }
         defaults(def.kind, &mut attrs);
         let mut notifies = Vec::new();

@@ -92,6 +92,8 @@ pub enum ContentDef {
     Inline(Spanned<String>),
     /// Local file of bytes, relative to the root folder.
     Source(Spanned<String>),
+    /// One of our own programs, as it stands beside the running one.
+    Program(Spanned<String>),
 }
 
 /// A resource to wait for: an address or a group, a template.
@@ -122,6 +124,8 @@ pub struct ResourceDef {
 
 const TOP: &[&str] = &["platform", "part", "role"];
 const ROLE_WORDS: &[&str] = &["needs", "conflicts", "certificate", "include", "listen"];
+/// Programs of ours that a host can be given.
+const PROGRAMS: &[&str] = &["cutover-proxy"];
 const COMMON: &[&str] = &["reload", "restart", "when", "each", "stage", "overrides"];
 
 /// Reads one pack. What is wrong is reported, the rest is kept, so that one run shows every mistake.
@@ -353,6 +357,13 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
             }
             "content" if has_content => def.content = text().map(ContentDef::Inline),
             "source" if has_content => def.content = text().map(ContentDef::Source),
+            "program" if kind == Kind::Binary => {
+                let Some(name) = text() else { continue };
+                if !PROGRAMS.contains(&name.value.as_str()) {
+                    diagnostics.push(unknown("program", &name.value, name.span, PROGRAMS));
+                }
+                def.content = Some(ContentDef::Program(name));
+            }
             _ => match spec.field(word) {
                 Some(field) => {
                     let value = match &entry.value.value {
@@ -407,7 +418,11 @@ fn resource(kind: Kind, node: &Tree, source: &PackSource, diagnostics: &mut Diag
 
 fn words_of(kind: Kind) -> Vec<&'static str> {
     let spec = catalog::spec(kind);
-    let content: &[&str] = if spec.field("content").is_some() { &["template", "source"] } else { &[] };
+    let content: &[&str] = match kind {
+        Kind::Binary => &["template", "source", "program"],
+        _ if spec.field("content").is_some() => &["template", "source"],
+        _ => &[],
+    };
     COMMON.iter().copied().chain(spec.fields.iter().map(|f| f.name)).chain(content.iter().copied()).collect()
 }
 

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `{{join list ", "}}` | the texts of a list with a separator; `{{join list ", " "address"}}` takes a field of each |
 //! | `{{password_hash secret salt}}` | the secret as a SHA512-CRYPT hash, made at apply |
+//! | `{{quote value}}` | a text, a number or a list of texts as TOML and JSON write it: in double quotes, with escapes |
 //! | `{{duration seconds}}` | seconds as `90s`, `15m`, `4h`, `2d`, exactly |
 //!
 //! A secret stands in the data as a marker; after rendering, [`segments`] cuts the text at the markers, so that the value itself
@@ -162,6 +163,7 @@ impl<'s> Engine<'s> {
         registry.register_helper("or", Box::new(Combine { all: false }));
         registry.register_helper("join", Box::new(Join));
         registry.register_helper("password_hash", Box::new(PasswordHash));
+        registry.register_helper("quote", Box::new(Quote));
         registry.register_helper("duration", Box::new(DurationText));
         Self { registry, sources, broken: BTreeSet::new(), inline: BTreeMap::new() }
     }
@@ -365,6 +367,23 @@ impl HelperDef for PasswordHash {
             [Segment::Secret(s)] => Ok(ScopedJson::Derived(Json::String(hash_marker(&s.0, salt)))),
             _ => Err(RenderErrorReason::InvalidParamType("secret").into()),
         }
+    }
+}
+
+/// TOML's basic strings have the escapes of JSON's (TOML 1.0, string), and its arrays their form.
+struct Quote;
+
+impl HelperDef for Quote {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        h: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        // DEL stands in JSON as it is, in TOML never.
+        let text = strict(h, 0, "quote")?.to_string().replace('\u{7f}', "\\u007f");
+        Ok(ScopedJson::Derived(Json::String(text)))
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Segment {
     },
     /// A local file of bytes (a binary), read at plan (for its digest) and at apply (to upload).
     LocalFile(String),
+    /// A program of ours by its name: the file that stands beside the running one. Read as a local file is.
+    Program(String),
 }
 
 /// The content of a file as the topology wants it.
@@ -104,7 +106,7 @@ impl Body {
                 Segment::Text(t) => out.push_str(t),
                 Segment::Secret(r) => out.push_str(&format!("(secret {r})")),
                 Segment::PasswordHash { secret, .. } => out.push_str(&format!("(hash of secret {secret})")),
-                Segment::LocalFile(_) => return None,
+                Segment::LocalFile(_) | Segment::Program(_) => return None,
             }
         }
         Some(out)

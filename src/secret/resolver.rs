@@ -36,13 +36,21 @@ pub struct Settings {
     /// File with age identities (`AGE-SECRET-KEY-1...`), from `CUTOVER_AGE_IDENTITY`.
     pub age_identity: Option<PathBuf>,
     pub vaults: Vec<Vault>,
+    /// Folder of our own programs: that of the running one.
+    pub programs: Option<PathBuf>,
     /// Time limit of `cmd:` and of a request to a vault.
     pub limit: Duration,
 }
 
 impl Settings {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), age_identity: None, vaults: Vec::new(), limit: Duration::from_secs(30) }
+        Self {
+            root: root.into(),
+            age_identity: None,
+            vaults: Vec::new(),
+            programs: None,
+            limit: Duration::from_secs(30),
+        }
     }
 }
 
@@ -153,6 +161,19 @@ impl Resolve for Resolver {
             SecretError::new(path, format!("the local file {} cannot be read: {e}", full.display()))
                 .help("paths are relative to the topology's root folder")
         })
+    }
+
+    async fn program(&self, name: &str) -> Result<Vec<u8>, SecretError> {
+        let missing = |why: String| {
+            SecretError::new(name, why).help(format!(
+                "{name} stands in the folder of cutover itself: install both, or build both with `cargo build`"
+            ))
+        };
+        let Some(folder) = &self.settings.programs else {
+            return Err(missing(format!("the program {name} is nowhere to be read")));
+        };
+        let full = folder.join(name);
+        tokio::fs::read(&full).await.map_err(|e| missing(format!("the program {} cannot be read: {e}", full.display())))
     }
 
     fn scrub(&self, text: &str) -> String {

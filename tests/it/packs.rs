@@ -13,14 +13,14 @@ use cutover::model::site::Site;
 use cutover::model::{Attr, Diagnostics, Severity, Sources};
 
 /// A topology that is lowered through the built-in packs and those of a folder.
-struct Story {
+pub(crate) struct Story {
     files: BTreeMap<String, Vec<u8>>,
     environment: Option<String>,
     root: tempfile::TempDir,
 }
 
-struct Lowered {
-    site: Site,
+pub(crate) struct Lowered {
+    pub(crate) site: Site,
     diagnostics: Diagnostics,
     sources: Sources,
 }
@@ -35,12 +35,12 @@ accepted-domain acme.example default=#true
 "#;
 
 impl Story {
-    fn new(topology: &str) -> Self {
+    pub(crate) fn new(topology: &str) -> Self {
         let files = BTreeMap::from([("topology.kdl".to_owned(), format!("{BASE}{topology}").into_bytes())]);
         Self { files, environment: None, root: tempfile::tempdir().unwrap() }
     }
 
-    fn example(path: &str, environment: Option<&str>) -> Self {
+    pub(crate) fn example(path: &str, environment: Option<&str>) -> Self {
         let text = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
         let files = BTreeMap::from([("topology.kdl".to_owned(), text)]);
         Self { files, environment: environment.map(str::to_owned), root: tempfile::tempdir().unwrap() }
@@ -54,7 +54,7 @@ impl Story {
         self
     }
 
-    fn lower(self) -> Lowered {
+    pub(crate) fn lower(self) -> Lowered {
         let options = language::Options { environment: self.environment, ..language::Options::default() };
         let compiled = language::compile_files(&self.files, "topology.kdl", &options);
         let errors: Vec<_> = compiled.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
@@ -69,14 +69,14 @@ impl Story {
 }
 
 impl Lowered {
-    fn clean(self) -> Self {
+    pub(crate) fn clean(self) -> Self {
         let errors: Vec<_> = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{errors:#?}");
         self
     }
 
     /// Each diagnostic as people need it: code, message, places with the text there, help.
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let mut out = String::new();
         for d in self.diagnostics.clone().sorted() {
             let _ = writeln!(out, "{} {}", d.code, d.message);
@@ -93,17 +93,17 @@ impl Lowered {
         out
     }
 
-    fn resource(&self, address: &str) -> &cutover::model::resource::Resource {
+    pub(crate) fn resource(&self, address: &str) -> &cutover::model::resource::Resource {
         let found = self.site.resources.iter().find(|r| r.address.to_string() == address);
         found.unwrap_or_else(|| panic!("no {address}"))
     }
 
-    fn has(&self, address: &str) -> bool {
+    pub(crate) fn has(&self, address: &str) -> bool {
         self.site.resources.iter().any(|r| r.address.to_string() == address)
     }
 
     /// The content of a resource, secrets by name.
-    fn content(&self, address: &str) -> String {
+    pub(crate) fn content(&self, address: &str) -> String {
         let Some(Attr::Content(c)) = self.resource(address).attrs.get("content") else {
             panic!("{address} has no content")
         };
@@ -264,7 +264,7 @@ fn settings_that_would_do_nothing_are_errors() {
 fn what_is_missing_for_a_role_is_said() {
     let text = r#"
 platform new postfix="3.7" dovecot="2.4"
-server one platform=open site=office ip="192.0.2.1" { roles imap proxy cas; }
+server one platform=open site=office ip="192.0.2.1" { roles imap monitor cas; }
 server two platform=new site=office ip="192.0.2.2" { roles imap; }
 server three platform=dns site=office { roles dns smtp; }
 certificate tls subject=two.acme.example issuer=internal { on two; services imap; }

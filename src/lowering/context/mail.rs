@@ -145,6 +145,11 @@ fn next_hops<'a, 't>(survey: &'a Survey<'t>, server: &Server<'t>) -> NextHops<'a
     next
 }
 
+/// The nexthop of all accepted domains; empty where each account has its own, or none.
+pub(super) fn default_route(survey: &Survey<'_>, server: &Server<'_>) -> String {
+    next_hops(survey, server).default
+}
+
 /// `smtp:[a]:25, [b]:25` for servers that take SMTP, else LMTP over TCP. Postfix tries them in order (transport(5), since 3.5).
 fn nexthop(servers: &[&Server<'_>]) -> String {
     let smtp = servers.iter().all(|s| s.has_any(&["smtp", "hub"]));
@@ -154,7 +159,7 @@ fn nexthop(servers: &[&Server<'_>]) -> String {
 }
 
 /// Postfix's literal: no MX lookup; IPv6 as `[ipv6:..]`.
-fn bracket(address: &str) -> String {
+pub(super) fn bracket(address: &str) -> String {
     if address.contains(':') { format!("[ipv6:{address}]") } else { format!("[{address}]") }
 }
 

@@ -5,6 +5,7 @@
 pub(super) mod dns;
 mod mail;
 mod nameserver;
+mod proxy;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,6 +82,7 @@ pub fn own(
     put("settings", settings.json(&shared.products));
     put("settings_files", json!({ "rspamd": settings.rspamd_files() }));
     put("mail", mail::data(survey, server, shared));
+    put("proxy", proxy::data(survey, server, shared, diagnostics));
     put("nameserver", nameserver::data(survey, server, shared.composed, diagnostics));
     put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
     put("autoconfig", shared.composed.autoconfig(survey, server, diagnostics));
