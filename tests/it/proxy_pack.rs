@@ -39,7 +39,7 @@ fn every_key_of_the_topology_reaches_the_configuration() {
     );
     let new = c.sides.new.pop3.as_ref().unwrap();
     assert_eq!(new.servers, ["mail-1.acme.example:110", "mail-2.acme.example:110"]);
-    assert_eq!(new.ca, Some(PathBuf::from("/etc/ssl/cutover/ca.pem")), "the organisation's own authority");
+    assert_eq!((new.verify, new.pins.len(), new.ca.clone()), (Verify::Pin, 1, None));
     assert_eq!((c.routes.default, c.routes.source, c.routes.held), (Route::Old, RouteSource::Store, HeldLogin::Wait));
     assert_eq!(c.routes.held_for.as_secs(), 25);
     let d = c.directory.as_ref().unwrap();
@@ -60,6 +60,8 @@ fn every_key_of_the_topology_reaches_the_configuration() {
     // Another proxy, by a file, towards a host that is not in the topology.
     let c = config(&lowered, "gate-3");
     assert_eq!((c.routes.source, c.routes.file), (RouteSource::File, Some("/var/lib/routes".into())));
+    let new = c.sides.new.submission.as_ref().unwrap();
+    assert_eq!(new.ca, Some(PathBuf::from("/etc/ssl/cutover/ca.pem")), "the organisation's own authority");
     assert_eq!(c.sides.old.submission.unwrap().servers, ["older.acme.example:465"]);
     assert!(!lowered.has(&format!("server.spare/file:{TOML}")), "no proxy is on it");
 }
