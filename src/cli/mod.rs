@@ -17,6 +17,7 @@ pub mod packs;
 mod phase;
 mod planfile;
 mod project;
+pub mod proxy;
 mod receiver;
 mod recorded;
 mod rotation;

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod handle;
+pub mod hub;
 pub mod limits;
 pub mod meter;
 pub mod proof;
@@ -14,5 +15,6 @@ pub mod record;
 pub mod rewrite;
 pub mod route;
 pub mod router;
+pub mod serve;
 pub mod session;
 pub mod trigger;

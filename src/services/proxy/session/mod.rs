@@ -177,6 +177,15 @@ impl Front {
         }
     }
 
+    /// Whether nothing is held that the client has sent.
+    pub fn is_spent(&self) -> bool {
+        match self {
+            Self::Imap(f) => f.lines.is_empty(),
+            Self::Pop3(f) => f.lines.is_empty(),
+            Self::Smtp(f) => f.lines.is_empty(),
+        }
+    }
+
     /// What the client has sent behind its login: goes to the backend unread.
     pub fn rest(&mut self) -> Zeroizing<Vec<u8>> {
         match self {
