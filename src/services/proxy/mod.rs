@@ -6,6 +6,7 @@
 //! ```
 
 pub mod config;
+pub mod directory;
 pub mod handle;
 pub mod hub;
 pub mod limits;
@@ -17,4 +18,6 @@ pub mod route;
 pub mod router;
 pub mod serve;
 pub mod session;
+mod source;
+pub mod store;
 pub mod trigger;

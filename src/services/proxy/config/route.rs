@@ -16,6 +16,8 @@ pub struct Routing {
     pub source: RouteSource,
     /// The route file of `source = "file"`: replaced by rename, never written in place. See [`super::super::route::Table::parse`].
     pub file: Option<PathBuf>,
+    /// Source `file`: sessions of a user whose route changes are closed; the store is told so with each change.
+    pub close: bool,
     pub held: HeldLogin,
     /// How long a login of a held user waits before it is told to come again.
     #[serde(with = "duration")]
@@ -28,6 +30,7 @@ impl Default for Routing {
             default: Route::Old,
             source: RouteSource::Store,
             file: None,
+            close: false,
             held: HeldLogin::Wait,
             held_for: Duration::from_secs(25),
         }

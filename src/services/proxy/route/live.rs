@@ -59,6 +59,11 @@ impl<S: Session> Routes<S> {
         look(&self.table.read().unwrap_or_else(|e| e.into_inner()))
     }
 
+    /// Another default, of a store that does not tell one itself.
+    pub fn set_default(&self, default: Route) {
+        self.table.write().unwrap_or_else(|e| e.into_inner()).default = default;
+    }
+
     pub fn epoch(&self) -> u64 {
         self.read(|t| t.epoch)
     }
