@@ -60,6 +60,7 @@ mod planning_scale;
 mod planning_undo;
 mod planning_world;
 mod providers;
+mod proxy_attack;
 mod proxy_pack;
 mod proxy_session;
 mod reporting_golden;

@@ -10,4 +10,5 @@ pub mod json_schema;
 pub mod lab;
 pub mod life;
 pub mod nameserver;
+pub mod proxy;
 pub mod steps;

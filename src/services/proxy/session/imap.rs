@@ -1,7 +1,7 @@
 //! The front of IMAP (RFC 9051, RFC 3501; SASL-IR RFC 4959, ID RFC 2971).
 
 use super::exchange::{Exchange, Turn};
-use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
+use super::{Ask, FOREIGN, FrontSettings, INJECTED, Login, Refusal, foreign, printable};
 use crate::protocol::imap::command::BOUND;
 use crate::protocol::imap::{Assembler, Command, Fault, Progress, Word};
 use crate::protocol::line::Lines;
@@ -144,6 +144,9 @@ impl Imap {
     }
 
     fn bad(&mut self, tag: &str, text: &str) -> Ask {
+        if foreign(format!("{tag} ").as_bytes()) {
+            return Ask::Close { say: format!("* BYE {FOREIGN}\r\n").into_bytes(), why: FOREIGN.into() };
+        }
         self.count(format!("{tag} BAD {text}\r\n"))
     }
 

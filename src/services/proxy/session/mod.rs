@@ -196,6 +196,30 @@ impl Front {
     }
 }
 
+/// What a client is told that speaks HTTP.
+const FOREIGN: &str = "this is another protocol";
+
+/// Whether a line that is no command begins as HTTP does. A browser can be made to send to any port what somebody else wrote
+/// (ALPACA, CVE-2021-3618): what stands in the body must not be reached.
+fn foreign(line: &[u8]) -> bool {
+    const BEGINS: [&[u8]; 13] = [
+        b"GET ",
+        b"POST ",
+        b"PUT ",
+        b"HEAD ",
+        b"OPTIONS ",
+        b"CONNECT ",
+        b"DELETE ",
+        b"PATCH ",
+        b"TRACE ",
+        b"PRI ",
+        b"HOST:",
+        b"CONTENT-",
+        b"USER-AGENT:",
+    ];
+    BEGINS.iter().any(|begin| line.get(..begin.len()).is_some_and(|l| l.eq_ignore_ascii_case(begin)))
+}
+
 /// What a client is told when octets stand behind its STARTTLS that nobody encrypted (CVE-2011-0411 and its kin).
 const INJECTED: &str = "commands behind STARTTLS would have been taken as encrypted ones";
 

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::exchange::{Exchange, Turn};
-use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
+use super::{Ask, FOREIGN, FrontSettings, INJECTED, Login, Refusal, foreign, printable};
 use crate::protocol::line::Lines;
 use crate::protocol::sasl::{CredentialFault, Credentials, Mechanism};
 
@@ -79,6 +79,7 @@ impl Pop3 {
                 Ask::Say(format!("+OK\r\n{names}.\r\n").into_bytes())
             }
             (b"AUTH", Some(words)) => self.auth(words),
+            _ if foreign(&line) => close(FOREIGN),
             _ => self.err("log in first"),
         }
     }

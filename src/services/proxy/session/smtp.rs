@@ -1,7 +1,7 @@
 //! The front of submission (RFC 6409; SMTP RFC 5321, AUTH RFC 4954, STARTTLS RFC 3207).
 
 use super::exchange::{Exchange, Turn};
-use super::{Ask, FrontSettings, INJECTED, Login, Refusal, printable};
+use super::{Ask, FOREIGN, FrontSettings, INJECTED, Login, Refusal, foreign, printable};
 use crate::protocol::line::Lines;
 use crate::protocol::sasl::{CredentialFault, Credentials, Mechanism};
 
@@ -75,6 +75,7 @@ impl Smtp {
                 self.fault("538 5.7.11 a password needs an encrypted line: STARTTLS first")
             }
             b"AUTH" => self.auth(rest),
+            _ if foreign(&line) => close(&format!("554 5.5.0 {FOREIGN}"), FOREIGN),
             _ => self.fault("530 5.7.0 log in first"),
         }
     }
