@@ -1,8 +1,14 @@
 //! The command line of `cutover-proxy`. One command one file, as in `cutover`.
 
+mod ask;
 mod check;
 mod environment;
+mod kick;
+mod passwords;
+mod route;
 mod serve;
+mod sessions;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +36,16 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Sessions(sessions::Args),
+    Route(route::Args),
+    Hold(route::Hold),
+    Release(route::Release),
+    Kick(kick::Args),
+    Status(status::Args),
+    Flush(status::Flush),
+    Drain(status::Drain),
+    Proven(passwords::Args),
+    Purge(passwords::Purge),
     /// Say which version this is
     Version,
 }
@@ -48,6 +64,16 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args, &out),
+        Command::Sessions(args) => sessions::run(args, &out),
+        Command::Route(args) => route::run(args, &out),
+        Command::Hold(args) => route::hold(args, &out),
+        Command::Release(args) => route::release(args, &out),
+        Command::Kick(args) => kick::run(args, &out),
+        Command::Status(args) => status::run(&args, &out),
+        Command::Flush(args) => status::flush(args, &out),
+        Command::Drain(args) => status::drain(&args, &out),
+        Command::Proven(args) => passwords::proven(&args, &out),
+        Command::Purge(args) => passwords::purge(args, &out),
         Command::Version => {
             out.result(format!("cutover-proxy {}", env!("CARGO_PKG_VERSION")));
             Ok(())

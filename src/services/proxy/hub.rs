@@ -50,7 +50,10 @@ impl Hub {
         let setup = kept(Setup::of(&config), &mut faults);
         let router = kept(Router::begin(&config, meter.clone()), &mut faults);
         let records = kept(Records::begin(&config.log, meter.clone()).map_err(|e| vec![e]), &mut faults);
-        let keeper = kept(Keeper::begin(&config.passwords).map_err(|e| vec![e]), &mut faults);
+        let keeper = kept(
+            Keeper::begin(&config.passwords, &config.proxy.state, meter.clone()).map_err(|e| vec![e]),
+            &mut faults,
+        );
         let trigger = kept(Trigger::begin(config.cms.as_ref(), meter.clone()).map_err(|e| vec![e]), &mut faults);
         let (Some(certificates), Some(setup), Some(router), Some(records), Some(keeper), Some(trigger)) =
             (certificates, setup, router, records, keeper, trigger)

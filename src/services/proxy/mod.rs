@@ -5,7 +5,9 @@
 //!               pure machines: octets in, octets and asks out            then both ways, unread
 //! ```
 
+pub mod aside;
 pub mod config;
+pub mod control;
 pub mod directory;
 pub mod handle;
 pub mod hub;
@@ -18,6 +20,7 @@ pub mod route;
 pub mod router;
 pub mod serve;
 pub mod session;
+pub mod socketmap;
 mod source;
 pub mod store;
 pub mod trigger;

@@ -75,9 +75,17 @@ pub struct General {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SocketMap {
     pub path: PathBuf,
-    /// Transports as in `smtp:[192.0.2.11]:25`, of a recipient on the old and on the new side.
+    /// Transports as in `smtp:[192.0.2.11]:25`, of a recipient on the old and on the new side. Where one is empty Postfix
+    /// asks its next table.
     pub old: String,
     pub new: String,
+    /// Domains whose recipients have the default route when nothing else tells theirs. Without any, only users are answered
+    /// for whom the route table or the directory names.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// What stands between a user's name and an extension (`recipient_delimiter` of Postfix); empty where there is none.
+    #[serde(default = "default_delimiter")]
+    pub delimiter: String,
     /// Of a recipient whose final delta runs. `retry:` queues the message; it is tried again after the release.
     #[serde(default = "default_held_transport")]
     pub held: String,
@@ -240,6 +248,10 @@ fn default_control() -> PathBuf {
 
 fn default_drain() -> Duration {
     Duration::from_secs(30)
+}
+
+fn default_delimiter() -> String {
+    "+".into()
 }
 
 fn default_held_transport() -> String {

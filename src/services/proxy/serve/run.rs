@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::listen::{Listeners, Named};
+use crate::services::proxy::aside::Aside;
 use crate::services::proxy::config::Config;
 use crate::services::proxy::hub::{Hub, Phase};
 use crate::services::proxy::route::Session as _;
@@ -40,9 +41,14 @@ pub fn run(config: Config, given: Given) -> Result<(), Vec<String>> {
     for address in listeners.addresses() {
         tracing::info!("listening at {address}");
     }
+    let aside = Aside::begin(&hub)?;
+    if let Some(address) = aside.metrics {
+        tracing::info!("metrics at {address}");
+    }
     let result = runtime.block_on(live(&hub, &mut listeners, &*read, &*notify)).map_err(one);
     hub.phase.send_replace(Phase::Over);
     listeners.stop();
+    drop(aside);
     result
 }
 
