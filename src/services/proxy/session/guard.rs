@@ -33,20 +33,20 @@ enum State {
     Command,
     /// Behind DATA: which it is, the server says.
     Asked,
-    Data(Dot),
+    Data(Seen),
     /// Octets of a chunk that are still to come.
     Chunk(u64),
 }
 
 /// How much of CR LF `.` CR LF was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dot {
+enum Seen {
     /// At the begin of a line.
     Begin,
     /// A dot alone so far.
     Dot,
     /// Its CR.
-    DotCr,
+    Cr,
     Inside,
 }
 
@@ -120,16 +120,16 @@ impl Guard {
         Ok(at)
     }
 
-    fn message(&mut self, dot: Dot, octet: u8, ended: bool) {
+    fn message(&mut self, dot: Seen, octet: u8, ended: bool) {
         self.state = match (dot, octet) {
-            (Dot::DotCr, _) if ended => {
+            (Seen::Cr, _) if ended => {
                 self.owed += 1;
                 State::Command
             }
-            (_, _) if ended => State::Data(Dot::Begin),
-            (Dot::Begin, b'.') => State::Data(Dot::Dot),
-            (Dot::Dot, b'\r') => State::Data(Dot::DotCr),
-            _ => State::Data(Dot::Inside),
+            (_, _) if ended => State::Data(Seen::Begin),
+            (Seen::Begin, b'.') => State::Data(Seen::Dot),
+            (Seen::Dot, b'\r') => State::Data(Seen::Cr),
+            _ => State::Data(Seen::Inside),
         };
     }
 
@@ -183,7 +183,7 @@ impl Guard {
                     }
                     if last && self.owed == 0 && self.state == State::Asked {
                         let taken = self.reply.starts_with(b"354");
-                        self.state = if taken { State::Data(Dot::Begin) } else { State::Command };
+                        self.state = if taken { State::Data(Seen::Begin) } else { State::Command };
                     }
                     self.reply.clear();
                 }
