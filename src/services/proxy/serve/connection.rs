@@ -108,7 +108,7 @@ impl From<Lost> for Sent {
 async fn log_in(hub: &Arc<Hub>, door: &Door, stream: TcpStream, peer: SocketAddr) -> Option<Passing> {
     let setup = hub.setup.load_full();
     hub.meter.connected(door.protocol);
-    let Ok(local) = stream.local_addr() else { return None };
+    let local = door.local.map_or_else(|| stream.local_addr().ok(), Some)?;
     let until = tokio::time::sleep(setup.login_timeout);
     tokio::pin!(until);
     let mut wire = Wire::new(stream);

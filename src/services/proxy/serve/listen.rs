@@ -24,6 +24,9 @@ const BACKLOG: i32 = 4096;
 /// A wait when there are no file descriptors: connections wait in the backlog meanwhile.
 const NO_FILES: Duration = Duration::from_millis(50);
 
+/// How near the next timer of a thread always is.
+const NEAR: Duration = Duration::from_millis(500);
+
 /// An open listener, and what its connections are served by.
 struct Open {
     listener: TcpListener,
@@ -163,6 +166,13 @@ fn work(hub: &Arc<Hub>, mut orders: UnboundedReceiver<Order>) {
         Err(e) => return tracing::error!("a thread cannot begin: {e}"),
     };
     runtime.block_on(async {
+        // A new timer wakes the reactor when it comes before all others: with one that is always near, those of logins do not.
+        tokio::spawn(async {
+            let mut near = tokio::time::interval(NEAR);
+            loop {
+                near.tick().await;
+            }
+        });
         let mut accepting: BTreeMap<Spot, tokio::task::JoinHandle<()>> = BTreeMap::new();
         while let Some(order) = orders.recv().await {
             match order {

@@ -21,6 +21,8 @@ use crate::services::proxy::session::Guard;
 
 /// A read as large as this one means that much flows.
 const BULK: usize = 16 * 1024;
+/// A splice as small as this one means that little flows.
+const LITTLE: usize = 4 * 1024;
 /// Reads of one direction before others have their turn.
 const ROUNDS: usize = 16;
 /// A session that is to end does so when its server has ended a line and nothing came for this long,
@@ -65,7 +67,10 @@ pub(super) struct Relay {
 #[derive(Default)]
 struct Flow {
     course: Course,
+    /// Octets that the target did not take yet.
     pipe: Option<Pipe>,
+    /// Much flows: octets go by splice.
+    bulk: bool,
     octets: u64,
     /// The last octet, when it was seen.
     tail: Option<u8>,
@@ -125,9 +130,11 @@ impl Relay {
 
     fn pump(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut filter = self.guarded.as_deref_mut().map_or(Filter::None, Filter::Down);
-        let down = pump(cx, &mut self.server, &mut self.client, &mut self.down, &mut filter);
+        let down =
+            pump(cx, &mut self.server, &mut self.client, &mut self.down, &mut filter, self.up.course == Course::Over);
         let mut filter = self.guarded.as_deref_mut().map_or(Filter::None, Filter::Up);
-        let up = pump(cx, &mut self.client, &mut self.server, &mut self.up, &mut filter);
+        let up =
+            pump(cx, &mut self.client, &mut self.server, &mut self.up, &mut filter, self.down.course == Course::Over);
         let (went_up, went_down) = (std::mem::take(&mut self.up.octets), std::mem::take(&mut self.down.octets));
         if went_up > 0 || went_down > 0 {
             self.last = Instant::now();
@@ -179,9 +186,10 @@ fn pump(
     to: &mut End,
     flow: &mut Flow,
     filter: &mut Filter<'_>,
+    last: bool,
 ) -> Result<Poll<()>, Ended> {
     for _ in 0..ROUNDS {
-        match step(cx, from, to, flow, filter) {
+        match step(cx, from, to, flow, filter, last) {
             Poll::Ready(Ok(true)) => {}
             Poll::Ready(Ok(false)) => return Ok(Poll::Ready(())),
             Poll::Ready(Err(ended)) => return Err(ended),
@@ -199,6 +207,7 @@ fn step(
     to: &mut End,
     flow: &mut Flow,
     filter: &mut Filter<'_>,
+    last: bool,
 ) -> Poll<Result<bool, Ended>> {
     if flow.course == Course::Over {
         return Poll::Ready(Ok(false));
@@ -206,6 +215,8 @@ fn step(
     // Who takes nothing more may still have something to say: that direction goes on, this one is over.
     let written = match ready!(to.poll_flush(cx)) {
         Ok(()) if flow.course == Course::Ended => to.farewell().map(|()| Course::Told),
+        // The socket is closed at once when this was the last that was to be said.
+        Ok(()) if flow.course == Course::Told && last => Ok(Course::Over),
         Ok(()) if flow.course == Course::Told => to.shut().map(|()| Course::Over),
         Ok(()) => Ok(Course::Open),
         Err(e) => Err(e),
@@ -214,7 +225,7 @@ fn step(
     if flow.course != Course::Open {
         return Poll::Ready(Ok(flow.course != Course::Over));
     }
-    if flow.pipe.is_some() {
+    if flow.bulk || flow.pipe.is_some() {
         return spliced(cx, from, to, flow).map_err(Ended::Broken);
     }
     if let Filter::Up(guarded) = filter
@@ -264,7 +275,7 @@ fn step(
             if said.is_err() {
                 flow.course = Course::Over;
             } else if n >= BULK && plain && matches!(filter, Filter::None) {
-                flow.pipe = Pipe::take();
+                flow.bulk = true;
             }
         }
     }
@@ -277,41 +288,49 @@ fn guard_fault(client: &mut End, fault: crate::services::proxy::session::GuardFa
     Ended::Guarded(fault.to_string())
 }
 
-/// The same through a pipe, which is given back as soon as nothing more is there.
+/// The same through a pipe, which is given back whenever it is empty. Ends when little comes at once.
 fn spliced(cx: &mut Context<'_>, from: &End, to: &End, flow: &mut Flow) -> Poll<io::Result<bool>> {
-    let Some(mut pipe) = flow.pipe.take() else { return Poll::Ready(Ok(true)) };
-    loop {
-        if pipe.is_empty() {
-            if from.stream.poll_read_ready(cx)?.is_pending() {
-                pipe.give();
-                return Poll::Pending;
-            }
+    let mut pipe = match flow.pipe.take() {
+        Some(pipe) => pipe,
+        None => {
+            ready!(from.stream.poll_read_ready(cx))?;
+            let Some(mut pipe) = Pipe::take() else {
+                flow.bulk = false;
+                return Poll::Ready(Ok(true));
+            };
             match from.stream.try_io(Interest::READABLE, || pipe.fill(&from.stream)) {
                 Ok(0) => {
                     pipe.give();
-                    flow.course = Course::Ended;
+                    (flow.course, flow.bulk) = (Course::Ended, false);
                     return Poll::Ready(Ok(true));
                 }
                 Ok(n) => {
                     flow.octets += n as u64;
                     flow.tail = None;
+                    flow.bulk = n >= LITTLE;
+                    pipe
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    pipe.give();
+                    return Poll::Ready(Ok(true));
+                }
                 Err(e) => return Poll::Ready(Err(e)),
             }
         }
-        if to.stream.poll_write_ready(cx)?.is_pending() {
-            // What is on its way stays in the pipe.
-            flow.pipe = Some(pipe);
-            return Poll::Pending;
-        }
+    };
+    loop {
         match to.stream.try_io(Interest::WRITABLE, || pipe.drain(&to.stream)) {
             Ok(_) if pipe.is_empty() => {
-                flow.pipe = Some(pipe);
+                pipe.give();
                 return Poll::Ready(Ok(true));
             }
             Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                if to.stream.poll_write_ready(cx)?.is_pending() {
+                    flow.pipe = Some(pipe);
+                    return Poll::Pending;
+                }
+            }
             Err(_) => {
                 flow.course = Course::Over;
                 return Poll::Ready(Ok(true));

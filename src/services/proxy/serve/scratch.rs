@@ -42,7 +42,8 @@ pub(super) fn with<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     result
 }
 
-/// Wipes what a login may have left: a password stays nowhere longer than it must.
+/// Wipes what a login may have left, in the first `raw` octets of what was read and in what was decrypted: a password stays nowhere
+/// longer than it must.
 pub(super) fn wipe(raw: usize) {
     with(|scratch| {
         scratch.raw[..raw].zeroize();

@@ -29,6 +29,8 @@ pub(super) struct Door {
     pub(super) tls: Tls,
     pub(super) front: FrontSettings,
     trusted: Vec<IpNet>,
+    /// What every connection was made to, when that is one address.
+    pub(super) local: Option<SocketAddr>,
 }
 
 /// Which socket a listener has. By it a listener is the same after a reload.
@@ -109,6 +111,7 @@ impl Door {
                 patience: config.limits.patience,
             },
             trusted: listen.proxy_protocol.clone(),
+            local: listen.address.filter(|a| listen.socket.is_none() && !a.ip().is_unspecified() && a.port() != 0),
         }
     }
 

@@ -94,7 +94,9 @@ impl Wire {
             inbox.extend_from_slice(&octets[n..]);
         });
         let got = ready!(got)?;
-        scratch::wipe(AT_ONCE + if self.end.is_plain() { 0 } else { RECORD });
+        if let Got::Octets(_, n) = got {
+            scratch::wipe(if self.end.is_plain() { n } else { AT_ONCE + RECORD });
+        }
         Poll::Ready(Ok(matches!(got, Got::Octets(..))))
     }
 
