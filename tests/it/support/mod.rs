@@ -6,6 +6,7 @@ pub mod answers;
 pub mod cyrus;
 pub mod directories;
 pub mod editor;
+pub mod gate;
 pub mod json_schema;
 pub mod lab;
 pub mod life;
