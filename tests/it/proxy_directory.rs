@@ -1,5 +1,7 @@
 //! The proxy's directory against a server that answers as it is told: well, wrongly, late, not at all.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};

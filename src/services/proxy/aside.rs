@@ -62,6 +62,7 @@ impl Aside {
         let hub = hub.clone();
         let run = async move {
             tokio::spawn(control::serve(hub.clone(), control));
+            tokio::spawn(control::retention(hub.clone()));
             if let Some(map) = map {
                 tokio::spawn(socketmap::serve(hub.clone(), map));
             }

@@ -237,6 +237,9 @@ impl Router {
                     // A directory tells of no change by itself; its cache knows how often it is asked.
                     let again = (Instant::now() + Duration::from_secs(1)).min(until);
                     let woken = timeout_at(again, changes.changed()).await;
+                    if handle.is_closing() {
+                        return Err(later("the session was closed while it waited".into()));
+                    }
                     if woken.is_err() && Instant::now() >= until {
                         return Err(later("the user was held for too long".into()));
                     }
@@ -372,6 +375,19 @@ login = "{name}*master"
         let began = Instant::now();
         assert_eq!(side(&router, "ann").await, Err(Refusal::Later));
         assert!(began.elapsed() < Duration::from_millis(100));
+    }
+
+    #[tokio::test]
+    async fn a_kick_ends_the_wait_of_a_held_login() {
+        let state = tempfile::tempdir().unwrap();
+        let router = begin(state.path(), "");
+        router.set(wish("ann", Some(Route::Held))).unwrap();
+        let (waits, began) = (router.clone(), Instant::now());
+        let login = tokio::spawn(async move { side(&waits, "ann").await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let victims = router.routes().kick("ann");
+        assert_eq!((victims.len(), login.await.unwrap()), (1, Err(Refusal::Later)));
+        assert!(router.routes().remaining(&victims) == 0 && began.elapsed() < Duration::from_secs(5));
     }
 
     #[tokio::test]

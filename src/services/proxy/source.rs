@@ -226,7 +226,8 @@ impl Watched {
         let (epoch, is) = (table.epoch, routes.epoch());
         match epoch.cmp(&is) {
             std::cmp::Ordering::Greater => {
-                routes.replace(table, close);
+                let closed = routes.replace(table, close).map_or(0, |v| v.len());
+                tracing::info!("routes: epoch {epoch} from {}, {closed} sessions closed", self.path.display());
                 None
             }
             std::cmp::Ordering::Equal if routes.read(|t| *t == table) => None,

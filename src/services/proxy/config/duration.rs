@@ -11,3 +11,14 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     parse_duration(&text)
         .ok_or_else(|| D::Error::custom(format!("`{text}` is no duration; write one as `30s`, `5m` or `1h30m`")))
 }
+
+/// One that may be left out.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+}

@@ -205,8 +205,12 @@ pub struct Passwords {
     pub recipient: Option<String>,
     /// Folder of the sealed passwords; `STATE/passwords` when not given.
     pub store: Option<PathBuf>,
-    /// Octets that the store may take; then nothing more is captured, and the log and a metric say so.
+    /// Octets that the store may take, 64 MiB when not given; then nothing more is captured, and the log and a metric say so.
     pub max_size: Option<u64>,
+    /// How long after their user has come to the new side captured passwords are destroyed, by itself and with the same proof
+    /// as `cutover-proxy purge` gives. Not given: only that command destroys them.
+    #[serde(with = "duration::optional")]
+    pub purge: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -5,7 +5,7 @@
 
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long an answer waits for sessions at the most.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// How often it is looked whose password has to go.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Users that one record of the audit log names.
 const NAMED: usize = 1000;
@@ -227,13 +230,41 @@ async fn purge(
             "which passwords? those of moved users, of one user, or those that are older than so many seconds".into()
         );
     }
-    for user in hub.keeper.captured().into_iter().filter(|_| moved) {
-        // Whose route nobody knows is not moved.
-        if matches!(hub.router.find(&user).await, Ok((Route::New, _))) {
-            which.moved.insert(user);
-        }
+    if moved {
+        which.moved = on_the_new_side(hub).await;
     }
     let theirs = hub.clone();
     let purged = tokio::task::spawn_blocking(move || theirs.keeper.purge(&which)).await;
     purged.map_err(|e| e.to_string())?
+}
+
+/// Users with a captured password who are on the new side. Whose route nobody knows is not there.
+async fn on_the_new_side(hub: &Hub) -> HashSet<String> {
+    let mut moved = HashSet::new();
+    for user in hub.keeper.captured() {
+        if matches!(hub.router.find(&user).await, Ok((Route::New, _))) {
+            moved.insert(user);
+        }
+    }
+    moved
+}
+
+/// Destroys captured passwords when their time has come, for as long as the process lives.
+pub async fn retention(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(keep) = hub.config.load().passwords.purge else { continue };
+        let moved = on_the_new_side(&hub).await;
+        let theirs = hub.clone();
+        let swept = tokio::task::spawn_blocking(move || theirs.keeper.sweep(moved, keep)).await;
+        match swept {
+            Ok(Ok(Some(purged))) => {
+                let text = format!("{} captured passwords destroyed, {} are left", purged.count, purged.left);
+                hub.records.audit(&Event::Command { uid: None, command: "purge", done: true, text: &text });
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(text)) => hub.records.audit(&Event::Fault { part: "passwords", text: &text }),
+            Err(_) => return,
+        }
+    }
 }

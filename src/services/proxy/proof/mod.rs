@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -161,6 +162,29 @@ impl Keeper {
         users
     }
 
+    /// Destroys captured passwords of users who have been on the new side for so long. `moved` are those who are there now;
+    /// the time counts from the first call that names them. Blocks.
+    pub fn sweep(&self, moved: HashSet<String>, keep: Duration) -> Result<Option<Purged>, String> {
+        let Some(spool) = self.work.as_ref().and_then(|w| w.shared.spool.as_ref()) else { return Ok(None) };
+        let (at, keep) = (now(), i64::try_from(keep.as_secs()).unwrap_or(i64::MAX));
+        let mut due = HashSet::new();
+        for user in self.captured() {
+            let spool = lock(spool);
+            if !moved.contains(&user) {
+                spool.unmark(&user);
+                continue;
+            }
+            let since = spool.moved_since(&user, at).map_err(|e| format!("passwords.store: {e}"))?;
+            if since.is_some_and(|since| at.saturating_sub(since) >= keep) {
+                due.insert(user);
+            }
+        }
+        if due.is_empty() {
+            return Ok(None);
+        }
+        self.purge(&Which { moved: due, ..Which::default() }).map(Some)
+    }
+
     /// Destroys captured passwords, and writes down which. Blocks.
     pub fn purge(&self, which: &Which) -> Result<Purged, String> {
         let spool = self.work.as_ref().and_then(|w| Some((w, w.shared.spool.as_ref()?)));
@@ -261,7 +285,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -273,7 +297,7 @@ mod tests {
 
     fn keeper(state: &Path, key: &age::x25519::Identity, bound: Option<u64>) -> (Keeper, Arc<Meter>) {
         let recipient = Some(key.to_public().to_string());
-        let config = Passwords { mode: PasswordMode::Capture, recipient, store: None, max_size: bound };
+        let config = Passwords { mode: PasswordMode::Capture, recipient, store: None, max_size: bound, purge: None };
         let meter = Arc::new(Meter::default());
         (Keeper::begin(&config, state, meter.clone()).unwrap(), meter)
     }
@@ -382,6 +406,29 @@ mod tests {
             .unwrap();
         assert!(files(&spool).is_empty());
         assert_eq!(meter.spool.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_kept_for_some_time_after_the_move_goes_then() {
+        let state = tempfile::tempdir().unwrap();
+        let key = age::x25519::Identity::generate();
+        let (keeper, _) = keeper(state.path(), &key, None);
+        for user in ["ann", "bob"] {
+            keeper.proven(user, Route::Old, &login(user, CANARY));
+        }
+        let ages = || {
+            files(&state.path().join("passwords")).iter().filter(|p| p.extension().is_some_and(|e| e == "age")).count()
+        };
+        until(|| ages() == 2);
+        let moved = || HashSet::from(["ann".to_owned()]);
+        assert_eq!(keeper.sweep(moved(), Duration::from_secs(1)).unwrap(), None, "the time begins");
+        assert_eq!(keeper.sweep(HashSet::new(), Duration::from_secs(1)).unwrap(), None, "and ends with the way back");
+        std::thread::sleep(Duration::from_millis(2100));
+        assert_eq!(keeper.sweep(moved(), Duration::from_secs(1)).unwrap(), None);
+        std::thread::sleep(Duration::from_millis(2100));
+        let purged = keeper.sweep(moved(), Duration::from_secs(1)).unwrap().unwrap();
+        assert_eq!((purged.count, purged.left, purged.files[0].user.as_deref()), (1, 1, Some("ann")));
+        assert_eq!(ages(), 1);
     }
 
     #[test]

@@ -69,6 +69,32 @@ impl Spool {
         self.used
     }
 
+    /// Since when a user whose password lies here is on the new side, in seconds since 1970: since this was asked first. Nothing
+    /// for a user whose password does not lie here.
+    pub(super) fn moved_since(&self, user: &str, now: i64) -> std::io::Result<Option<i64>> {
+        let file = self.folder.join(file_name(user));
+        if !file.exists() {
+            return Ok(None);
+        }
+        let mark = file.with_extension("moved");
+        match std::fs::read_to_string(&mark) {
+            Ok(text) => Ok(text.trim().parse().ok().or(Some(now))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let mut next = tempfile::Builder::new().prefix(".next-").tempfile_in(&self.folder)?;
+                write!(next, "{now}")?;
+                next.as_file().sync_all()?;
+                next.persist(&mark).map_err(|e| e.error)?;
+                Ok(Some(now))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A user is not on the new side, or not any more.
+    pub(super) fn unmark(&self, user: &str) {
+        let _ = std::fs::remove_file(self.folder.join(file_name(user)).with_extension("moved"));
+    }
+
     pub(super) fn count(&self) -> std::io::Result<usize> {
         Ok(self.files()?.iter().filter(|(path, ..)| path.extension().is_some_and(|e| e == "age")).count())
     }
@@ -141,6 +167,7 @@ impl Spool {
             file.write_all(&vec![0; content.len()])?;
             file.sync_all()?;
             std::fs::remove_file(&path)?;
+            let _ = std::fs::remove_file(path.with_extension("moved"));
             self.used = self.used.saturating_sub(octets);
             let sha256 = hex(&Sha256::digest(&content));
             out.push(Destroyed { user: None, file: name.to_owned(), sha256, octets, written });

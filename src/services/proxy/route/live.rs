@@ -133,13 +133,17 @@ impl<S: Session> Routes<S> {
 
     /// Closes every session of a user, those that wait too.
     pub fn kick(&self, user: &str) -> Vec<Victim> {
-        let part = self.part(user);
-        let sessions = part.get(user).into_iter().flatten();
-        let told = sessions.map(|(id, live)| {
-            live.session.close();
-            Victim { user: user.to_owned(), id: *id }
-        });
-        told.collect()
+        let victims = {
+            let part = self.part(user);
+            let sessions = part.get(user).into_iter().flatten();
+            let told = sessions.map(|(id, live)| {
+                live.session.close();
+                Victim { user: user.to_owned(), id: *id }
+            });
+            told.collect()
+        };
+        self.wake();
+        victims
     }
 
     /// How many of them are still there.
