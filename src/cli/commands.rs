@@ -27,6 +27,7 @@ mod lsp;
 mod plan;
 mod resume;
 mod rollback;
+mod routes;
 mod show;
 mod state;
 mod undo;
@@ -49,6 +50,7 @@ pub enum Command {
     Resume(resume::Args),
     Undo(undo::Args),
     Rollback(rollback::Args),
+    Routes(routes::Args),
     Dns(dns::Args),
     Drift(drift::Args),
     Show(show::Args),
@@ -79,6 +81,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Resume(args) => resume::run(&args, context),
         Command::Undo(args) => undo::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
+        Command::Routes(args) => routes::run(&args, context),
         Command::Dns(args) => dns::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),

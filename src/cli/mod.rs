@@ -21,6 +21,7 @@ pub mod proxy;
 mod receiver;
 mod recorded;
 mod rotation;
+pub mod routes;
 mod runtime;
 pub mod secrets;
 mod served;

@@ -27,7 +27,7 @@ static BUILT_IN: &[BuiltIn] = built_in! {
         "templates/pair.conf.hbs" "templates/proxy.users.hbs" "templates/rspamd-dkim.hbs" "templates/rspamd-headers.hbs" "templates/rspamd-options.hbs" "templates/rspamd-proxy.hbs"
         "templates/sender_login.hbs" "templates/tls_policy.hbs" "templates/transport.hbs" "templates/virtual.hbs";
     "powerdns": "module.kdl" "templates/pdns.conf.hbs" "templates/seed.hbs";
-    "proxy": "module.kdl" "templates/config.toml.hbs" "templates/service.hbs" "templates/socket.hbs";
+    "proxy": "module.kdl" "templates/proxy.toml.hbs" "templates/service.hbs" "templates/socket.hbs";
     "unbound": "module.kdl" "templates/unbound.conf.hbs";
 };
 

@@ -12,7 +12,7 @@ use super::project::Project;
 use super::rotation::Course;
 use super::secrets::{self, ForConnections};
 use super::served::Servers;
-use super::{lab_spec, phase, runtime};
+use super::{lab_spec, phase, routes, runtime};
 use crate::execution::{self, Clock as _, SystemClock};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
@@ -77,10 +77,7 @@ impl Session {
         let runtime = runtime::start()?;
         take_in_departed(&state, &mut project.site, &context.out)?;
         runtime.block_on(secret::seal(&mut project.site, resolver.as_ref(), key.expose()))?;
-        let mut settings = Settings { connecting: usize::from(context.globals.parallel), keep, ..Settings::default() };
-        if let Ok(environment) = lab_spec::environment(&project.topology) {
-            settings.known_hosts.push(crate::lab::known_hosts(&lab_spec::dir(&context.state_dir(), environment)));
-        }
+        let settings = settings(context, &project, keep);
         let readers = Arc::new(ForConnections { resolver: Arc::clone(&resolver), root: project.root.clone() });
         let network = Network::new(settings, project.site.hosts.clone(), Arc::clone(&readers) as _);
         let shell = ShellAgent::new(network, providers::Settings::default());
@@ -155,6 +152,7 @@ impl Session {
             let timezone = self.project.topology.organization().and_then(|o| o.text("timezone")).unwrap_or("UTC");
             let told = |c: &Course| PlanNote { address: None, text: c.told(timezone), blocks: false };
             plan.notes.extend(self.project.courses.iter().map(told));
+            plan.notes.extend(routes::begin_empty(&self.project.topology, &plan));
         }
         Ok(plan)
     }
@@ -196,6 +194,15 @@ impl Session {
         guard::look(self, &observed, &mut plan, wish).await;
         Ok(Asked { observed, plan })
     }
+}
+
+/// How hosts are connected to; those of a lab have their keys in its folder.
+pub fn settings(context: &Context, project: &Project, keep: bool) -> Settings {
+    let mut settings = Settings { connecting: usize::from(context.globals.parallel), keep, ..Settings::default() };
+    if let Ok(environment) = lab_spec::environment(&project.topology) {
+        settings.known_hosts.push(crate::lab::known_hosts(&lab_spec::dir(&context.state_dir(), environment)));
+    }
+    settings
 }
 
 /// Hosts that left the topology while cutover still owned something there are asked as before, so that what they hold is taken away

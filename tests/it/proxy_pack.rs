@@ -12,7 +12,7 @@ use cutover::services::proxy::route::Route;
 
 use crate::packs::{Lowered, Story};
 
-const TOML: &str = "/etc/cutover-proxy/config.toml";
+const TOML: &str = "/etc/cutover-proxy/proxy.toml";
 
 fn config(lowered: &Lowered, server: &str) -> Config {
     let text = lowered.content(&format!("server.{server}/file:{TOML}"));
@@ -134,5 +134,18 @@ legacy old product=dovecot host=old.acme.example
     ] {
         let found = with(more);
         assert!(found.contains(said), "{more}\n{found}");
+    }
+}
+
+/// Every block of TOML in the documents is a configuration, or a part of one beside the first.
+#[test]
+fn every_block_of_the_documents_is_a_configuration() {
+    let text = std::fs::read_to_string("docs/proxy.md").unwrap();
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|b| b.split("```").next()).collect();
+    let whole = blocks[0];
+    assert!(blocks.len() >= 3 && whole.contains("[proxy]"));
+    for block in &blocks {
+        let text = if block.contains("[proxy]") { (*block).to_owned() } else { format!("{whole}\n{block}") };
+        Config::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}\n{block}"));
     }
 }

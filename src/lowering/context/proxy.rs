@@ -283,6 +283,7 @@ impl Place<'_, '_> {
             "old": format!("smtp:{}:25", mail::bracket(host)),
             // Empty: each account has its own, which stands in the transport table.
             "new": mail::default_route(self.survey, self.server),
+            "domains": self.survey.topology.all("accepted-domain").map(|d| d.id.name.as_str()).collect::<Vec<_>>(),
         })
     }
 }

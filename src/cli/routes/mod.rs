@@ -1,0 +1,237 @@
+//! The gates of a proxy as the operator reaches them: `cutover-proxy` on each, over the same SSH that apply uses.
+
+pub mod flow;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::context::Context;
+use super::failure::Failure;
+use super::project::Project;
+use super::secrets::{self, ForConnections};
+use super::session;
+use crate::model::host::HostAccess;
+use crate::model::plan::{Plan, PlanNote};
+use crate::model::step::Action;
+use crate::model::topology::{Node, Topology, Value};
+use crate::model::{HostName, Kind};
+use crate::services::proxy::control::wire::{Changed, SessionLine, Shown, ShownRoute};
+use crate::services::proxy::route::Route;
+use crate::transport::{Link, Network, Script, Transport as _};
+use flow::{Order, Said, Table};
+
+/// The program where the pack puts it.
+const PROGRAM: &str = "/usr/local/bin/cutover-proxy";
+/// Ends the list of users.
+const END: &str = "END OF USERS";
+/// A session ends after its current command, and a large message takes its time.
+const CLOSE: &str = " --close --wait 30s";
+const LIMIT: Duration = Duration::from_secs(120);
+/// On gates with Postfix: its queue manager keeps the last answer of each process that it asks for 30 seconds (`resolve_clnt.c`),
+/// so mail would follow the former route for so long. A reload makes it forget.
+const FORGET: &str = "if command -v postfix >/dev/null 2>&1 && postfix status >/dev/null 2>&1; then postfix reload >/dev/null 2>&1 || :; fi\n";
+/// Mail of users who were held waits in its queue: it is tried again now.
+const FLUSH: &str = "if command -v postqueue >/dev/null 2>&1; then postqueue -f >/dev/null 2>&1 || :; fi\n";
+
+/// The gates of one proxy, all of them or those that were not left out.
+pub struct Reached {
+    network: Network,
+    hosts: BTreeMap<String, HostAccess>,
+    pub proxy: String,
+    /// Its logins are written small.
+    pub lower_case: bool,
+    /// Who reads the file, where routes are kept in one.
+    pub by_file: bool,
+}
+
+impl Reached {
+    pub fn open(context: &Context, name: Option<&str>, without: &[String]) -> Result<Self, Failure> {
+        let project = Project::compile(context)?;
+        let node = choose(&project.topology, name)?;
+        let gates: Vec<String> = node
+            .values("on")
+            .filter_map(|v| match &v.value {
+                Value::Ref(id) => Some(id.name.to_string()),
+                _ => None,
+            })
+            .collect();
+        if let Some(unknown) = without.iter().find(|w| !gates.contains(w)) {
+            return Err(Failure::new(format!("--without {unknown}: proxy {} is not on it", node.id.name))
+                .help(format!("its gates are {}", gates.join(", "))));
+        }
+        let hosts: BTreeMap<String, HostAccess> = gates
+            .iter()
+            .filter(|g| !without.contains(g))
+            .filter_map(|g| Some((g.clone(), project.site.hosts.get(&HostName::from(g.as_str()))?.clone())))
+            .collect();
+        if hosts.is_empty() {
+            return Err(Failure::new(format!("no gate of proxy {} can be reached", node.id.name))
+                .help("each server in its `on` needs a connection"));
+        }
+        let (proxy, lower_case, by_file) =
+            (node.id.name.to_string(), node.flag("lower-case"), node.text("route-by") == Some("file"));
+        let resolver = Arc::new(secrets::resolver(&project.root, &project.topology));
+        let readers = Arc::new(ForConnections { resolver, root: project.root.clone() });
+        let settings = session::settings(context, &project, true);
+        let network = Network::new(settings, project.site.hosts.clone(), readers as _);
+        Ok(Self { network, hosts, proxy, lower_case, by_file })
+    }
+
+    async fn run(&self, host: &HostAccess, script: String) -> Result<String, String> {
+        let mut out = String::new();
+        let script = Script { body: Zeroizing::new(script), payload: None, link: Link::Kept, limit: LIMIT };
+        let exit = self.network.exec(host, script, |line| {
+            out.push_str(line);
+            out.push('\n');
+        });
+        let exit = exit.await.map_err(|e| e.message)?;
+        match exit.code {
+            Some(0) => Ok(out),
+            _ => Err(match exit.stderr.trim().lines().next_back() {
+                Some(said) if !said.is_empty() => said.trim_start_matches("error: ").to_owned(),
+                _ => "cutover-proxy failed there and did not say why".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Gates that a plan brings to a proxy that has others: they begin without a route, and would send everybody to the default.
+pub fn begin_empty(topology: &Topology, plan: &Plan) -> Vec<PlanNote> {
+    let mut notes = Vec::new();
+    for proxy in topology.all("proxy").filter(|p| p.text("route-by") != Some("file")) {
+        let gates: Vec<&str> = proxy
+            .values("on")
+            .filter_map(|v| match &v.value {
+                Value::Ref(id) => Some(id.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        let begins = |gate: &&str| {
+            plan.steps.iter().find(|s| {
+                let service = s.address.kind == Kind::Service && s.address.key == "cutover-proxy";
+                service && s.action == Action::Create && s.address.host == HostName::from(*gate)
+            })
+        };
+        let Some(other) = gates.iter().find(|g| begins(g).is_none()) else { continue };
+        for (gate, step) in gates.iter().filter_map(|g| Some((g, begins(g)?))) {
+            notes.push(PlanNote {
+                address: Some(step.address.clone()),
+                text: format!(
+                    "{gate} begins without routes: before names of clients lead to it, run cutover routes sync --from {other}"
+                ),
+                blocks: false,
+            });
+        }
+    }
+    notes
+}
+
+/// The proxy of that name, or the only one.
+fn choose<'t>(topology: &'t Topology, name: Option<&str>) -> Result<&'t Node, Failure> {
+    let all: Vec<&Node> = topology.all("proxy").collect();
+    let names = || all.iter().map(|p| p.id.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (name, all.as_slice()) {
+        (_, []) => Err(Failure::new("this topology has no proxy").help("write proxy NAME old=.. new=.. { on GATE; }")),
+        (None, [only]) => Ok(only),
+        (None, _) => {
+            Err(Failure::new("this topology has several proxies").help(format!("say which: --proxy, of {}", names())))
+        }
+        (Some(name), _) => all
+            .iter()
+            .find(|p| p.id.name == *name)
+            .copied()
+            .ok_or_else(|| Failure::new(format!("no proxy `{name}`")).help(format!("known: {}", names()))),
+    }
+}
+
+/// The line of an order. Users go by standard input: in one epoch, however many they are, and in no list of processes.
+fn script(order: &Order) -> String {
+    let with = |words: &str, users: &[String]| {
+        // No user has a line end in their name, so none is this line.
+        format!("{PROGRAM} {words} - <<'{END}' || exit $?\n{}\n{END}\n", users.join("\n"))
+    };
+    match order {
+        Order::Tell(_) => format!("{PROGRAM} route show --json\n"),
+        Order::Sessions(_) => format!("{PROGRAM} sessions --json\n"),
+        Order::Set { users, to, close } => {
+            let close = if *close { CLOSE } else { "" };
+            let flush = if *to == Route::Held { "" } else { FLUSH };
+            with(&format!("route set --json --to {}{close}", to.as_str()), users) + FORGET + flush
+        }
+        Order::Forget(users) => with("route unset --json", users) + FORGET + FLUSH,
+        Order::Kick(users) => with("kick --wait 30s", users),
+    }
+}
+
+/// What a gate answers to an order.
+fn answer(order: &Order, text: &str) -> Said {
+    fn read<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Result<T, String> {
+        let strange = |e| format!("cutover-proxy there answers in a form that is not known here: {e}");
+        serde_json::from_str(text).map_err(strange)
+    }
+    let mut table = Table::default();
+    match order {
+        Order::Tell(users) => {
+            let shown: Shown = read(text)?;
+            table.epoch = shown.epoch;
+            let asked = |r: &ShownRoute| r.by == "table" && (users.is_empty() || users.contains(&r.user));
+            table.users = shown.routes.into_iter().filter(asked).filter_map(|r| Some((r.user, r.route?))).collect();
+        }
+        Order::Set { .. } | Order::Forget(_) => {
+            let changed: Changed = read(text)?;
+            table.epoch = changed.epoch;
+        }
+        Order::Sessions(users) => {
+            let lines: Vec<SessionLine> = read(text)?;
+            table.sessions = lines.into_iter().filter(|s| users.is_empty() || users.contains(&s.user)).collect();
+        }
+        Order::Kick(_) => {}
+    }
+    Ok(table)
+}
+
+impl flow::Gates for Reached {
+    fn names(&self) -> Vec<String> {
+        self.hosts.keys().cloned().collect()
+    }
+
+    async fn order(&self, gate: &str, order: &Order) -> Said {
+        let host = self.hosts.get(gate).ok_or("it is no gate of this proxy")?;
+        answer(order, &self.run(host, script(order)).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_one_line_whoever_the_users_are() {
+        let users = vec!["ann@acme.example".to_owned(), "$(reboot) `x` 'y'".to_owned()];
+        let order = Order::Set { users: users.clone(), to: Route::New, close: true };
+        let text = script(&order);
+        assert!(
+            text.starts_with("/usr/local/bin/cutover-proxy route set --json --to new --close --wait 30s - <<"),
+            "{text}"
+        );
+        // What a shell makes of it: the names as they are, on standard input.
+        let script = script(&Order::Forget(users)).replace(PROGRAM, "echo").replace(" - <<", "; cat <<");
+        let out = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+        let out = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert_eq!(out, "route unset --json\nann@acme.example\n$(reboot) `x` 'y'\n");
+        // A gate that refuses is heard, whatever stands behind the order.
+        let refused = super::script(&order).replace(PROGRAM, "false");
+        assert_eq!(std::process::Command::new("sh").arg("-c").arg(refused).status().unwrap().code(), Some(1));
+    }
+
+    #[test]
+    fn only_routes_of_the_table_are_a_gates_own() {
+        let said = r#"{"epoch":7,"default":"old","routes":[{"user":"ann","route":"new","by":"table"},{"user":"bob","route":"old","by":"default"}]}"#;
+        let table = answer(&Order::Tell(Vec::new()), said).unwrap();
+        assert_eq!((table.epoch, table.users), (7, BTreeMap::from([("ann".to_owned(), Route::New)])));
+        assert!(answer(&Order::Tell(Vec::new()), "no JSON").is_err());
+    }
+}
