@@ -67,6 +67,8 @@ mod proxy_commands;
 mod proxy_control;
 mod proxy_directory;
 mod proxy_pack;
+mod proxy_serve;
+mod proxy_serve_tls;
 mod proxy_session;
 mod proxy_socketmap;
 mod reporting_golden;

@@ -20,6 +20,10 @@ pub struct Socket {
 }
 
 impl Socket {
+    pub fn path(&self) -> &std::path::Path {
+        &self.socket
+    }
+
     /// Asks the proxy, and waits a little longer than `wait` for its answer.
     pub fn ask<T: DeserializeOwned>(&self, request: &Request, wait: Duration) -> Result<T, Vec<String>> {
         let failed = |e: std::io::Error| {

@@ -9,6 +9,7 @@ mod route;
 mod serve;
 mod sessions;
 mod status;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ enum Command {
     Status(status::Args),
     Flush(status::Flush),
     Drain(status::Drain),
+    Upgrade(upgrade::Args),
     Proven(passwords::Args),
     Purge(passwords::Purge),
     /// Say which version this is
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, &out),
         Command::Flush(args) => status::flush(args, &out),
         Command::Drain(args) => status::drain(&args, &out),
+        Command::Upgrade(args) => upgrade::run(&args, &out),
         Command::Proven(args) => passwords::proven(&args, &out),
         Command::Purge(args) => passwords::purge(args, &out),
         Command::Version => {

@@ -27,6 +27,8 @@ pub struct Aside {
     files: Vec<Bound>,
     /// Where metrics are answered, with the port that the system chose.
     pub metrics: Option<std::net::SocketAddr>,
+    /// The socket of it, for the next process.
+    pub listener: Option<std::os::fd::OwnedFd>,
 }
 
 struct Bound {
@@ -35,22 +37,26 @@ struct Bound {
 }
 
 impl Aside {
-    /// Opens what the configuration names and begins to answer. These sockets stay as they are over a reload.
-    pub fn begin(hub: &Arc<Hub>) -> Result<Self, Vec<String>> {
+    /// Opens what the configuration names and begins to answer; `given` is a listener for the metrics that a former process had.
+    /// These sockets stay as they are over a reload.
+    pub fn begin(hub: &Arc<Hub>, given: Option<std::net::TcpListener>) -> Result<Self, Vec<String>> {
         let general = hub.config.load().proxy.clone();
         let one = |what: &str, e: std::io::Error| vec![format!("{what}: {e}")];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| one("the system does not let it run", e))?;
-        let mut aside = Self { stop: None, thread: None, files: Vec::new(), metrics: None };
+        let mut aside = Self { stop: None, thread: None, files: Vec::new(), metrics: None, listener: None };
         let entered = runtime.enter();
         // 0660: who may open it may change routes. Postfix runs under another user and group, and reads only.
         let control = aside.bind("proxy.control", &general.control, 0o660)?;
         let map = general.socketmap.as_ref().map(|m| aside.bind("proxy.socketmap.path", &m.path, 0o666)).transpose()?;
         let metrics = match general.metrics {
             Some(address) => {
-                let listener = std::net::TcpListener::bind(address);
-                let listener =
-                    listener.and_then(|l| l.set_nonblocking(true).map(|()| l)).and_then(TcpListener::from_std);
+                let listener = given.map_or_else(|| std::net::TcpListener::bind(address), Ok);
+                let listener = listener.and_then(|l| {
+                    l.set_nonblocking(true)?;
+                    aside.listener = Some(l.try_clone()?.into());
+                    TcpListener::from_std(l)
+                });
                 let listener = listener.map_err(|e| one(&format!("proxy.metrics: {address}"), e))?;
                 aside.metrics = listener.local_addr().ok();
                 Some(listener)

@@ -13,3 +13,4 @@ pub mod life;
 pub mod nameserver;
 pub mod proxy;
 pub mod steps;
+pub mod wire;

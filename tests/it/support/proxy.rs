@@ -43,6 +43,11 @@ impl Default for Setting {
 impl Proxy {
     /// Starts it and waits until it takes connections. `@` in the texts of `setting` stands for its folder.
     pub fn start(setting: &Setting) -> Self {
+        Self::start_with(setting, |text| text)
+    }
+
+    /// The same with a configuration that `edit` has changed.
+    pub fn start_with(setting: &Setting, edit: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::Builder::new().prefix("cutover-proxy-").tempdir().expect("a folder");
         let protocols: Vec<Protocol> = setting.old.iter().map(|(p, _)| *p).collect();
         let listeners: Vec<(Protocol, SocketAddr)> = protocols.iter().map(|p| (*p, free())).collect();
@@ -66,7 +71,7 @@ impl Proxy {
         text += &setting.more;
         let config = dir.path().join("config.toml");
         std::fs::create_dir_all(dir.path().join("state")).expect("a folder");
-        std::fs::write(&config, text.replace('@', &at.to_string())).expect("config.toml");
+        std::fs::write(&config, edit(text.replace('@', &at.to_string()))).expect("config.toml");
         let child = run(&config, dir.path());
         let mut proxy = Self { child, dir, listeners };
         proxy.ready();

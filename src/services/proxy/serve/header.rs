@@ -25,8 +25,10 @@ pub(super) fn read(octets: &[u8]) -> Header {
     match ProxyHeader::parse(octets, config) {
         Ok((header, used)) => Header::Found(header.proxied_address().map(|a| (a.source, a.destination)), used),
         Err(Error::BufferTooShort) => {
-            let most = if octets.first() == Some(&b'P') { V1 } else { MOST };
-            if octets.len() < most { Header::More } else { Header::Wrong }
+            let text = octets.first() == Some(&b'P');
+            // A line that has its end does not get better.
+            let ended = text && octets.contains(&b'\n');
+            if octets.len() < if text { V1 } else { MOST } && !ended { Header::More } else { Header::Wrong }
         }
         Err(_) => Header::Wrong,
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -107,6 +107,11 @@ impl Listeners {
     pub(super) fn close_all(&mut self) {
         let all: Vec<Spot> = self.open.keys().cloned().collect();
         self.close(&all);
+    }
+
+    /// What is open, to be handed to another process.
+    pub(super) fn sockets(&self) -> std::io::Result<Vec<(String, OwnedFd)>> {
+        self.open.iter().map(|(spot, open)| Ok((spot.label(), open.listener.try_clone()?.into()))).collect()
     }
 
     /// Where connections are taken.

@@ -8,6 +8,7 @@
 
 mod connection;
 mod end;
+pub mod handover;
 mod header;
 mod listen;
 mod pipe;
