@@ -80,7 +80,7 @@ impl Place<'_, '_> {
             "tokens": p.flag("tokens"),
             "header_from": p.texts("header-from"),
             "certificates": self.certificates(),
-            "sides": [self.old(&protocols, diagnostics), self.new(&protocols, diagnostics)],
+            "sides": [self.old_side(&protocols, diagnostics), self.new_side(&protocols, diagnostics)],
             "routes": {
                 "default": p.text("default-route").unwrap_or("old"),
                 "source": p.text("route-by").unwrap_or("store"),
@@ -120,7 +120,7 @@ impl Place<'_, '_> {
         refs(self.proxy, "old").next().and_then(|id| self.survey.topology.get("legacy", &id.name))
     }
 
-    fn old(&self, protocols: &BTreeSet<&str>, diagnostics: &mut Diagnostics) -> Json {
+    fn old_side(&self, protocols: &BTreeSet<&str>, diagnostics: &mut Diagnostics) -> Json {
         let legacy = self.legacy();
         let server = legacy.and_then(|l| l.text("server")).and_then(|name| self.survey.servers.get(name));
         let host = server.map(|s| s.fqdn.to_string()).or_else(|| Some(legacy?.text("host")?.to_owned()));
@@ -142,7 +142,7 @@ impl Place<'_, '_> {
         )
     }
 
-    fn new(&self, protocols: &BTreeSet<&str>, diagnostics: &mut Diagnostics) -> Json {
+    fn new_side(&self, protocols: &BTreeSet<&str>, diagnostics: &mut Diagnostics) -> Json {
         let mut servers = Vec::new();
         refs(self.proxy, "new").for_each(|id| behind(self.survey, id, 3, &mut servers));
         if servers.is_empty() {
