@@ -308,7 +308,7 @@ fn nobody_becomes_somebody_else() {
                 .parse()
                 .expect("a number");
             assert_eq!(message, format!("\0user{n}\0secret{n}").into_bytes(), "{text}");
-            assert_eq!(side, n % 3 == 0, "{text}");
+            assert_eq!(side, n.is_multiple_of(3), "{text}");
             seen += 1;
         }
     }

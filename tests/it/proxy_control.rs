@@ -50,12 +50,16 @@ fn a_held_user_is_drained_waits_and_resumes_while_others_feel_nothing() {
         assert!(sessions[0]["side"].is_null());
         let release = Instant::now();
         gate.set(&["ann"], "new", false);
+        let acknowledged = release.elapsed();
+        let mut slowest = Duration::ZERO;
         for login in waiting {
             let (side, at) = login.join().unwrap();
             assert_eq!(side, Ok(Some("new")));
-            // 50 ms are the goal on an idle machine; this one shares its cores.
-            assert!(at - release < Duration::from_millis(500), "{:?}", at - release);
+            slowest = slowest.max(at - release);
         }
+        eprintln!("released: acknowledged after {acknowledged:?}, the last of 12 logins answered after {slowest:?}");
+        // 50 ms are the goal on an idle machine; this one shares its cores and its disk.
+        assert!(slowest < acknowledged + Duration::from_millis(500), "{slowest:?}");
     });
     assert!(others.iter_mut().all(|c| c.side() == Some("old")));
     assert_eq!(gate.metric("held_logins"), 0.0);

@@ -101,6 +101,7 @@ impl Place<'_, '_> {
                 "recipient": p.text("recipient").filter(|_| p.text("passwords") == Some("capture")),
                 "store": p.text("store"),
                 "max_size": size(p, "store-max"),
+                "purge": lasting(p, "purge").filter(|_| p.text("passwords") == Some("capture")),
             },
             "cms": p.value("cms").map(|_| "/var/lib/cutover-proxy/cms"),
             "metrics": p.text("metrics"),
