@@ -46,6 +46,7 @@ impl World {
             s.spawn(|| world.mail_programs());
             world.run(&["apply", "--yes"]).ends(0);
         });
+        world.lab.sh("gate-1", "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends tcpdump >/tmp/install.log 2>&1 || { tail /tmp/install.log; exit 1; }");
         // Users come by one name, which leads to both gates.
         let hosts: String = world.hosts();
         world.lab.sh("client", &format!("printf '{hosts}' >> /etc/hosts"));
@@ -82,7 +83,6 @@ impl World {
             let hosts = self.hosts();
             self.lab.sh(gate, &format!("printf '{hosts}' >> /etc/hosts"));
         }
-        self.lab.sh("gate-1", "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends tcpdump >/dev/null 2>&1 || true");
     }
 
     fn topology(&self) -> String {
@@ -246,18 +246,22 @@ fn hardened(world: &World) {
     let score: f64 =
         said.split(": ").nth(1).and_then(|t| t.split(' ').next()).and_then(|n| n.parse().ok()).expect("a score");
     assert!(score < 2.0, "{said}");
-    assert_eq!(world.lab.sh("gate-1", "ps -o user= -p $(systemctl show -P MainPID cutover-proxy)"), "cutover-+");
+    let owner = world.lab.sh("gate-1", "stat -c %U /proc/$(systemctl show -P MainPID cutover-proxy)/task");
+    assert_eq!(owner, "cutover-proxy");
 }
 
 /// What crosses the line is not readable: neither in front nor behind. The capture is looked at for something that must be in it.
 fn wire(world: &World) {
     let gate = "gate-1.acme.test";
-    world.lab.sh("gate-1", "tcpdump -i any -U -w /tmp/wire.pcap 'tcp and not port 22' >/dev/null 2>&1 & sleep 1");
+    world.lab.sh(
+        "gate-1",
+        "systemd-run -q --unit=wire tcpdump -i any -Z root -U -w /tmp/wire.pcap 'tcp and not port 22'; sleep 1",
+    );
     for (name, tls) in [("olga", "imaps"), ("nina", "imap"), ("olga", "pop3"), ("nina", "pop3s")] {
         let password = world.password(name);
         world.lab.sh("client", &format!("printf 'user = \"{name}@acme.test:{password}\"\\n' | curl -sS --ssl-reqd -K - {tls}://{gate}/ >/dev/null"));
     }
-    world.lab.sh("gate-1", "sleep 1; pkill tcpdump; sleep 0.5; grep -qi starttls /tmp/wire.pcap");
+    world.lab.sh("gate-1", "sleep 1; systemctl stop wire; grep -qi starttls /tmp/wire.pcap");
     for (name, password) in &world.passwords {
         let plain = format!("\\0{name}@acme.test\\0{password}");
         let line = format!("printf '{plain}' | base64 -w0 | cut -c1-40");

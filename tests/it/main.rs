@@ -34,6 +34,7 @@ mod lab_powerdns;
 mod lab_providers;
 mod lab_providers_faults;
 mod lab_proxy;
+mod lab_proxy_cyrus;
 mod lab_proxy_directory;
 mod lab_rotation;
 mod lab_zone_faults;
