@@ -232,10 +232,10 @@ fn users_move_one_by_one_and_nobody_else_notices() {
     world.routes(&["show"]).ends(0).says("new      nina@acme.test").says("1 routes on gate-1, gate-2");
 
     wire(&world);
-    matrix(&world);
     port_25(&world);
     a_move_amid_traffic(&world);
     a_gate_dies(&world);
+    matrix(&world);
     no_password_is_left(&world);
 }
 

@@ -2,7 +2,7 @@
 # $1: host; $2: user; $3: password; $4: folder for what they leave. A message with the text `canary-body` stands in INBOX.
 host=$1 user=$2 pass=$3 dir=$4
 rm -rf "$dir"; mkdir -p "$dir"; cd "$dir" || exit 1
-export HOME=$dir LC_ALL=C
+export HOME=$dir LC_ALL=C TERM=xterm
 ca=/etc/ssl/certs/ca-certificates.crt
 say() { # PROGRAM PROTOCOL TLS: by the exit status of what ran before
     if [ "$?" = 0 ]; then echo "$1 $2 $3 ok"; else echo "$1 $2 $3 FAILED"; tail -5 "$dir/log" >&2; fi
@@ -100,7 +100,7 @@ set quit=yes
 set spoolfile="$mutt://$host/INBOX"
 push "<first-entry><copy-message>$dir/mutt-$tls<enter><quit>"
 X
-    TERM=xterm run python3 terminal.py mutt -n -F muttrc; found "mutt-$tls"; say mutt imap $tls
+    run python3 terminal.py mutt -n -F muttrc; found "mutt-$tls"; say mutt imap $tls
 
     for protocol in imap pop3; do
         rm -rf "fetched-$protocol-$tls"
