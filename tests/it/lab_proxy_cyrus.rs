@@ -75,7 +75,7 @@ fn mail_programs_reach_a_cyrus_through_the_proxy() {
             "printf '{gate} gate.acme.test\\n{far} cyrus.acme.test\\n' >> /etc/hosts; cd /root; \
              openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=gate -addext subjectAltName=DNS:gate.acme.test -keyout gate.key -out gate.pem 2>/dev/null; \
              cp gate.pem /usr/local/share/ca-certificates/gate.crt; cp cyrus.pem /usr/local/share/ca-certificates/cyrus.crt; update-ca-certificates >/dev/null 2>&1; \
-             cutover-proxy check proxy.toml; systemd-run -q --unit=proxy cutover-proxy serve --config /root/proxy.toml"
+             install -d -m 0700 state; cutover-proxy check proxy.toml; systemd-run -q --unit=proxy cutover-proxy serve --config /root/proxy.toml"
         ),
     );
     until(&lab, "gate", "test -S /root/control.sock");
