@@ -233,10 +233,20 @@ fn users_move_one_by_one_and_nobody_else_notices() {
 
     wire(&world);
     port_25(&world);
+    matrix(&world);
+}
+
+/// Run by `tests/soak/proxy/users`.
+#[test]
+#[ignore = "minutes: 200 users at work, a gate that dies"]
+fn nobody_is_disturbed_by_moves_and_dying_gates() {
+    let Some(world) = World::new("proxysoak", others()) else { return };
+    world.furnish();
+    world.routes(&["set", "nina@acme.test", "u1@acme.test", "u4@acme.test", "--to", "new"]).ends(0);
     a_move_amid_traffic(&world);
     a_gate_dies(&world);
-    matrix(&world);
     no_password_is_left(&world);
+    held_mail(&world);
 }
 
 /// `systemd-analyze security`: a score of 10 is a service without any protection.
@@ -313,7 +323,10 @@ fn port_25(world: &World) {
     assert!(!world.lies("old", "u4", "letter-after"));
     // Somebody who is on neither side is refused while the sender is connected.
     assert!(!world.letter("gate-1", "nobody", "letter-to-nobody"));
+}
 
+/// While a user is held no mail of theirs is delivered; it comes when they are let in again.
+fn held_mail(world: &World) {
     // While the final delta runs mail waits, and comes when the user is let in again. An extension belongs to its user.
     world.routes(&["hold", "u1@acme.test"]).ends(0).says("u1@acme.test: held on gate-1, gate-2");
     assert!(
