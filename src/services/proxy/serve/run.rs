@@ -119,7 +119,10 @@ impl Running<'_> {
         tracing::info!("no connections are taken any more; {} go on", self.hub.connections());
         // Relieved by another process there is no hurry: sessions end when their clients end them.
         let drain = tokio::time::Instant::now() + self.hub.config.load().proxy.drain;
-        while self.hub.connections() > 0 && (relieved || tokio::time::Instant::now() < drain) {
+        // Whoever asked for it hears so.
+        let least = tokio::time::Instant::now() + CLOSING;
+        let early = || tokio::time::Instant::now() < least;
+        while early() || self.hub.connections() > 0 && (relieved || tokio::time::Instant::now() < drain) {
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
                 // Asked again, it hurries.
