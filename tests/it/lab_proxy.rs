@@ -411,7 +411,11 @@ fn no_password_is_left(world: &World) {
             .lab
             .sh(gate, "grep -rlsaF Zq7- /var /run /tmp /etc /root 2>/dev/null | grep -v '^/var/lib/cutover/' || true");
         assert_eq!(found, "/tmp/found-by-the-search", "{gate}");
-        assert_eq!(world.lab.sh(gate, "ls /var/lib/systemd/coredump /core* 2>/dev/null || true"), "", "{gate}");
+        assert_eq!(
+            world.lab.sh(gate, "find /var/lib/systemd/coredump /core* -type f 2>/dev/null || true"),
+            "",
+            "{gate}"
+        );
         assert!(world.lab.sh(gate, "wc -c < /tmp/journal").parse::<u64>().expect("octets") > 10_000);
     }
 }
