@@ -233,6 +233,7 @@ fn users_move_one_by_one_and_nobody_else_notices() {
 
     wire(&world);
     port_25(&world);
+    held_mail(&world);
     matrix(&world);
 }
 

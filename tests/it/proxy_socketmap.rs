@@ -10,7 +10,7 @@ use crate::support::gate::{Gate, Side};
 
 const OLD: &str = "smtp:[192.0.2.20]:25";
 const NEW: &str = "lmtp:unix:private/dovecot-lmtp";
-const HELD: &str = "retry:4.3.2 this mailbox is being moved";
+const HELD: &str = "smtp:[127.0.0.1]:9";
 
 fn ask(stream: &mut UnixStream, table: &str, key: &str) -> String {
     let request = format!("{table} {key}");

@@ -97,6 +97,7 @@ set copy=no
 set delete=no
 set mark_old=no
 set quit=yes
+set sort=mailbox-order
 set spoolfile="$mutt://$host/INBOX"
 push "<first-entry><copy-message>$dir/mutt-$tls<enter><quit>"
 X

@@ -2,11 +2,11 @@
 
 use super::lab::Lab;
 
-/// IMAP on 143 and 993, POP3 on 110 and 995; each user has INBOX and Sent. Plain logins are taken. The PEM of its certificate,
-/// which names the host's address and is its own authority. Passwords hold no quotes and no spaces.
+/// IMAP on 143 and 993, POP3 on 110 and 995; each user has INBOX and Sent. Plain logins are taken. The PEM of the
+/// authority of its certificate, which names `cyrus.acme.test` and the host's address. Passwords hold no quotes and no spaces.
 pub fn cyrus(lab: &Lab, host: &str, users: &[(&str, &str)]) -> String {
     let users: Vec<String> = users.iter().map(|(name, password)| format!("{name} {password}")).collect();
     let values = format!("set -- {}; USERS='{}'\n", lab.ip(host), users.join("\n"));
     lab.sh(host, &(values + include_str!("cyrus.sh")));
-    lab.sh(host, "cat /etc/cyrus-tls/cert.pem")
+    lab.sh(host, "cat /etc/cyrus-tls/ca.pem")
 }

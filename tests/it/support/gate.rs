@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::proxy::free;
+
 pub const IMAP: usize = 0;
 pub const POP3: usize = 1;
 pub const SMTP: usize = 2;
@@ -97,15 +99,11 @@ pub struct Gate {
     child: Option<Child>,
 }
 
-fn free() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Gate {
     /// `proxy` goes into its first table, `more` behind everything.
     pub fn start(folder: &Path, old: &Side, new: &Side, proxy: &str, more: &str) -> Self {
-        let ports = ALL.map(|_| free());
-        let metrics = free();
+        let ports = ALL.map(|_| free().port());
+        let metrics = free().port();
         let at = folder.display();
         let mut config = format!(
             "[proxy]\nname = \"mail.acme.test\"\nworkers = 2\nstate = \"{at}/state\"\ncontrol = \"{at}/control\"\nmetrics = \"127.0.0.1:{metrics}\"\n{proxy}\n"

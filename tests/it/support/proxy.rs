@@ -4,14 +4,21 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cutover::services::proxy::session::Protocol;
 
-/// A port of loopback that was free a moment ago.
+/// A port of loopback that nobody has now. Below those that the kernel gives out by itself, and others for each process, so that no test
+/// that runs beside this one takes it before the proxy does.
 pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 700) as u16 * 30;
+    let mut ports = (0..30).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % 30);
+    ports
+        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).and_then(|l| l.local_addr()).ok())
+        .expect("a free port")
 }
 
 /// A proxy that runs; ended when dropped.

@@ -86,7 +86,8 @@ pub struct SocketMap {
     /// What stands between a user's name and an extension (`recipient_delimiter` of Postfix); empty where there is none.
     #[serde(default = "default_delimiter")]
     pub delimiter: String,
-    /// Of a recipient whose final delta runs. `retry:` queues the message; it is tried again after the release.
+    /// Of a recipient whose final delta runs. The default is a port of this host where nothing listens: the message waits in the
+    /// queue until it is tried again after the release. With `retry:` Postfix has the sender wait, as it answers 450 at once.
     #[serde(default = "default_held_transport")]
     pub held: String,
 }
@@ -259,5 +260,5 @@ fn default_delimiter() -> String {
 }
 
 fn default_held_transport() -> String {
-    "retry:4.3.2 this mailbox is being moved".into()
+    "smtp:[127.0.0.1]:9".into()
 }
