@@ -375,7 +375,7 @@ login = "{name}*master"
         router.set(wish("ann", Some(Route::Held))).unwrap();
         let began = Instant::now();
         assert_eq!(side(&router, "ann").await, Err(Refusal::Later));
-        assert!(began.elapsed() < Duration::from_millis(100));
+        assert!(began.elapsed() < Duration::from_secs(1));
     }
 
     #[tokio::test]
