@@ -151,8 +151,7 @@ fn a_moved_user_is_closed_at_once_and_two_thousand_others_feel_nothing() {
     }
     assert!(lines.iter_mut().all(noop), "somebody else was dropped");
     eprintln!("closed after {late:?}");
-    // 100 ms are wanted, and met where nothing else runs.
-    assert!(late.iter().all(|l| *l < Duration::from_secs(1)), "{late:?}");
+    assert!(late.iter().all(|l| *l < Duration::from_millis(150)), "{late:?}");
     let shown = command(&proxy, &["status"]);
     assert!(shown.contains("1997 old, 3 new"), "{shown}");
 }
@@ -185,8 +184,7 @@ fn held_logins_go_on_at_once_and_those_who_left_are_forgotten() {
         last = last.max(at.saturating_duration_since(released));
     }
     eprintln!("the last of 20 held logins was through {last:?} after the release");
-    // 50 ms are wanted, and met where nothing else runs.
-    assert!(last < Duration::from_secs(1), "{last:?}");
+    assert!(last < Duration::from_millis(200), "{last:?}");
 }
 
 #[test]
