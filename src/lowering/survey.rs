@@ -87,10 +87,7 @@ pub fn leaf<'a>(parent: &Node, child: &'a Node) -> &'a str {
 
 /// The nodes that a field refers to.
 pub fn refs<'a>(node: &'a Node, field: &'a str) -> impl Iterator<Item = &'a NodeId> {
-    node.values(field).filter_map(|v| match &v.value {
-        Value::Ref(id) => Some(id),
-        _ => None,
-    })
+    node.refs(field).map(|(id, _)| id)
 }
 
 pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Survey<'t> {

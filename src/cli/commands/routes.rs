@@ -195,23 +195,18 @@ fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
 }
 
 fn answered(said: BTreeMap<String, flow::Said>) -> Result<BTreeMap<String, Table>, Failure> {
-    let mut tables = BTreeMap::new();
-    let mut gates = BTreeMap::new();
-    for (gate, answer) in said {
-        match answer {
-            Ok(table) => _ = tables.insert(gate, table),
-            Err(why) => _ = gates.insert(gate, why),
-        }
-    }
-    if gates.is_empty() {
-        return Ok(tables);
-    }
-    let why: String = gates.iter().map(|(gate, why)| format!("\n  {gate}: {why}")).collect();
-    Err(Failure::new(format!("the others have obeyed, but not {}:{why}", list(gates.keys()))))
+    flow::sound(said, Phase::Asked).map_err(|broken| {
+        Failure::new(format!("the others have obeyed, but not {}:{}", list(broken.gates.keys()), reasons(&broken)))
+    })
+}
+
+/// A line for each gate that failed.
+fn reasons(broken: &Broken) -> String {
+    broken.gates.iter().map(|(gate, why)| format!("\n  {gate}: {why}")).collect()
 }
 
 fn failure(broken: &Broken) -> Failure {
-    let why: String = broken.gates.iter().map(|(gate, why)| format!("\n  {gate}: {why}")).collect();
+    let why = reasons(broken);
     let names = list(broken.gates.keys());
     let first = broken.gates.keys().next().map_or("", String::as_str);
     match broken.phase {

@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 
 use crate::services::proxy::control::wire::{Answer, Changed, Request};
 
+/// How long an answer may take that waits for nothing.
+pub const SOON: Duration = Duration::from_secs(5);
+
 /// Octets of an answer: that of every session of a large proxy.
 const LONGEST: u64 = 1 << 30;
 
@@ -48,6 +51,11 @@ impl Socket {
             Err(_) => Err(vec![format!("{}: no answer that this release understands", self.socket.display())]),
         }
     }
+}
+
+/// A wait as a request tells it.
+pub fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Says what became of sessions that were to close; an error while any is left, so that nobody goes on too early.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::super::output::Output;
-use super::ask::Socket;
+use super::ask::{SOON, Socket};
 use crate::services::proxy::control::wire::Request;
 use crate::services::proxy::proof::{Proven, Purged};
 
@@ -45,7 +45,7 @@ fn time(seconds: i64) -> String {
 }
 
 pub fn proven(args: &Args, out: &Output) -> Result<(), Vec<String>> {
-    let proven: Vec<Proven> = args.socket.ask(&Request::Proven {}, Duration::from_secs(5))?;
+    let proven: Vec<Proven> = args.socket.ask(&Request::Proven {}, SOON)?;
     if args.json {
         out.json(&proven);
         return Ok(());

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::super::output::Output;
-use super::ask::{Socket, closed, users};
+use super::ask::{Socket, closed, millis, users};
 use crate::model::unit::parse_duration;
 use crate::services::proxy::control::wire::{Changed, Request, Shown};
 use crate::services::proxy::route::Route;
@@ -32,8 +33,8 @@ enum Action {
     Set {
         #[command(flatten)]
         whom: Whom,
-        #[arg(long, value_enum)]
-        to: To,
+        #[arg(long, value_parser = one_of(&Route::ALL))]
+        to: Route,
         #[command(flatten)]
         how: How,
     },
@@ -64,17 +65,17 @@ pub struct Release {
     socket: Socket,
     #[command(flatten)]
     whom: Whom,
-    #[arg(long, value_enum)]
-    to: Side,
+    #[arg(long, value_parser = one_of(&SIDES))]
+    to: Route,
     #[command(flatten)]
     how: How,
 }
 
 #[derive(Debug, clap::Args)]
-struct Whom {
+pub struct Whom {
     /// Users as the routes know them; `-` reads more from standard input, one a line
     #[arg(required = true, value_name = "USER")]
-    users: Vec<String>,
+    pub users: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,18 +93,12 @@ struct How {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum To {
-    Old,
-    New,
-    Held,
-    Blocked,
-}
+const SIDES: [Route; 2] = [Route::Old, Route::New];
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Side {
-    Old,
-    New,
+/// One of these routes, by its name.
+fn one_of(routes: &'static [Route]) -> impl TypedValueParser<Value = Route> {
+    PossibleValuesParser::new(routes.iter().map(|r| r.as_str()))
+        .try_map(|name| Route::named(&name).ok_or_else(|| format!("there is no route `{name}`")))
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -113,15 +108,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn run(args: Args, out: &Output) -> Result<(), Vec<String>> {
     match args.action {
         Action::Show { users, json } => show(&args.socket, users, json, out),
-        Action::Set { whom, to, how } => {
-            let to = match to {
-                To::Old => Route::Old,
-                To::New => Route::New,
-                To::Held => Route::Held,
-                To::Blocked => Route::Blocked,
-            };
-            change(&args.socket, &whom, Some(to), &how, out)
-        }
+        Action::Set { whom, to, how } => change(&args.socket, &whom, Some(to), &how, out),
         Action::Unset { whom, how } => change(&args.socket, &whom, None, &how, out),
     }
 }
@@ -131,11 +118,7 @@ pub fn hold(args: Hold, out: &Output) -> Result<(), Vec<String>> {
 }
 
 pub fn release(args: Release, out: &Output) -> Result<(), Vec<String>> {
-    let to = match args.to {
-        Side::Old => Route::Old,
-        Side::New => Route::New,
-    };
-    change(&args.socket, &args.whom, Some(to), &args.how, out)
+    change(&args.socket, &args.whom, Some(args.to), &args.how, out)
 }
 
 fn show(socket: &Socket, users: Vec<String>, json: bool, out: &Output) -> Result<(), Vec<String>> {
@@ -157,7 +140,7 @@ fn change(socket: &Socket, whom: &Whom, to: Option<Route>, how: &How, out: &Outp
         to,
         close: how.close,
         expect_epoch: how.expect_epoch,
-        wait_ms: u64::try_from(how.wait.as_millis()).unwrap_or(u64::MAX),
+        wait_ms: millis(how.wait),
     };
     let changed: Changed = socket.ask(&request, how.wait)?;
     match how.json {

@@ -1,7 +1,5 @@
-use std::time::Duration;
-
 use super::super::output::Output;
-use super::ask::Socket;
+use super::ask::{SOON, Socket};
 use crate::services::proxy::control::wire::{Request, SessionLine};
 
 /// Show the sessions of the proxy that serves: who, from where, on which side
@@ -17,7 +15,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, out: &Output) -> Result<(), Vec<String>> {
-    let sessions: Vec<SessionLine> = args.socket.ask(&Request::Sessions { user: args.user }, Duration::from_secs(5))?;
+    let sessions: Vec<SessionLine> = args.socket.ask(&Request::Sessions { user: args.user }, SOON)?;
     if args.json {
         out.json(&sessions);
         return Ok(());

@@ -1,10 +1,6 @@
-use std::time::Duration;
-
 use super::super::output::Output;
-use super::ask::Socket;
+use super::ask::{SOON, Socket};
 use crate::services::proxy::control::wire::{Request, Status};
-
-const SOON: Duration = Duration::from_secs(5);
 
 /// Show what the proxy that serves is about: phase, epoch, sessions of each side
 #[derive(Debug, clap::Args)]

@@ -78,7 +78,8 @@ pub async fn all(gates: &impl Gates, order: &Order) -> BTreeMap<String, Said> {
     names.into_iter().zip(answers).collect()
 }
 
-fn sound(said: BTreeMap<String, Said>, phase: Phase) -> Result<BTreeMap<String, Table>, Broken> {
+/// The tables of all gates, or which of them failed.
+pub fn sound(said: BTreeMap<String, Said>, phase: Phase) -> Result<BTreeMap<String, Table>, Broken> {
     let (mut fine, mut gates) = (BTreeMap::new(), BTreeMap::new());
     for (gate, answer) in said {
         match answer {

@@ -16,7 +16,7 @@ use super::session;
 use crate::model::host::HostAccess;
 use crate::model::plan::{Plan, PlanNote};
 use crate::model::step::Action;
-use crate::model::topology::{Node, Topology, Value};
+use crate::model::topology::{Node, Topology};
 use crate::model::{HostName, Kind};
 use crate::services::proxy::control::wire::{Changed, SessionLine, Shown, ShownRoute};
 use crate::services::proxy::route::Route;
@@ -51,13 +51,7 @@ impl Reached {
     pub fn open(context: &Context, name: Option<&str>, without: &[String]) -> Result<Self, Failure> {
         let project = Project::compile(context)?;
         let node = choose(&project.topology, name)?;
-        let gates: Vec<String> = node
-            .values("on")
-            .filter_map(|v| match &v.value {
-                Value::Ref(id) => Some(id.name.to_string()),
-                _ => None,
-            })
-            .collect();
+        let gates: Vec<String> = node.refs("on").map(|(id, _)| id.name.to_string()).collect();
         if let Some(unknown) = without.iter().find(|w| !gates.contains(w)) {
             return Err(Failure::new(format!("--without {unknown}: proxy {} is not on it", node.id.name))
                 .help(format!("its gates are {}", gates.join(", "))));
@@ -102,13 +96,7 @@ impl Reached {
 pub fn begin_empty(topology: &Topology, plan: &Plan) -> Vec<PlanNote> {
     let mut notes = Vec::new();
     for proxy in topology.all("proxy").filter(|p| p.text("route-by") != Some("file")) {
-        let gates: Vec<&str> = proxy
-            .values("on")
-            .filter_map(|v| match &v.value {
-                Value::Ref(id) => Some(id.name.as_str()),
-                _ => None,
-            })
-            .collect();
+        let gates: Vec<&str> = proxy.refs("on").map(|(id, _)| id.name.as_str()).collect();
         let begins = |gate: &&str| {
             plan.steps.iter().find(|s| {
                 let service = s.address.kind == Kind::Service && s.address.key == "cutover-proxy";

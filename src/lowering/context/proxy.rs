@@ -121,9 +121,14 @@ impl Place<'_, '_> {
         refs(self.proxy, "old").next().and_then(|id| self.survey.topology.get("legacy", &id.name))
     }
 
+    /// The server that the old system is, where the topology has it.
+    fn legacy_server(&self, legacy: &Node) -> Option<&Server<'_>> {
+        self.survey.servers.get(legacy.text("server")?)
+    }
+
     fn old_side(&self, protocols: &BTreeSet<&str>, diagnostics: &mut Diagnostics) -> Json {
         let legacy = self.legacy();
-        let server = legacy.and_then(|l| l.text("server")).and_then(|name| self.survey.servers.get(name));
+        let server = legacy.and_then(|l| self.legacy_server(l));
         let host = server.map(|s| s.fqdn.to_string()).or_else(|| Some(legacy?.text("host")?.to_owned()));
         if host.is_none() {
             let d = broken(format!("proxy {} knows no host of its old side", self.proxy.id.name));
@@ -277,8 +282,9 @@ impl Place<'_, '_> {
             return Json::Null;
         }
         let Some(legacy) = self.legacy() else { return Json::Null };
-        let server = legacy.text("server").and_then(|name| self.survey.servers.get(name));
-        let Some(host) = server.map(|s| s.address()).or_else(|| legacy.text("host")) else { return Json::Null };
+        let Some(host) = self.legacy_server(legacy).map(|s| s.address()).or_else(|| legacy.text("host")) else {
+            return Json::Null;
+        };
         json!({
             "path": "/run/cutover-proxy/socketmap.sock",
             "old": format!("smtp:{}:25", mail::bracket(host)),

@@ -1,12 +1,14 @@
 //! What a process answers beside mail: the control socket, Postfix, metrics and health. One thread for all of it.
 
+use std::future::poll_fn;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use super::hub::{Hub, Phase};
@@ -127,17 +129,17 @@ impl Drop for Aside {
     }
 }
 
-/// Accepts for ever, at most so many at the same time; those beyond wait.
-pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(
-    listener: &UnixListener,
+/// Serves for ever what `next` accepts, at most so many at the same time; those beyond wait.
+pub(super) async fn accept<S, F: Future<Output = ()> + Send + 'static>(
+    next: impl Fn(&mut Context<'_>) -> Poll<std::io::Result<S>>,
     most: usize,
-    serve: impl Fn(UnixStream) -> F,
+    serve: impl Fn(S) -> F,
 ) {
     let places = Arc::new(Semaphore::new(most));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match poll_fn(&next).await {
+            Ok(stream) => {
                 let served = serve(stream);
                 tokio::spawn(async move {
                     served.await;
@@ -151,19 +153,13 @@ pub(super) async fn accept<F: Future<Output = ()> + Send + 'static>(
 }
 
 async fn http(hub: Arc<Hub>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(MOST));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    let one = |stream| {
         let hub = hub.clone();
-        tokio::spawn(async move {
+        async move {
             let _ = tokio::time::timeout(PATIENCE, request(&hub, stream)).await;
-            drop(place);
-        });
-    }
+        }
+    };
+    accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, one).await;
 }
 
 /// One request, one answer (RFC 9112).

@@ -96,10 +96,7 @@ impl Limits {
         let key = counted(peer);
         let now = Instant::now();
         let mut addresses = self.addresses();
-        if addresses.len() >= REMEMBERED && !addresses.contains_key(&key) {
-            forget(&mut addresses, now);
-        }
-        let address = addresses.entry(key).or_insert_with(|| Address::new(now));
+        let address = remembered(&mut addresses, key, now);
         if address.barred_until.is_some_and(|until| until > now) {
             return Err(limit(format!("{key} had too many refused logins within a minute")));
         }
@@ -136,10 +133,7 @@ impl Limits {
         let key = counted(peer);
         let now = Instant::now();
         let mut addresses = self.addresses();
-        if addresses.len() >= REMEMBERED && !addresses.contains_key(&key) {
-            forget(&mut addresses, now);
-        }
-        let address = addresses.entry(key).or_insert_with(|| Address::new(now));
+        let address = remembered(&mut addresses, key, now);
         if now.duration_since(address.since) >= MINUTE {
             (address.failures, address.since) = (0, now);
         }
@@ -181,6 +175,14 @@ impl Address {
         let past = self.failures == 0 || now.duration_since(self.since) >= MINUTE;
         self.connections == 0 && past && self.barred_until.is_none_or(|until| until <= now)
     }
+}
+
+/// What is known of an address. Room for one that is new is made first.
+fn remembered(addresses: &mut HashMap<IpAddr, Address>, key: IpAddr, now: Instant) -> &mut Address {
+    if addresses.len() >= REMEMBERED && !addresses.contains_key(&key) {
+        forget(addresses, now);
+    }
+    addresses.entry(key).or_insert_with(|| Address::new(now))
 }
 
 /// Makes room: those that count no more; else the half that failed least and has no connection, so that whoever is barred

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::route::Route;
 use super::session::{Protocol, Refusal};
 
-const PROTOCOLS: [Protocol; 3] = [Protocol::Imap, Protocol::Pop3, Protocol::Submission];
 /// The last is none.
 const SIDES: [&str; 3] = ["old", "new", "none"];
 const RESULTS: [&str; 6] = ["in", "wrong", "later", "blocked", "limit", "lost"];
@@ -203,7 +202,7 @@ impl Meter {
         let mut out = Text(String::with_capacity(8 * 1024));
         let get = |count: &Count| count.load(Ordering::Relaxed);
         out.head("connections_total", "counter", "Connections of clients.");
-        for (p, n) in PROTOCOLS.iter().zip(&self.connections) {
+        for (p, n) in Protocol::ALL.iter().zip(&self.connections) {
             out.line("connections_total", &[("protocol", p.as_str())], get(n));
         }
         out.head("connections_ended_total", "counter", "Connections that were ended before a login.");
@@ -211,7 +210,7 @@ impl Meter {
             out.line("connections_ended_total", &[("reason", why)], get(n));
         }
         out.head("logins_total", "counter", "Logins by protocol, side and result.");
-        for (p, sides) in PROTOCOLS.iter().zip(&self.logins) {
+        for (p, sides) in Protocol::ALL.iter().zip(&self.logins) {
             for (side, results) in SIDES.iter().zip(sides) {
                 for (result, n) in RESULTS.iter().zip(results) {
                     let labels = [("protocol", p.as_str()), ("side", side), ("result", result)];
@@ -220,19 +219,19 @@ impl Meter {
             }
         }
         out.head("sessions", "gauge", "Sessions that are passed through.");
-        for (p, sides) in PROTOCOLS.iter().zip(&self.sessions) {
+        for (p, sides) in Protocol::ALL.iter().zip(&self.sessions) {
             for (side, n) in SIDES.iter().zip(sides) {
                 out.line("sessions", &[("protocol", p.as_str()), ("side", side)], n.load(Ordering::Relaxed));
             }
         }
         out.head("octets_total", "counter", "Octets passed through: up is from the client.");
-        for (p, ways) in PROTOCOLS.iter().zip(&self.octets) {
+        for (p, ways) in Protocol::ALL.iter().zip(&self.octets) {
             for (way, n) in ["up", "down"].iter().zip(ways) {
                 out.line("octets_total", &[("protocol", p.as_str()), ("direction", way)], get(n));
             }
         }
         out.head("backend_failures_total", "counter", "Backends that did not answer, or not as a mail server.");
-        for (p, sides) in PROTOCOLS.iter().zip(&self.backend_failures) {
+        for (p, sides) in Protocol::ALL.iter().zip(&self.backend_failures) {
             for (side, n) in SIDES.iter().zip(sides) {
                 out.line("backend_failures_total", &[("protocol", p.as_str()), ("side", side)], get(n));
             }
@@ -296,7 +295,7 @@ mod tests {
     fn tables_stand_in_the_order_of_their_kinds() {
         assert!(ENDS.iter().enumerate().all(|(n, (e, _))| *e as usize == n));
         assert!(SOURCES.iter().enumerate().all(|(n, (s, _))| *s as usize == n));
-        assert!(PROTOCOLS.iter().enumerate().all(|(n, p)| of(*p) == n));
+        assert!(Protocol::ALL.iter().enumerate().all(|(n, p)| of(*p) == n));
     }
 
     #[test]

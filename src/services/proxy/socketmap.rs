@@ -35,7 +35,8 @@ pub async fn serve(hub: Arc<Hub>, listener: UnixListener) {
         // A connection that is lost is opened again by Postfix.
         let _ = connection(&hub, stream).await;
     };
-    aside::accept(&listener, MOST, |stream| one(hub.clone(), stream)).await;
+    aside::accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, |stream| one(hub.clone(), stream))
+        .await;
 }
 
 async fn connection(hub: &Hub, mut stream: UnixStream) -> std::io::Result<()> {

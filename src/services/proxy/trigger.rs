@@ -13,10 +13,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use sha2::{Digest as _, Sha256};
-
 use super::config::Cms;
 use super::meter::Meter;
+use crate::model::Digest;
 
 /// Users whose job waits for the disk; beyond, the user's next login asks again.
 const WAITING: usize = 10_000;
@@ -74,7 +73,7 @@ fn work(folder: &Path, jobs: &Receiver<String>, asked: &Mutex<HashSet<String>>, 
 
 /// The name of a user's files, without its end.
 pub fn job_name(user: &str) -> String {
-    Sha256::digest(user.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    Digest::of(user.as_bytes()).0
 }
 
 /// `false` when there is one already.

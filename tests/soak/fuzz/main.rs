@@ -9,6 +9,8 @@
 
 #![allow(clippy::print_stdout)]
 
+#[path = "../dice.rs"]
+mod dice;
 mod memory;
 mod mutate;
 
@@ -24,7 +26,8 @@ use cutover::model::Sources;
 use cutover::model::topology::Node;
 use cutover::model::tree::{Scalar, Tree};
 use cutover::reporting::diagnostics::{self, Style};
-use mutate::{Dice, Files, Words, mutate};
+use dice::Dice;
+use mutate::{Files, Words, mutate};
 
 #[global_allocator]
 static MEMORY: memory::Counting = memory::Counting;

@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout)]
 
+#[path = "../dice.rs"]
+mod dice;
 mod make;
 
 use std::collections::{BTreeMap, HashSet};
@@ -15,7 +17,8 @@ use std::time::{Duration, Instant};
 use cutover::services::proxy::session::{
     Ask, Back, BackSettings, BackStep, Front, FrontSettings, Guard, Login, Protocol, Refusal,
 };
-use make::{Dice, Input};
+use dice::Dice;
+use make::Input;
 
 /// Executions of the sample, in a debug build.
 const SAMPLE: u64 = 4_000;

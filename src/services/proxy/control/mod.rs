@@ -40,7 +40,8 @@ pub async fn serve(hub: Arc<Hub>, listener: UnixListener) {
         // Whoever is gone does not read the answer.
         let _ = connection(&hub, stream).await;
     };
-    aside::accept(&listener, MOST, |stream| one(hub.clone(), stream)).await;
+    aside::accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, |stream| one(hub.clone(), stream))
+        .await;
 }
 
 async fn connection(hub: &Arc<Hub>, mut stream: UnixStream) -> std::io::Result<()> {

@@ -87,6 +87,15 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(|e| e.into_inner())
 }
 
+/// Writes a file of a folder anew: it appears whole, or what was there stays.
+fn replace(folder: &Path, path: &Path, octets: &[u8]) -> std::io::Result<()> {
+    let mut next = tempfile::Builder::new().prefix(".next-").tempfile_in(folder)?;
+    next.write_all(octets)?;
+    next.as_file().sync_all()?;
+    next.persist(path).map_err(|e| e.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }

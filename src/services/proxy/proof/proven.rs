@@ -44,7 +44,6 @@ impl List {
             }
         }
         // Written anew, a line each.
-        let mut next = tempfile::Builder::new().prefix(".proven-").tempfile_in(folder)?;
         let mut octets = Vec::new();
         for ((user, side), (first, last)) in &users {
             serde_json::to_writer(
@@ -53,10 +52,7 @@ impl List {
             )?;
             octets.push(b'\n');
         }
-        next.write_all(&octets)?;
-        next.as_file().sync_all()?;
-        next.persist(&path).map_err(|e| e.error)?;
-        File::open(folder)?.sync_all()?;
+        super::replace(folder, &path, &octets)?;
         let file = std::fs::OpenOptions::new().append(true).mode(0o600).open(&path)?;
         Ok(Self { path, file, users })
     }

@@ -7,8 +7,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
+
+use crate::model::Digest;
 
 /// Octets of the spool when the configuration tells no bound: some 200,000 users.
 const BOUND: u64 = 64 << 20;
@@ -40,12 +41,8 @@ pub(super) enum Kept {
     Full,
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 pub(super) fn file_name(user: &str) -> String {
-    format!("{}.age", hex(&Sha256::digest(user.as_bytes())))
+    format!("{}.age", Digest::of(user.as_bytes()))
 }
 
 impl Spool {
@@ -80,10 +77,7 @@ impl Spool {
         match std::fs::read_to_string(&mark) {
             Ok(text) => Ok(text.trim().parse().ok().or(Some(now))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let mut next = tempfile::Builder::new().prefix(".next-").tempfile_in(&self.folder)?;
-                write!(next, "{now}")?;
-                next.as_file().sync_all()?;
-                next.persist(&mark).map_err(|e| e.error)?;
+                super::replace(&self.folder, &mark, now.to_string().as_bytes())?;
                 Ok(Some(now))
             }
             Err(e) => Err(e),
@@ -143,11 +137,7 @@ impl Spool {
         if used > self.bound {
             return Ok(Kept::Full);
         }
-        let mut file = tempfile::Builder::new().prefix(".next-").tempfile_in(&self.folder)?;
-        file.write_all(&octets)?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|e| e.error)?;
-        File::open(&self.folder)?.sync_all()?;
+        super::replace(&self.folder, &path, &octets)?;
         self.used = used;
         Ok(Kept::Stored)
     }
@@ -169,7 +159,7 @@ impl Spool {
             std::fs::remove_file(&path)?;
             let _ = std::fs::remove_file(path.with_extension("moved"));
             self.used = self.used.saturating_sub(octets);
-            let sha256 = hex(&Sha256::digest(&content));
+            let sha256 = Digest::of(&content).0;
             out.push(Destroyed { user: None, file: name.to_owned(), sha256, octets, written });
         }
         File::open(&self.folder)?.sync_all()?;

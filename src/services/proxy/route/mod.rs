@@ -26,6 +26,8 @@ pub enum Route {
 }
 
 impl Route {
+    pub const ALL: [Route; 4] = [Route::Old, Route::New, Route::Held, Route::Blocked];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Route::Old => "old",
@@ -36,6 +38,6 @@ impl Route {
     }
 
     pub fn named(name: &str) -> Option<Route> {
-        [Route::Old, Route::New, Route::Held, Route::Blocked].into_iter().find(|r| r.as_str() == name)
+        Self::ALL.into_iter().find(|r| r.as_str() == name)
     }
 }

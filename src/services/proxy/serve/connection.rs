@@ -263,7 +263,11 @@ impl Before<'_> {
                 let denied = Denied { refusal: Refusal::Later, why };
                 return self.deny(&typed, Some(entry.route), denied, None).await.map(|()| None);
             };
-            let told = Login { credentials: entry.credentials(login.credentials.clone()), ..login.clone() };
+            let told = Login {
+                credentials: entry.credentials(login.credentials.clone()),
+                tag: login.tag.clone(),
+                client_said: login.client_said.clone(),
+            };
             let caller = Caller { protocol: self.door.protocol, peer: self.handle.peer, local: self.handle.local };
             let reached = match servers.reach(&caller, &told, self.setup.backend_timeout).await {
                 Ok(reached) => reached,
@@ -324,12 +328,7 @@ impl Before<'_> {
             typed,
             user: None,
             side,
-            refusal: match refusal {
-                Refusal::Wrong => "wrong",
-                Refusal::Later => "later",
-                Refusal::Blocked => "blocked",
-                Refusal::Limit => "limit",
-            },
+            refusal: refusal.as_str(),
             why: &why,
         });
         if refusal == Refusal::Wrong {

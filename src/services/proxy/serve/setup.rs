@@ -70,7 +70,7 @@ impl Setup {
     pub fn of(config: &Config) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         let servers = [Route::Old, Route::New].map(|route| {
-            [Protocol::Imap, Protocol::Pop3, Protocol::Submission].map(|protocol| {
+            Protocol::ALL.map(|protocol| {
                 let back = config.sides.back(route, protocol)?;
                 let at = format!("side.{}.{}", route.as_str(), protocol.as_str());
                 Servers::of(back, &config.proxy.name).map(Arc::new).map_err(|e| faults.push(format!("{at}: {e}"))).ok()

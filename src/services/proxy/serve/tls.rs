@@ -116,7 +116,7 @@ impl Certificates {
     fn new(set: Set) -> Result<Self, String> {
         let set = Arc::new(ArcSwap::from_pointee(set));
         let mut servers = HashMap::new();
-        for protocol in [Protocol::Imap, Protocol::Pop3, Protocol::Submission] {
+        for protocol in Protocol::ALL {
             let config = server(protocol, Resolver(set.clone())).map_err(|e| e.to_string())?;
             servers.insert(protocol, Arc::new(config));
         }

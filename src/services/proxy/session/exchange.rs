@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::FrontSettings;
 use crate::protocol::sasl::{self, CredentialFault, Credentials, Mechanism};
 
 pub struct Exchange {
@@ -36,6 +37,16 @@ impl Exchange {
     /// An initial response, where `=` is an empty one (RFC 4422, RFC 4954, RFC 4959, RFC 5034).
     pub fn initial(self, line: &[u8]) -> Turn {
         self.answered(if line == b"=" { b"" } else { line })
+    }
+
+    /// `NAME [INITIAL]` behind AUTH (RFC 4954, RFC 5034); nothing where that mechanism is not offered.
+    pub fn asked(settings: &FrontSettings, words: &[u8]) -> Option<Turn> {
+        let mut words = words.splitn(2, |b| *b == b' ');
+        let exchange = Self::begin(settings.mechanism(words.next().unwrap_or_default())?);
+        Some(match words.next() {
+            Some(initial) => exchange.initial(initial),
+            None => Turn::More(exchange),
+        })
     }
 
     /// A line of the client, without its end.

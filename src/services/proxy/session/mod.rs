@@ -27,6 +27,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// In the order of their numbers, by which tables are indexed.
+    pub const ALL: [Protocol; 3] = [Protocol::Imap, Protocol::Pop3, Protocol::Submission];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Protocol::Imap => "imap",
@@ -107,6 +110,17 @@ pub enum Refusal {
     Blocked,
     /// Too many sessions or attempts.
     Limit,
+}
+
+impl Refusal {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Wrong => "wrong",
+            Refusal::Later => "later",
+            Refusal::Blocked => "blocked",
+            Refusal::Limit => "limit",
+        }
+    }
 }
 
 /// The client's side of a session before its login.

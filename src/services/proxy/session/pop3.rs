@@ -85,17 +85,9 @@ impl Pop3 {
     }
 
     fn auth(&mut self, words: &[u8]) -> Ask {
-        let mut words = words.splitn(2, |b| *b == b' ');
-        let (name, initial) = (words.next().unwrap_or_default(), words.next());
-        let Some(mechanism) = self.settings.mechanism(name) else {
-            return self.err("no such mechanism here");
-        };
+        let Some(turn) = Exchange::asked(&self.settings, words) else { return self.err("no such mechanism here") };
         self.user = None;
-        let exchange = Exchange::begin(mechanism);
-        self.turn(match initial {
-            Some(initial) => exchange.initial(initial),
-            None => Turn::More(exchange),
-        })
+        self.turn(turn)
     }
 
     fn turn(&mut self, turn: Turn) -> Ask {

@@ -81,16 +81,10 @@ impl Smtp {
     }
 
     fn auth(&mut self, words: &[u8]) -> Ask {
-        let mut words = words.splitn(2, |b| *b == b' ');
-        let (name, initial) = (words.next().unwrap_or_default(), words.next());
-        let Some(mechanism) = self.settings.mechanism(name) else {
-            return self.fault("504 5.5.4 no such mechanism here");
-        };
-        let exchange = Exchange::begin(mechanism);
-        self.turn(match initial {
-            Some(initial) => exchange.initial(initial),
-            None => Turn::More(exchange),
-        })
+        match Exchange::asked(&self.settings, words) {
+            Some(turn) => self.turn(turn),
+            None => self.fault("504 5.5.4 no such mechanism here"),
+        }
     }
 
     fn turn(&mut self, turn: Turn) -> Ask {
