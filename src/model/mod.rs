@@ -23,6 +23,7 @@ pub mod topology;
 pub mod tree;
 pub mod unit;
 pub mod version;
+pub mod written;
 
 pub use address::{Address, HostName, Kind};
 pub use attr::{Attr, Attrs, Body, Content, Digest, SecretRef, Segment};

@@ -4,7 +4,6 @@
 //! it opens no file that the configuration names.
 
 mod check;
-mod duration;
 mod route;
 mod side;
 
@@ -20,6 +19,7 @@ pub use route::{Directory, HeldLogin, OnFailure, Referrals, RouteSource, Routing
 pub use side::{Back, ClientHint, HeaderOut, Side, Sides, Verify};
 
 use super::session::Protocol;
+use crate::model::written::{duration, optional_duration};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -210,7 +210,7 @@ pub struct Passwords {
     pub max_size: Option<u64>,
     /// How long after their user has come to the new side captured passwords are destroyed, by itself and with the same proof
     /// as `cutover-proxy purge` gives. Not given: only that command destroys them.
-    #[serde(with = "duration::optional")]
+    #[serde(with = "optional_duration")]
     pub purge: Option<Duration>,
 }
 

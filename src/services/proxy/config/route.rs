@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::duration;
+use crate::model::written::duration;
 use crate::services::proxy::route::Route;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,0 +1,15 @@
+//! What moves, as plain data: folders, messages, flags, dates, and what can go wrong. No sockets, no disk but the spool.
+
+mod access;
+mod content;
+mod fault;
+mod flags;
+mod folder;
+mod message;
+
+pub use access::Access;
+pub use content::{Budget, Content, Share, Spool};
+pub use fault::{Class, Fault};
+pub use flags::Flags;
+pub use folder::{Folder, FolderPath, Mark, SpecialUse};
+pub use message::{Changes, Date, Fetched, Id, Message, Seen, Sha256};

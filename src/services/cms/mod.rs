@@ -1,0 +1,15 @@
+//! `cutover-cms`, the content migration service: moves mailboxes from legacy to new, resumable and provable.
+//!
+//! ```text
+//! [`source`] ──[`mailbox`] types──▶ mover ──▶ [`target`]
+//!                                    │
+//!                                 ledger (intent before each append, record after it)
+//! ```
+//!
+//! A source only reads; a target writes what the ledger has announced. Neither knows the ledger, and neither retries: a fault
+//! says of which class it is ([`mailbox::Class`]), and the mover decides.
+
+pub mod config;
+pub mod mailbox;
+pub mod source;
+pub mod target;

@@ -1,0 +1,53 @@
+//! Ends that are read: extractors. One value is one session; a mover may hold several of one mailbox.
+
+use tokio::sync::mpsc;
+
+use super::config::End;
+use super::mailbox::{Access, Budget, Changes, Fault, Fetched, Folder, Id, Mark};
+
+/// One session of one mailbox.
+#[derive(Debug)]
+pub enum Source {}
+
+/// What a fetch may use.
+#[derive(Debug, Clone)]
+pub struct Means {
+    pub budget: Budget,
+    /// Folder for messages above [`super::mailbox::IN_MEMORY`].
+    pub spool: std::path::PathBuf,
+    /// Messages above it are not read but reported as too large. Octets.
+    pub largest: u64,
+}
+
+impl Source {
+    /// Connects and logs in. A login that succeeds and finds no mailbox is [`super::mailbox::Class::Login`] too.
+    pub async fn connect(_end: &End, _access: &Access) -> Result<Self, Fault> {
+        Err(Fault::new(super::mailbox::Class::Unsupported, "no end is built yet"))
+    }
+
+    /// All folders, subscribed or not, with their marks where one round trip tells them.
+    pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
+        match *self {}
+    }
+
+    /// Opens a folder for reading and says how it stands. Does not mark anything as seen.
+    pub async fn open(&mut self, _folder: &Folder) -> Result<Mark, Fault> {
+        match *self {}
+    }
+
+    /// What the open folder holds, or what changed in it `since`. May always answer [`Changes::Whole`].
+    pub async fn changes(&mut self, _since: Option<&Mark>) -> Result<Changes, Fault> {
+        match *self {}
+    }
+
+    /// Reads messages of the open folder and hands them on as they come, in the order of `ids` where the end keeps it; each id
+    /// brings exactly one [`Fetched`]. Backpressure is the channel's and the budget's. An error means that the session broke: what
+    /// was not handed on is unknown.
+    pub async fn fetch(&mut self, _ids: &[Id], _means: &Means, _to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    pub async fn close(self) {
+        match self {}
+    }
+}

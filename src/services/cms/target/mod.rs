@@ -1,0 +1,119 @@
+//! Ends that are written: importers. One value is one session.
+
+use tokio::sync::mpsc;
+
+use super::config::End;
+use super::mailbox::{Access, Changes, Fault, Fetched, Flags, Folder, FolderPath, Id, Mark, Message, SpecialUse};
+use super::source::Means;
+
+/// One session of one mailbox.
+#[derive(Debug)]
+pub enum Target {}
+
+/// What an append came to.
+#[derive(Debug)]
+pub enum Appended {
+    /// All are stored. One entry a message; `None` where the end does not tell the id (no UIDPLUS).
+    Stored(Vec<Option<Id>>),
+    /// The end refused, and this many of the first messages are stored (0 where a batch is all or nothing). `culprit` is the index of the
+    /// refused message, where it is known; otherwise the mover halves the batch.
+    Refused { stored: Vec<Option<Id>>, culprit: Option<usize>, fault: Fault },
+    /// The answer is lost: any of them may be stored, or will be.
+    Unknown(Fault),
+}
+
+/// What a target can hold and do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abilities {
+    /// Messages of one append; 1 without MULTIAPPEND.
+    pub batch: usize,
+    /// Octets of one append, all messages together, as a wish: one message may be larger.
+    pub batch_octets: u64,
+    /// Whether all messages of an append are stored, or none.
+    pub whole_batches: bool,
+    /// Octets of one message (APPENDLIMIT, RFC 7889).
+    pub largest: Option<u64>,
+    pub keywords: bool,
+    pub dates: bool,
+    pub folders: bool,
+    /// Whether POP3 clients see the UIDLs that the source had.
+    pub uidl: bool,
+    /// Whether the content comes back octet for octet.
+    pub exact: bool,
+    /// Whether single messages can be removed again (UIDPLUS), which mends a late append.
+    pub removes: bool,
+}
+
+impl Target {
+    /// Connects and logs in. A login that succeeds and finds no mailbox is [`super::mailbox::Class::Login`] too.
+    pub async fn connect(_end: &End, _access: &Access) -> Result<Self, Fault> {
+        Err(Fault::new(super::mailbox::Class::Unsupported, "no end is built yet"))
+    }
+
+    pub fn abilities(&self) -> &Abilities {
+        match *self {}
+    }
+
+    pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
+        match *self {}
+    }
+
+    /// Makes a folder with its parents; no fault when it is there already. Gives it as the target shows it: the target may have changed the
+    /// name (reserved names, case).
+    pub async fn create(&mut self, _path: &FolderPath, _special: Option<SpecialUse>) -> Result<Folder, Fault> {
+        match *self {}
+    }
+
+    pub async fn rename(&mut self, _folder: &Folder, _to: &FolderPath) -> Result<Folder, Fault> {
+        match *self {}
+    }
+
+    /// Deletes a folder. The mover has made sure that nothing is in it that it did not put there.
+    pub async fn delete(&mut self, _folder: &Folder) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    pub async fn subscribe(&mut self, _folder: &Folder, _on: bool) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    /// Opens a folder for writing: the following calls are about it.
+    pub async fn open(&mut self, _folder: &Folder) -> Result<Mark, Fault> {
+        match *self {}
+    }
+
+    /// As of a source; `since` is a former mark of this target.
+    pub async fn changes(&mut self, _since: Option<&Mark>) -> Result<Changes, Fault> {
+        match *self {}
+    }
+
+    /// Messages of the open folder with an id at or above `from` (a former [`Mark::next`]): candidates for what a lost answer
+    /// left behind. Asked afresh, not from a cache.
+    pub async fn arrived(&mut self, _from: Option<u64>) -> Result<Changes, Fault> {
+        match *self {}
+    }
+
+    /// As of a source.
+    pub async fn fetch(&mut self, _ids: &[Id], _means: &Means, _to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    /// Stores messages at the end of the open folder, in this order.
+    pub async fn append(&mut self, _messages: &[Message]) -> Appended {
+        match *self {}
+    }
+
+    /// Sets the flags of messages in the open folder to exactly these.
+    pub async fn set_flags(&mut self, _flags: &[(Id, Flags)]) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    /// Removes exactly these messages from the open folder (UID EXPUNGE); one that is gone already is no fault.
+    pub async fn remove(&mut self, _ids: &[Id]) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    pub async fn close(self) {
+        match self {}
+    }
+}
