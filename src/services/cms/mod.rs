@@ -13,3 +13,4 @@ pub mod config;
 pub mod mailbox;
 pub mod source;
 pub mod target;
+pub mod wire;

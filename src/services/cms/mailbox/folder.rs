@@ -102,6 +102,8 @@ pub struct Folder {
     pub subscribed: bool,
     /// `false` for a name that only holds others (`\Noselect`).
     pub selectable: bool,
+    /// Whether it belongs to somebody else, or to all: it stands in a namespace of other users or a shared one (RFC 2342).
+    pub foreign: bool,
     /// RFC 8474 MAILBOXID, where the end has one: stays through a rename.
     pub identity: Option<String>,
     /// How it stands, where the end said so in the listing (LIST-STATUS), which saves a round trip a folder.

@@ -15,6 +15,9 @@ pub enum Target {}
 pub enum Appended {
     /// All are stored. One entry a message; `None` where the end does not tell the id (no UIDPLUS).
     Stored(Vec<Option<Id>>),
+    /// One outcome a message, of appends that stand alone and are sent one behind another (a batch that is not whole): whatever came
+    /// before or after a refused one is stored.
+    Each(Vec<Result<Option<Id>, Fault>>),
     /// The end refused, and this many of the first messages are stored (0 where a batch is all or nothing). `culprit` is the index of the
     /// refused message, where it is known; otherwise the mover halves the batch.
     Refused { stored: Vec<Option<Id>>, culprit: Option<usize>, fault: Fault },
@@ -25,7 +28,7 @@ pub enum Appended {
 /// What a target can hold and do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abilities {
-    /// Messages of one append; 1 without MULTIAPPEND.
+    /// Messages of one append.
     pub batch: usize,
     /// Octets of one append, all messages together, as a wish: one message may be larger.
     pub batch_octets: u64,
