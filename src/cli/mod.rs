@@ -3,6 +3,7 @@
 mod args;
 pub mod authority;
 mod back;
+pub mod cms;
 pub mod codes;
 mod commands;
 mod context;

@@ -164,7 +164,7 @@ fn guarded_crates_are_named_on_their_floor_only() {
         ("handlebars", &["lowering"]),
         ("hickory_proto", &["protocol"]),
         ("petgraph", &["planning", "reporting"]),
-        ("rusqlite", &["journal"]),
+        ("rusqlite", &["journal", "services"]),
         ("openssh", &["transport"]),
         ("clap", &["cli"]),
         ("reqwest", &["secret", "providers"]),

@@ -124,7 +124,7 @@ pub struct Folders {
     pub shared: bool,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
     /// Messages a second, of all mailboxes together.
@@ -140,6 +140,12 @@ pub struct Limits {
     /// Part of a mailbox's messages that may stay behind as exceptions before the mailbox counts as failed, as in `0%`.
     #[serde(default = "default_failed")]
     pub max_failed: String,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { messages: None, rate: None, hours: Vec::new(), largest: default_largest(), max_failed: default_failed() }
+    }
 }
 
 /// `20:00-06:00` as minutes of the day; the end may lie before the beginning.

@@ -1,0 +1,99 @@
+//! The command line of `cutover-cms`. One command one file, as in `cutover`.
+
+mod check;
+mod passwords;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::args::Color;
+use super::exit::Exit;
+use super::logging;
+use super::output::Output;
+use crate::services::cms::config::Config;
+use crate::services::cms::ledger::{Crash, Ledger};
+use crate::services::cms::people::People;
+
+/// The content migration service: moves mailboxes, all of what is in them, resumable and provable
+#[derive(Debug, Parser)]
+#[command(name = "cutover-cms", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    /// Say more on standard error; twice for each step
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    /// The configuration
+    #[arg(long, value_name = "FILE", global = true, default_value_os_t = default_config())]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Status(status::Args),
+    /// Say which version this is
+    Version,
+}
+
+/// Runs the program: arguments, log, command, exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let _ = usage.print();
+            return if usage.use_stderr() { Exit::Error } else { Exit::Ok }.into();
+        }
+    };
+    logging::start(cli.verbose);
+    let out = Output::new(Color::Auto);
+    let done = match cli.command {
+        Command::Check(args) => check::run(&args, &cli.config, &out),
+        Command::Status(args) => status::run(&args, &cli.config, &out),
+        Command::Version => {
+            out.result(format!("cutover-cms {}", env!("CARGO_PKG_VERSION")));
+            Ok(Exit::Ok)
+        }
+    };
+    match done {
+        Ok(exit) => exit,
+        Err(faults) => {
+            faults.iter().for_each(|fault| out.note(format!("error: {fault}")));
+            Exit::Error
+        }
+    }
+    .into()
+}
+
+/// Where the deployer puts the configuration.
+fn default_config() -> PathBuf {
+    "/etc/cutover-cms/cms.toml".into()
+}
+
+/// The configuration and everybody of it.
+fn read(path: &Path) -> Result<(Config, People), Vec<String>> {
+    let text = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|e| vec![format!("{} cannot be read: {e}", path.display())])
+    };
+    let at = |faults: Vec<String>| faults.into_iter().map(|f| format!("{}: {f}", path.display())).collect::<Vec<_>>();
+    let config = Config::parse(&text(path)?).map_err(at)?;
+    let list = config.cms.mailboxes.as_deref().map(text).transpose()?;
+    let people = People::of(&config, list.as_deref()).map_err(at)?;
+    Ok((config, people))
+}
+
+fn ledger(config: &Config) -> Result<Ledger, Vec<String>> {
+    Ledger::open(&config.cms.state, crash()).map_err(|e| vec![e.to_string()])
+}
+
+/// Tests of debug builds kill the process at a write of the ledger: `N` after it is durable, `-N` before.
+fn crash() -> Option<Crash> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    let n: i64 = std::env::var("CUTOVER_CMS_CRASH").ok()?.parse().ok()?;
+    Some(Crash { write: n.unsigned_abs(), durable: n > 0 })
+}

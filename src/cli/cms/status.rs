@@ -1,0 +1,50 @@
+use std::path::Path;
+
+use super::super::exit::Exit;
+use super::super::output::Output;
+use super::super::runtime;
+use crate::model::unit::format_bytes;
+use crate::services::cms::ledger::{Summary, Way};
+
+/// Show how far each mailbox has come
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these
+    users: Vec<String>,
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let (config, _) = super::read(path)?;
+    let ledger = super::ledger(&config)?;
+    let found = runtime::block_on(ledger.summaries()).map_err(|_| vec!["the system gives no threads".to_owned()])?;
+    let mut found = found.map_err(|e| vec![e.to_string()])?;
+    found.retain(|s| args.users.is_empty() || args.users.iter().any(|u| u.eq_ignore_ascii_case(&s.user)));
+    match args.json {
+        true => out.json(&found),
+        false => found.iter().for_each(|s| out.result(line(s))),
+    }
+    Ok(Exit::Ok)
+}
+
+fn line(s: &Summary) -> String {
+    let mut text = format!("{}: {}", s.user, s.phase.as_str());
+    if s.way == Way::Back {
+        text += " (rollback)";
+    }
+    if s.paused {
+        text += ", paused";
+    }
+    text += &format!(", {} of {} messages, {}", s.messages, s.total.max(s.messages), format_bytes(s.octets));
+    if s.exceptions > 0 {
+        text += &format!(", {} exceptions", s.exceptions);
+    }
+    if s.watched > 0 {
+        text += &format!(", {} appends watched", s.watched);
+    }
+    if let Some(fault) = &s.fault {
+        text += &format!("; {fault}");
+    }
+    text
+}

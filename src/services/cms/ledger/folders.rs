@@ -1,0 +1,135 @@
+//! Folders of a mailbox, on both sides.
+
+use rusqlite::{Row as SqlRow, params};
+
+use super::{Held, Way, failed};
+use crate::services::cms::mailbox::{Fault, FolderPath, Mark};
+
+/// A pair of folders that belong together. `from` and `to` are those of the way that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub id: i64,
+    pub from_path: FolderPath,
+    pub from_identity: Option<String>,
+    /// Up to where the side was worked off.
+    pub from_mark: Option<Mark>,
+    pub to_path: FolderPath,
+    /// How the side stood after the last write to it.
+    pub to_mark: Option<Mark>,
+    pub subscribed: bool,
+}
+
+fn mark(text: Option<String>) -> Option<Mark> {
+    serde_json::from_str(&text?).ok()
+}
+
+fn written(mark: Option<&Mark>) -> Option<String> {
+    mark.and_then(|m| serde_json::to_string(m).ok())
+}
+
+fn path(text: &str) -> FolderPath {
+    FolderPath::of_key(text).unwrap_or_else(FolderPath::inbox)
+}
+
+fn known(r: &SqlRow<'_>) -> rusqlite::Result<Known> {
+    Ok(Known {
+        id: r.get(0)?,
+        from_path: path(&r.get::<_, String>(1)?),
+        from_identity: r.get(2)?,
+        from_mark: mark(r.get(3)?),
+        to_path: path(&r.get::<_, String>(4)?),
+        to_mark: mark(r.get(5)?),
+        subscribed: r.get(6)?,
+    })
+}
+
+impl Held {
+    pub async fn folders(&self, way: Way) -> Result<Vec<Known>, Fault> {
+        let mailbox = self.mailbox;
+        self.run(move |db| {
+            let (f, t) = (way.from(), way.to());
+            let mut asked = db
+                .prepare_cached(&format!(
+                    "SELECT id, {f}_path, {f}_identity, {f}_mark, {t}_path, {t}_mark, subscribed FROM folder WHERE mailbox = ?1 ORDER BY id"
+                ))
+                .map_err(|e| failed(&e))?;
+            asked.query_map([mailbox], known).and_then(Iterator::collect).map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    pub async fn add_folder(
+        &self,
+        way: Way,
+        from: FolderPath,
+        identity: Option<String>,
+        to: FolderPath,
+        subscribed: bool,
+    ) -> Result<i64, Fault> {
+        let mailbox = self.mailbox;
+        self.run(move |db| {
+            let (f, t) = (way.from(), way.to());
+            db.query_row(
+                &format!(
+                    "INSERT INTO folder (mailbox, {f}_path, {f}_identity, {t}_path, subscribed) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id"
+                ),
+                params![mailbox, from.key(), identity, to.key(), subscribed],
+                |r| r.get(0),
+            )
+            .map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    /// The folder has other names, or another subscription. Marks stay.
+    pub async fn name_folder(
+        &self,
+        way: Way,
+        id: i64,
+        from: FolderPath,
+        identity: Option<String>,
+        to: FolderPath,
+        subscribed: bool,
+    ) -> Result<(), Fault> {
+        self.run(move |db| {
+            let (f, t) = (way.from(), way.to());
+            db.execute(
+                &format!(
+                    "UPDATE folder SET {f}_path = ?2, {f}_identity = ?3, {t}_path = ?4, subscribed = ?5 WHERE id = ?1"
+                ),
+                params![id, from.key(), identity, to.key(), subscribed],
+            )
+            .map(drop)
+            .map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    /// A folder was worked off: both sides stand at these marks.
+    pub async fn mark_folder(&self, way: Way, id: i64, from: Option<Mark>, to: Option<Mark>) -> Result<(), Fault> {
+        self.run(move |db| {
+            let (f, t) = (way.from(), way.to());
+            db.execute(
+                &format!("UPDATE folder SET {f}_mark = ?2, {t}_mark = ?3 WHERE id = ?1 AND ({f}_mark, {t}_mark) IS NOT (?2, ?3)"),
+                params![id, written(from.as_ref()), written(to.as_ref())],
+            )
+            .map(drop)
+            .map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    /// The folder is gone on both sides, or is to be forgotten.
+    pub async fn drop_folder(&self, id: i64) -> Result<(), Fault> {
+        self.run(move |db| {
+            db.execute("DELETE FROM item WHERE intent IN (SELECT id FROM intent WHERE folder = ?1)", [id])
+                .and_then(|_| db.execute("DELETE FROM intent WHERE folder = ?1", [id]))
+                .and_then(|_| db.execute("DELETE FROM message WHERE folder = ?1", [id]))
+                .and_then(|_| db.execute("DELETE FROM exception WHERE folder = ?1", [id]))
+                .and_then(|_| db.execute("DELETE FROM folder WHERE id = ?1", [id]))
+                .map(drop)
+                .map_err(|e| failed(&e))
+        })
+        .await
+    }
+}
