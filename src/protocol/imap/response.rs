@@ -15,7 +15,7 @@ pub enum Status {
 }
 
 impl Status {
-    fn named(word: &[u8]) -> Option<Status> {
+    pub(super) fn named(word: &[u8]) -> Option<Status> {
         let all = [
             (&b"OK"[..], Status::Ok),
             (b"NO", Status::No),

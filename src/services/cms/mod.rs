@@ -10,7 +10,9 @@
 //! says of which class it is ([`mailbox::Class`]), and the mover decides.
 
 pub mod config;
+pub mod imap;
 pub mod ledger;
+
 pub mod mailbox;
 pub mod people;
 pub mod source;

@@ -8,7 +8,7 @@ mod folder;
 mod message;
 
 pub use access::Access;
-pub use content::{Budget, Content, Share, Spool};
+pub use content::{Budget, Content, IN_MEMORY, Share, Spool};
 pub use fault::{Class, Fault};
 pub use flags::Flags;
 pub use folder::{Folder, FolderPath, Mark, SpecialUse};

@@ -2,12 +2,15 @@
 
 use tokio::sync::mpsc;
 
-use super::config::End;
-use super::mailbox::{Access, Budget, Changes, Fault, Fetched, Folder, Id, Mark};
+use super::config::{End, Kind};
+use super::imap::Session;
+use super::mailbox::{Access, Budget, Changes, Class, Fault, Fetched, Folder, Id, Mark};
 
 /// One session of one mailbox.
 #[derive(Debug)]
-pub enum Source {}
+pub enum Source {
+    Imap(Box<Session>),
+}
 
 /// What a fetch may use.
 #[derive(Debug, Clone)]
@@ -21,33 +24,46 @@ pub struct Means {
 
 impl Source {
     /// Connects and logs in. A login that succeeds and finds no mailbox is [`super::mailbox::Class::Login`] too.
-    pub async fn connect(_end: &End, _access: &Access) -> Result<Self, Fault> {
-        Err(Fault::new(super::mailbox::Class::Unsupported, "no end is built yet"))
+    pub async fn connect(end: &End, access: &Access) -> Result<Self, Fault> {
+        match end.kind {
+            Kind::Imap => Ok(Self::Imap(Box::new(Session::connect(end, access, false).await?))),
+            _ => Err(Fault::new(Class::Unsupported, "this end cannot be read yet")),
+        }
     }
 
     /// All folders, subscribed or not, with their marks where one round trip tells them.
     pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
-        match *self {}
+        match self {
+            Self::Imap(session) => session.folders().await,
+        }
     }
 
     /// Opens a folder for reading and says how it stands. Does not mark anything as seen.
-    pub async fn open(&mut self, _folder: &Folder) -> Result<Mark, Fault> {
-        match *self {}
+    pub async fn open(&mut self, folder: &Folder) -> Result<Mark, Fault> {
+        match self {
+            Self::Imap(session) => session.open(folder).await,
+        }
     }
 
     /// What the open folder holds, or what changed in it `since`. May always answer [`Changes::Whole`].
-    pub async fn changes(&mut self, _since: Option<&Mark>) -> Result<Changes, Fault> {
-        match *self {}
+    pub async fn changes(&mut self, since: Option<&Mark>) -> Result<Changes, Fault> {
+        match self {
+            Self::Imap(session) => session.changes(since).await,
+        }
     }
 
     /// Reads messages of the open folder and hands them on as they come, in the order of `ids` where the end keeps it; each id
     /// brings exactly one [`Fetched`]. Backpressure is the channel's and the budget's. An error means that the session broke: what
     /// was not handed on is unknown.
-    pub async fn fetch(&mut self, _ids: &[Id], _means: &Means, _to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
-        match *self {}
+    pub async fn fetch(&mut self, ids: &[Id], means: &Means, to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
+        match self {
+            Self::Imap(session) => session.fetch(ids, means, to).await,
+        }
     }
 
     pub async fn close(self) {
-        match self {}
+        match self {
+            Self::Imap(session) => session.close().await,
+        }
     }
 }

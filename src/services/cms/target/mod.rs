@@ -2,13 +2,18 @@
 
 use tokio::sync::mpsc;
 
-use super::config::End;
-use super::mailbox::{Access, Changes, Fault, Fetched, Flags, Folder, FolderPath, Id, Mark, Message, SpecialUse};
+use super::config::{End, Kind};
+use super::imap::Session;
+use super::mailbox::{
+    Access, Changes, Class, Fault, Fetched, Flags, Folder, FolderPath, Id, Mark, Message, SpecialUse,
+};
 use super::source::Means;
 
 /// One session of one mailbox.
 #[derive(Debug)]
-pub enum Target {}
+pub enum Target {
+    Imap(Box<Session>),
+}
 
 /// What an append came to.
 #[derive(Debug)]
@@ -49,74 +54,105 @@ pub struct Abilities {
 
 impl Target {
     /// Connects and logs in. A login that succeeds and finds no mailbox is [`super::mailbox::Class::Login`] too.
-    pub async fn connect(_end: &End, _access: &Access) -> Result<Self, Fault> {
-        Err(Fault::new(super::mailbox::Class::Unsupported, "no end is built yet"))
+    pub async fn connect(end: &End, access: &Access) -> Result<Self, Fault> {
+        match end.kind {
+            Kind::Imap => Ok(Self::Imap(Box::new(Session::connect(end, access, true).await?))),
+            _ => Err(Fault::new(Class::Unsupported, "this end cannot be written yet")),
+        }
     }
 
     pub fn abilities(&self) -> &Abilities {
-        match *self {}
+        match self {
+            Self::Imap(session) => session.abilities(),
+        }
     }
 
     pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
-        match *self {}
+        match self {
+            Self::Imap(session) => session.folders().await,
+        }
     }
 
     /// Makes a folder with its parents; no fault when it is there already. Gives it as the target shows it: the target may have changed the
     /// name (reserved names, case).
-    pub async fn create(&mut self, _path: &FolderPath, _special: Option<SpecialUse>) -> Result<Folder, Fault> {
-        match *self {}
+    pub async fn create(&mut self, path: &FolderPath, special: Option<SpecialUse>) -> Result<Folder, Fault> {
+        match self {
+            Self::Imap(session) => session.create(path, special).await,
+        }
     }
 
-    pub async fn rename(&mut self, _folder: &Folder, _to: &FolderPath) -> Result<Folder, Fault> {
-        match *self {}
+    pub async fn rename(&mut self, folder: &Folder, to: &FolderPath) -> Result<Folder, Fault> {
+        match self {
+            Self::Imap(session) => session.rename(folder, to).await,
+        }
     }
 
     /// Deletes a folder. The mover has made sure that nothing is in it that it did not put there.
-    pub async fn delete(&mut self, _folder: &Folder) -> Result<(), Fault> {
-        match *self {}
+    pub async fn delete(&mut self, folder: &Folder) -> Result<(), Fault> {
+        match self {
+            Self::Imap(session) => session.delete(folder).await,
+        }
     }
 
-    pub async fn subscribe(&mut self, _folder: &Folder, _on: bool) -> Result<(), Fault> {
-        match *self {}
+    pub async fn subscribe(&mut self, folder: &Folder, on: bool) -> Result<(), Fault> {
+        match self {
+            Self::Imap(session) => session.subscribe(folder, on).await,
+        }
     }
 
     /// Opens a folder for writing: the following calls are about it.
-    pub async fn open(&mut self, _folder: &Folder) -> Result<Mark, Fault> {
-        match *self {}
+    pub async fn open(&mut self, folder: &Folder) -> Result<Mark, Fault> {
+        match self {
+            Self::Imap(session) => session.open(folder).await,
+        }
     }
 
     /// As of a source; `since` is a former mark of this target.
-    pub async fn changes(&mut self, _since: Option<&Mark>) -> Result<Changes, Fault> {
-        match *self {}
+    pub async fn changes(&mut self, since: Option<&Mark>) -> Result<Changes, Fault> {
+        match self {
+            Self::Imap(session) => session.changes(since).await,
+        }
     }
 
     /// Messages of the open folder with an id at or above `from` (a former [`Mark::next`]): candidates for what a lost answer
     /// left behind. Asked afresh, not from a cache.
-    pub async fn arrived(&mut self, _from: Option<u64>) -> Result<Changes, Fault> {
-        match *self {}
+    pub async fn arrived(&mut self, from: Option<u64>) -> Result<Changes, Fault> {
+        match self {
+            Self::Imap(session) => session.arrived(from).await,
+        }
     }
 
     /// As of a source.
-    pub async fn fetch(&mut self, _ids: &[Id], _means: &Means, _to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
-        match *self {}
+    pub async fn fetch(&mut self, ids: &[Id], means: &Means, to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
+        match self {
+            Self::Imap(session) => session.fetch(ids, means, to).await,
+        }
     }
 
     /// Stores messages at the end of the open folder, in this order.
-    pub async fn append(&mut self, _messages: &[Message]) -> Appended {
-        match *self {}
+    pub async fn append(&mut self, messages: &[Message]) -> Appended {
+        match self {
+            Self::Imap(session) => session.append(messages).await,
+        }
     }
 
     /// Sets the flags of messages in the open folder to exactly these.
-    pub async fn set_flags(&mut self, _flags: &[(Id, Flags)]) -> Result<(), Fault> {
-        match *self {}
+    pub async fn set_flags(&mut self, flags: &[(Id, Flags)]) -> Result<(), Fault> {
+        match self {
+            Self::Imap(session) => session.set_flags(flags).await,
+        }
     }
 
     /// Removes exactly these messages from the open folder (UID EXPUNGE); one that is gone already is no fault.
-    pub async fn remove(&mut self, _ids: &[Id]) -> Result<(), Fault> {
-        match *self {}
+    pub async fn remove(&mut self, ids: &[Id]) -> Result<(), Fault> {
+        match self {
+            Self::Imap(session) => session.remove(ids).await,
+        }
     }
 
     pub async fn close(self) {
-        match self {}
+        match self {
+            Self::Imap(session) => session.close().await,
+        }
     }
 }
