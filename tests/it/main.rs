@@ -1,6 +1,7 @@
 //! The flows, in one test binary: it links once.
 
 mod cli;
+mod cms_imap;
 mod cms_verifier;
 mod cutover_barrier;
 mod cutover_caches;

@@ -5,6 +5,7 @@
 pub mod answers;
 pub mod cyrus;
 pub mod directories;
+pub mod dovecot;
 pub mod editor;
 pub mod gate;
 pub mod json_schema;

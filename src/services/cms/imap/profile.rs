@@ -24,8 +24,6 @@ pub(super) struct Dialect {
     pub pipelines: bool,
     /// Names that it keeps for itself, in small letters: no mail folder can have them at the top.
     pub reserved: &'static [&'static str],
-    /// Octets of the longest line of a message that it takes.
-    pub longest_line: Option<usize>,
 }
 
 const GENERIC: Dialect = Dialect {
@@ -37,7 +35,6 @@ const GENERIC: Dialect = Dialect {
     batch: 128,
     pipelines: true,
     reserved: &[],
-    longest_line: None,
 };
 
 const EXCHANGE: Dialect = Dialect {
@@ -61,7 +58,6 @@ const EXCHANGE: Dialect = Dialect {
     pipelines: true,
     // Of FAQ.Office365: creating them fails or lands elsewhere.
     reserved: &["files", "calendar", "contacts", "tasks", "notes", "journal", "sync issues", "conversation history"],
-    longest_line: None,
 };
 
 const EXCHANGE_2003: Dialect = Dialect { depth: 1, each: 16, batch: 1, pipelines: false, ..EXCHANGE };

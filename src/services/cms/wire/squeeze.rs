@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked_however_it_is_cut() {
-        let said: Vec<u8> = (0..200_000u32).map(|n| (n * n >> 7) as u8).collect();
+        let said: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let (mut one, mut packed) = (Squeeze::new(), Vec::new());
         for part in said.chunks(70_001) {
             one.pack(part, &mut packed).expect("packs");
