@@ -103,7 +103,7 @@ async fn a_mailbox_is_read_as_it_is_and_written_as_it_was() {
     let mut from = source(dovecot.imap, "bob").await;
     let mut to = target(dovecot.imap, "eve").await;
     let folders = from.folders().await.unwrap();
-    assert_eq!(folders.len(), 5, "{folders:?}");
+    assert_eq!(folders.len(), 4, "{folders:?}");
     assert_eq!(folder(&folders, &["Sent"]).special, Some(SpecialUse::Sent));
     assert!(folder(&folders, &["Sent"]).subscribed && !folder(&folders, &["per%cent"]).subscribed);
     assert_eq!(folder(&folders, &["INBOX"]).mark.as_ref().unwrap().count, 3);
@@ -138,7 +138,7 @@ async fn a_mailbox_is_read_as_it_is_and_written_as_it_was() {
         let mut all = BTreeMap::new();
         for name in ["INBOX", "Entw&APw-rfe/2024", "per%cent", "Sent"] {
             client.ask(&format!("EXAMINE \"{name}\""));
-            let text = client.ask("FETCH 1:* (FLAGS INTERNALDATE BODY.PEEK[])");
+            let text = client.ask("UID FETCH 1:* (FLAGS INTERNALDATE BODY.PEEK[])");
             let text = text.lines().filter(|l| !l.starts_with('t')).collect::<Vec<_>>().join("\n");
             all.insert(name, (text.replace(" \\Recent", "").replace("\\Recent", ""), client.ask("LSUB \"\" *")));
         }
@@ -147,7 +147,7 @@ async fn a_mailbox_is_read_as_it_is_and_written_as_it_was() {
     for (name, (was, _)) in all("bob") {
         let (is, subscribed) = &all("eve")[name];
         assert_eq!(*is, was, "{name}");
-        assert_eq!(subscribed.matches("LSUB").count(), 1 + 1, "one is subscribed: {subscribed}");
+        assert_eq!(subscribed.matches("* LSUB").count(), 1, "one is subscribed: {subscribed}");
     }
     // A source marks nothing as seen.
     assert_eq!(client.ask("STATUS INBOX (UNSEEN)").matches("UNSEEN 2").count(), 1);
@@ -207,11 +207,15 @@ async fn a_target_sets_flags_removes_and_finds_what_arrived() {
     assert!(left[0].flags.same(&flags) && left[3].flags.is_empty(), "{left:?}");
     // Folders: renamed, deleted, found under the name that there is.
     let made = to.create(&path(&["A", "b.c", "d/e"]), None).await.unwrap();
-    assert_eq!(made.path.names()[2], "d\u{2215}e", "a delimiter in a name gets a letter that looks like it");
+    assert_eq!(
+        made.path,
+        path(&["A", "b\u{2024}c", "d\u{2215}e"]),
+        "a delimiter in a name gets a letter that looks like it"
+    );
     let renamed = to.rename(&made, &path(&["B", "x"])).await.unwrap();
     assert_eq!(renamed.path, path(&["B", "x"]));
     to.delete(&renamed).await.unwrap();
-    to.delete(&renamed).await.unwrap_err();
+    to.delete(&renamed).await.unwrap();
     let sent = to.create(&path(&["Sent"]), Some(SpecialUse::Sent)).await.unwrap();
     assert_eq!(sent.special, Some(SpecialUse::Sent));
 }
@@ -244,7 +248,7 @@ async fn logins_by_name_master_and_authorization_identity_and_none_without_the_r
 
 #[tokio::test]
 async fn tls_at_once_or_by_starttls_with_a_name_a_key_or_none_and_compressed() {
-    let dovecot = Dovecot::start();
+    let dovecot = Dovecot::with("protocol imap {\n mail_plugins = imap_zlib\n}");
     dovecot.client("bob").append("INBOX", "", "", &b"Subject: x\r\n\r\nsqueeze me ".repeat(5000));
     let ca = dovecot.certificate().display().to_string();
     let der = rustls::pki_types::pem::PemObject::from_pem_file(dovecot.certificate());

@@ -12,7 +12,6 @@
 pub mod config;
 pub mod imap;
 pub mod ledger;
-
 pub mod mailbox;
 pub mod people;
 pub mod source;

@@ -166,8 +166,9 @@ impl Session {
         (FolderPath::new(names).unwrap_or_else(FolderPath::inbox), foreign)
     }
 
-    /// How this server writes a path. A name that holds the server's delimiter gets a letter that looks like it.
-    pub(super) fn raw_of(&self, path: &FolderPath) -> Result<Vec<u8>, Fault> {
+    /// How this server writes a path. A name that holds the server's delimiter gets a letter that looks like it; with `careful` all
+    /// letters do that stores refuse (a Maildir++ takes no dot, whatever the delimiter).
+    fn raw_of(&self, path: &FolderPath, careful: bool) -> Result<Vec<u8>, Fault> {
         if path.is_inbox() {
             return Ok(b"INBOX".to_vec());
         }
@@ -178,13 +179,11 @@ impl Session {
             };
         };
         let d = char::from(delimiter);
-        let alike = match d {
-            '/' => '\u{2215}',
-            '.' => '\u{2024}',
-            '\\' => '\u{2216}',
-            _ => '_',
+        let write = |name: &String| {
+            let alike = |c: char| if c == d || careful && FORBIDDEN.contains(c) { look_alike(c) } else { c };
+            name::encode(&name.chars().map(alike).collect::<String>())
         };
-        let names: Vec<String> = path.names().iter().map(|n| name::encode(&n.replace(d, &alike.to_string()))).collect();
+        let names: Vec<String> = path.names().iter().map(write).collect();
         let mut raw = self.personal.prefix.clone();
         raw.extend_from_slice(names.join(&d.to_string()).as_bytes());
         Ok(raw)
@@ -198,11 +197,21 @@ impl Session {
             return Err(self
                 .says(&format!("it keeps the name {first} for itself; map the folder to another"), Class::Permission));
         }
-        let raw = self.raw_of(path)?;
-        if let Some(found) = self.find(&raw).await? {
+        let raw = self.raw_of(path, false)?;
+        match self.create_as(path, &raw, special).await {
+            Err(fault) if !fault.class.passes() => {
+                let careful = self.raw_of(path, true)?;
+                if careful == raw { Err(fault) } else { self.create_as(path, &careful, special).await }
+            }
+            done => done,
+        }
+    }
+
+    async fn create_as(&mut self, path: &FolderPath, raw: &[u8], special: Option<SpecialUse>) -> Result<Folder, Fault> {
+        if let Some(found) = self.find(raw).await? {
             return Ok(found);
         }
-        let refused = match self.make(&raw, special).await? {
+        let refused = match self.make(raw, special).await? {
             done if done.is_ok() => None,
             done => Some(done),
         };
@@ -211,15 +220,15 @@ impl Session {
         {
             // Some make no parents by themselves.
             Box::pin(self.create(&parent, None)).await?;
-            let done = self.make(&raw, None).await?;
+            let done = self.make(raw, None).await?;
             if done.is_ok() {
-                return self.found(&raw, path).await;
+                return self.found(raw, path).await;
             }
         }
         match refused {
-            None => self.found(&raw, path).await,
+            None => self.found(raw, path).await,
             // It is there under another spelling, or somebody else has just made it.
-            Some(done) => match self.alike(&raw).await? {
+            Some(done) => match self.alike(raw).await? {
                 Some(found) => Ok(found),
                 None => Err(self.fault(&done, &format!("CREATE {path}"), Class::Permission)),
             },
@@ -267,7 +276,7 @@ impl Session {
         if let Some(parent) = to.parent() {
             self.create(&parent, None).await?;
         }
-        let raw = self.raw_of(to)?;
+        let raw = self.raw_of(to, false)?;
         let done = self
             .ask(&[Part::Text("RENAME "), Part::String(&folder.raw), Part::Text(" "), Part::String(&raw)], |_| {})
             .await?;
@@ -295,6 +304,27 @@ impl Session {
             true => Ok(()),
             false => Err(self.fault(&done, &format!("{verb}{}", folder.path), Class::Permission)),
         }
+    }
+}
+
+/// What one or another store refuses in a name.
+const FORBIDDEN: &str = "./\\*%\"~<>|:?";
+
+fn look_alike(c: char) -> char {
+    match c {
+        '/' => '\u{2215}',
+        '.' => '\u{2024}',
+        '\\' => '\u{2216}',
+        '*' => '\u{2217}',
+        '%' => '\u{ff05}',
+        '"' => '\u{201d}',
+        '~' => '\u{223c}',
+        '<' => '\u{2039}',
+        '>' => '\u{203a}',
+        '|' => '\u{2223}',
+        ':' => '\u{a789}',
+        '?' => '\u{ff1f}',
+        _ => '_',
     }
 }
 
