@@ -20,9 +20,10 @@ macro_rules! built_in {
 static BUILT_IN: &[BuiltIn] = built_in! {
     "bind": "module.kdl" "templates/named.conf.hbs" "templates/seed.hbs" "templates/zone.hbs";
     "knot": "module.kdl" "templates/knot.conf.hbs" "templates/seed.hbs" "templates/zone.hbs" "templates/zones.conf.hbs";
+    "migration": "module.kdl" "templates/cms.toml.hbs" "templates/mailboxes.csv.hbs" "templates/service.hbs";
     "nginx": "module.kdl" "templates/autodiscover.xml.hbs" "templates/config.xml.hbs" "templates/mta-sts.txt.hbs" "templates/nginx.conf.hbs";
     "postfix-dovecot": "module.kdl" "templates/cas.conf.hbs" "templates/dovecot.conf.hbs" "templates/junk.sieve.hbs"
-        "templates/main.cf.hbs" "templates/master.cf.hbs" "templates/opendkim-hosts.hbs"
+        "templates/main.cf.hbs" "templates/master.cf.hbs" "templates/masters.hbs" "templates/opendkim-hosts.hbs"
         "templates/opendkim-keys.hbs" "templates/opendkim-signing.hbs" "templates/opendkim.conf.hbs"
         "templates/pair.conf.hbs" "templates/proxy.users.hbs" "templates/rspamd-dkim.hbs" "templates/rspamd-headers.hbs" "templates/rspamd-options.hbs" "templates/rspamd-proxy.hbs"
         "templates/sender_login.hbs" "templates/tls_policy.hbs" "templates/transport.hbs" "templates/virtual.hbs";

@@ -327,6 +327,13 @@ const CODES: &[Code] = &[
         Text(concat!(host!("proxy"), "certificate tls subject=one.acme.example issuer=internal { on one; }\n")),
     ),
     code(
+        "E1041",
+        "A content service cannot be set up as it is described",
+        "A side leads to no host or cannot be opened, two services share a server, or a server has the role migration and none is on it.",
+        "The message says which; write what it names.",
+        Text(host!("migration")),
+    ),
+    code(
         "W1001",
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",
@@ -376,6 +383,15 @@ const CODES: &[Code] = &[
         "Give the server the role proxy, or take it out of `on`.",
         Text(
             "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\nserver gate platform=open site=office ip=\"192.0.2.1\" { roles relay; }\nserver \"m-[1:2]\" platform=open site=office ip=\"192.0.2.[11:12]\" { roles imap; }\npair store { members \"m-[1:2]\"; }\ncertificate tls subject=m.acme.example issuer=internal { on gate \"m-[1:2]\"; }\nlegacy old product=dovecot host=old.acme.example\nproxy front old=old new=store { on gate; listen imap; }\n",
+        ),
+    ),
+    code(
+        "W1009",
+        "Nothing installs a content service on a server",
+        "The cms names the server in `on`, and the server does not have the role migration.",
+        "Give the server the role migration, or take it out of `on`.",
+        Text(
+            "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\nserver m platform=open site=office ip=\"192.0.2.11\" { roles imap; }\ncertificate tls subject=m.acme.example issuer=internal { on m; }\nlegacy old product=dovecot host=old.acme.example\ncms mover from=old to=m extractor=imap importer=imap password=(secret)\"env:CMS\" { on m; items messages; }\n",
         ),
     ),
 ];

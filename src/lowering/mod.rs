@@ -202,9 +202,11 @@ impl Run<'_> {
         if !found.is_empty() {
             let data = data.get_or_insert_with(|| Data::new(context::base(self.survey, self.shared)));
             data.replace(context::own(self.survey, server, self.shared, &settings, diagnostics));
-            // Without a proxy on the server, which has been said, its role has nothing to say.
-            let on = !data.json()["proxy"].is_null();
-            found.retain(|(_, _, role)| on || role.name.value != "proxy");
+            // Without a proxy or a content service on the server, which has been said, its role has nothing to say.
+            for (of, name) in [("proxy", "proxy"), ("cms", "migration")] {
+                let on = !data.json()[of].is_null();
+                found.retain(|(_, _, role)| on || role.name.value != name);
+            }
         }
         let mut out = Vec::new();
         let mut ports = BTreeSet::new();

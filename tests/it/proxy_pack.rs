@@ -55,7 +55,7 @@ fn every_key_of_the_topology_reaches_the_configuration() {
     assert_eq!(rewrite.user("bob", "192.0.2.1".parse().unwrap()).unwrap(), "bob@acme.example");
     assert_eq!((c.limits.connections, c.limits.per_user, c.limits.idle_timeout.as_secs()), (1000, 5, 2100));
     assert_eq!((c.passwords.mode, c.passwords.max_size), (PasswordMode::Capture, Some(100 << 20)));
-    assert_eq!(c.cms.unwrap().queue, PathBuf::from("/var/lib/cutover-proxy/cms"));
+    assert_eq!(c.cms.unwrap().queue, PathBuf::from("/var/spool/cutover-cms"));
 
     // Another proxy, by a file, towards a host that is not in the topology.
     let c = config(&lowered, "gate-3");

@@ -45,6 +45,7 @@ pub fn data(survey: &Survey<'_>, server: &Server<'_>, shared: &Shared<'_>) -> Js
         "gates": survey.with_role(&["edge"]).map(|s| server_json(s, survey, shared)).collect::<Vec<_>>(),
         "hubs": survey.with_role(&["hub"]).map(|s| server_json(s, survey, shared)).collect::<Vec<_>>(),
         "trusted": trusted,
+        "masters": super::cms::masters(survey, server),
         "fronts": addresses(survey.with_role(&["cas"])),
         "routers": addresses(survey.with_role(&["hub", "smtp", "relay", "edge"])),
         "stores": survey.stores.iter().map(|s| json!({

@@ -2,6 +2,7 @@
 //!
 //! The reference of the variables stands in `modules/README.md`; a test holds the two together.
 
+mod cms;
 pub(super) mod dns;
 mod mail;
 mod nameserver;
@@ -83,6 +84,7 @@ pub fn own(
     put("settings_files", json!({ "rspamd": settings.rspamd_files() }));
     put("mail", mail::data(survey, server, shared));
     put("proxy", proxy::data(survey, server, shared, diagnostics));
+    put("cms", cms::data(survey, server, shared, diagnostics));
     put("nameserver", nameserver::data(survey, server, shared.composed, diagnostics));
     put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
     put("autoconfig", shared.composed.autoconfig(survey, server, diagnostics));

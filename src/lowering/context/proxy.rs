@@ -12,6 +12,10 @@ use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
 use super::{Shared, mail};
 
+/// Where the proxy names users of the old side who have logged in. Its own folder, which the content service on the same host may
+/// read and take from.
+pub(super) const QUEUE: &str = "/var/spool/cutover-cms";
+
 /// Listeners: name, protocol, TLS, port (RFC 8314 section 7, RFC 6409).
 const LISTENERS: [(&str, &str, &str, u16); 6] = [
     ("imap", "imap", "starttls", 143),
@@ -103,7 +107,7 @@ impl Place<'_, '_> {
                 "max_size": size(p, "store-max"),
                 "purge": lasting(p, "purge").filter(|_| p.text("passwords") == Some("capture")),
             },
-            "cms": p.value("cms").map(|_| "/var/lib/cutover-proxy/cms"),
+            "cms": p.value("cms").map(|_| QUEUE),
             "metrics": p.text("metrics"),
             "socketmap": self.socketmap(),
         })
@@ -295,23 +299,23 @@ impl Place<'_, '_> {
     }
 }
 
-fn lasting(node: &Node, field: &str) -> Option<String> {
+pub(super) fn lasting(node: &Node, field: &str) -> Option<String> {
     node.duration(field).map(format_duration)
 }
 
-fn size(node: &Node, field: &str) -> Option<u64> {
+pub(super) fn size(node: &Node, field: &str) -> Option<u64> {
     match node.value(field).map(|v| &v.value) {
         Some(Value::Size(bytes)) => Some(*bytes),
         _ => None,
     }
 }
 
-fn bracket(host: &str) -> String {
+pub(super) fn bracket(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// Servers behind a node, in the order in which it names them.
-fn behind<'s, 't>(survey: &'s Survey<'t>, id: &NodeId, depth: u8, out: &mut Vec<&'s Server<'t>>) {
+pub(super) fn behind<'s, 't>(survey: &'s Survey<'t>, id: &NodeId, depth: u8, out: &mut Vec<&'s Server<'t>>) {
     let field = match id.kind.as_str() {
         "server" => {
             out.extend(survey.servers.get(id.name.as_str()));

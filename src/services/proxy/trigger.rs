@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -87,6 +88,8 @@ fn write(folder: &Path, user: &str) -> std::io::Result<bool> {
     let mut file = tempfile::Builder::new().prefix(".job-").tempfile_in(folder)?;
     serde_json::to_writer(&mut file, &job)?;
     file.write_all(b"\n")?;
+    // The service reads it by the folder's group.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o640))?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(at("json")) {
         Ok(_) => std::fs::File::open(folder)?.sync_all().map(|()| true),
