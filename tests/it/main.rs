@@ -2,6 +2,7 @@
 
 mod cli;
 mod cms_imap;
+mod cms_preflight;
 mod cms_verifier;
 mod cutover_barrier;
 mod cutover_caches;

@@ -2,6 +2,7 @@
 
 mod check;
 mod passwords;
+mod preflight;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Preflight(preflight::Args),
     Status(status::Args),
     /// Say which version this is
     Version,
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
     let out = Output::new(Color::Auto);
     let done = match cli.command {
         Command::Check(args) => check::run(&args, &cli.config, &out),
+        Command::Preflight(args) => preflight::run(&args, &cli.config, &out),
         Command::Status(args) => status::run(&args, &cli.config, &out),
         Command::Version => {
             out.result(format!("cutover-cms {}", env!("CARGO_PKG_VERSION")));

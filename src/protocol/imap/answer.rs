@@ -36,6 +36,8 @@ pub enum Answer {
         shared: Vec<Space>,
     },
     Search(Set),
+    /// Of one quota root: each resource with what is used and what is allowed (RFC 9208 section 4.2).
+    Quota(Vec<(String, u64, u64)>),
     Other,
 }
 
@@ -185,6 +187,12 @@ pub fn decode(pieces: &[Piece]) -> Answer {
             let all = values(pieces, behind);
             let found = all.windows(2).find(|pair| pair[0].is("ALL"));
             Answer::Search(found.and_then(|pair| Set::parse(&pair[1].text()?)).unwrap_or_default())
+        }
+        b"QUOTA" => {
+            let all = values(pieces, behind);
+            let list = all.last().and_then(Value::list).unwrap_or_default();
+            let of = |three: &[Value]| Some((three[0].text()?.to_uppercase(), three[1].number()?, three[2].number()?));
+            Answer::Quota(list.chunks_exact(3).filter_map(of).collect())
         }
         b"NAMESPACE" => {
             let all = values(pieces, behind);

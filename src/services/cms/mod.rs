@@ -14,6 +14,7 @@ pub mod imap;
 pub mod ledger;
 pub mod mailbox;
 pub mod people;
+pub mod preflight;
 pub mod source;
 pub mod target;
 pub mod wire;

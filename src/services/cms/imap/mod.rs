@@ -16,6 +16,7 @@ mod folders;
 mod listing;
 mod login;
 mod profile;
+mod quota;
 mod store;
 mod take;
 

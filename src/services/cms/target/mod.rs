@@ -150,6 +150,13 @@ impl Target {
         }
     }
 
+    /// Octets used and allowed; `None` where the end keeps no quota, or does not say.
+    pub async fn quota(&mut self) -> Result<Option<(u64, u64)>, Fault> {
+        match self {
+            Self::Imap(session) => session.quota().await,
+        }
+    }
+
     pub async fn close(self) {
         match self {
             Self::Imap(session) => session.close().await,
