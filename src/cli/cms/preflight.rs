@@ -20,7 +20,7 @@ pub struct Args {
     /// Read every message: finds duplicates, encodings, and what cannot be read
     #[arg(long)]
     deep: bool,
-    /// Look for these only
+    /// Look for these only; unless said, for those of the configuration
     #[arg(long, value_delimiter = ',', value_parser = problem)]
     find: Vec<Problem>,
     /// Do not ask the new side
@@ -82,9 +82,10 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
     };
     let mut all = runtime::block_on(all).map_err(|_| vec!["the system gives no threads".to_owned()])?;
     out.passing("");
-    if !args.find.is_empty() {
+    let find = if args.find.is_empty() { &config.preflight.find } else { &args.find };
+    if !find.is_empty() {
         let found = all.iter_mut().filter_map(|(_, e)| e.as_mut().ok());
-        found.for_each(|e| e.findings.retain(|f| args.find.contains(&f.problem)));
+        found.for_each(|e| e.findings.retain(|f| find.contains(&f.problem)));
     }
     if args.json {
         let list: Vec<_> = all
@@ -98,7 +99,8 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
     } else {
         all.iter().for_each(|(user, examined)| tell(user, examined, out));
     }
-    let bad = all.iter().any(|(_, e)| e.as_ref().map_or(true, Examined::blocked));
+    let bad = |e: &Result<Examined, Fault>| e.as_ref().map_or(true, |e| config.preflight.block && e.blocked());
+    let bad = all.iter().any(|(_, e)| bad(e));
     Ok(if bad { Exit::Error } else { Exit::Ok })
 }
 

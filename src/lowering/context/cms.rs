@@ -125,8 +125,17 @@ impl<'t> Place<'_, 't> {
             "max_failed": percent(c),
             "queue": self.queue(),
             "sides": sides,
+            "preflight": self.preflight(),
             "mailboxes": self.mailboxes(),
         })
+    }
+
+    /// What is looked for in the mailboxes of the old side before they move.
+    fn preflight(&self) -> Json {
+        let from = refs(self.cms, "from").next();
+        let mut all = self.survey.topology.all("preflight");
+        let ours = all.find(|p| refs(p, "on").any(|id| Some(id) == from));
+        ours.map_or(Json::Null, |p| json!({"find": p.texts("find"), "block": p.flag("block")}))
     }
 
     /// The folder into which a proxy on the same server writes who has logged in on the old side.

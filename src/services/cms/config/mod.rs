@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 pub use end::{CertificateCheck, End, Kind, Profile, Tls};
 
+use super::preflight::Problem;
 use crate::model::written::{duration, size};
 
 /// The whole file.
@@ -31,6 +32,24 @@ pub struct Config {
     pub folders: Folders,
     #[serde(default)]
     pub limits: Limits,
+    #[serde(default)]
+    pub preflight: Preflight,
+}
+
+/// What `cutover-cms preflight` looks for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Preflight {
+    /// `catch-all`, `invalid`, `corrupt`, `oversize`, `duplicate`, `orphan`, `encoding`, `quota`, `hold`, `archive`; all when empty.
+    pub find: Vec<Problem>,
+    /// Whether findings that need a person end it with 1.
+    pub block: bool,
+}
+
+impl Default for Preflight {
+    fn default() -> Self {
+        Self { find: Vec::new(), block: true }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
