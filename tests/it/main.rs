@@ -2,6 +2,8 @@
 
 mod cli;
 mod cms_imap;
+mod cms_imap_answers;
+mod cms_imap_failures;
 mod cms_preflight;
 mod cms_verifier;
 mod cutover_barrier;

@@ -13,5 +13,6 @@ pub mod lab;
 pub mod life;
 pub mod nameserver;
 pub mod proxy;
+pub mod relay;
 pub mod steps;
 pub mod wire;

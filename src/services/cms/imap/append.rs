@@ -43,6 +43,7 @@ impl Session {
     }
 
     async fn append_whole(&mut self, messages: &[Message]) -> Result<Appended, Fault> {
+        self.strays.clear();
         let tag = self.begin_append().await?;
         for (n, message) in messages.iter().enumerate() {
             if let Sent::Ended(done) = self.put(&tag, message).await? {
@@ -60,6 +61,7 @@ impl Session {
 
     /// One command a message, sent without waiting for answers: each stands alone.
     async fn append_each(&mut self, messages: &[Message]) -> Result<Appended, Fault> {
+        self.strays.clear();
         let mut tags = Vec::with_capacity(messages.len());
         let mut outcomes: Vec<Option<Done>> = messages.iter().map(|_| None).collect();
         for message in messages {
@@ -72,6 +74,11 @@ impl Session {
             }
         }
         self.stream.flush().await?;
+        for (of, done) in std::mem::take(&mut self.strays) {
+            if let Some(n) = tags.iter().position(|t| *t == of) {
+                outcomes[n] = Some(done);
+            }
+        }
         while outcomes.iter().any(Option::is_none) {
             if let Answer::Tagged(of, done) = self.receive(None).await?
                 && let Some(n) = tags.iter().position(|t| *t == of)

@@ -150,36 +150,23 @@ impl Session {
         let root = self.begin(&[Part::Text("LIST \"\" \"\"")]).await?;
         let inbox = self.begin(&[Part::Text("STATUS INBOX (UIDVALIDITY)")]).await?;
         self.stream.flush().await?;
-        if let Some(tag) = identified {
-            self.finish(&tag, |_| {}).await?;
-        }
-        if let Some(tag) = enabled {
-            let mut qresync = false;
-            self.finish(&tag, |a| {
-                qresync |= matches!(a, Answer::Enabled(words) if words.iter().any(|w| w == "QRESYNC"))
-            })
-            .await?;
-            self.qresync = qresync;
-        }
+        let (mut qresync, mut delimiter) = (false, None);
         let mut found: Option<(Vec<Space>, Vec<Space>)> = None;
-        if let Some(tag) = spaces {
-            self.finish(&tag, |a| {
-                if let Answer::Namespace { personal, mut others, shared } = a {
-                    others.extend(shared);
-                    found = Some((personal, others));
-                }
-            })
-            .await?;
+        let mut hear = |answer: Answer| match answer {
+            Answer::Enabled(words) => qresync |= words.iter().any(|w| w == "QRESYNC"),
+            Answer::List(listed) => delimiter = listed.delimiter.or(delimiter),
+            Answer::Namespace { personal, mut others, shared } => {
+                others.extend(shared);
+                found = Some((personal, others));
+            }
+            _ => {}
+        };
+        for tag in [identified, enabled, spaces].into_iter().flatten() {
+            self.finish(&tag, &mut hear).await?;
         }
-        let mut delimiter = None;
-        let done = self
-            .finish(&root, |a| {
-                if let Answer::List(l) = a {
-                    delimiter = l.delimiter
-                }
-            })
-            .await?;
-        let there = self.finish(&inbox, |_| {}).await?;
+        let done = self.finish(&root, &mut hear).await?;
+        let there = self.finish(&inbox, &mut hear).await?;
+        self.qresync = qresync;
         for done in [&done, &there] {
             if !done.is_ok() {
                 let what = format!("{} logs in and finds no mailbox", access.user);

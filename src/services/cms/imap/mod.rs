@@ -55,6 +55,8 @@ pub struct Session {
     qresync: bool,
     open: Option<Open>,
     abilities: Abilities,
+    /// Commands that ended while another was waited for.
+    strays: Vec<(String, Done)>,
     /// The octets that come are not where we think: nothing more can be said.
     broken: bool,
     leaving: bool,
@@ -97,6 +99,7 @@ impl Session {
             qresync: false,
             open: None,
             abilities: dialect.abilities(),
+            strays: Vec::new(),
             broken: false,
             leaving: false,
         };
@@ -194,6 +197,7 @@ impl Session {
             match self.receive(None).await? {
                 Answer::Continue(_) => return Ok(None),
                 Answer::Tagged(of, done) if of == tag => return Ok(Some(done)),
+                Answer::Tagged(of, done) => self.strays.push((of, done)),
                 _ => {}
             }
         }
@@ -201,9 +205,14 @@ impl Session {
 
     /// Reads answers until the command ends.
     async fn finish(&mut self, tag: &str, mut each: impl FnMut(Answer)) -> Result<Done, Fault> {
+        if let Some(n) = self.strays.iter().position(|(of, _)| of == tag) {
+            return Ok(self.strays.swap_remove(n).1);
+        }
         loop {
             match self.receive(None).await? {
                 Answer::Tagged(of, done) if of == tag => return Ok(done),
+                // A server may answer commands in another order (RFC 9051, section 5.5).
+                Answer::Tagged(of, done) if self.strays.len() < 1000 => self.strays.push((of, done)),
                 other => each(other),
             }
         }
