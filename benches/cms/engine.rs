@@ -169,13 +169,9 @@ async fn copy(from: &str, user: &str, to: &str, other: &str, sessions: usize) ->
         tasks.push(tokio::spawn(async move {
             let mut source = Source::connect(&from, &user).await.unwrap();
             let mut target = Target::connect(&to, &other).await.unwrap();
-            loop {
-                let Some((folder, ids)) = ({
-                    let next = work.lock().unwrap().pop_front();
-                    next
-                }) else {
-                    break;
-                };
+            // The lock is not held while anybody waits.
+            let next = || work.lock().unwrap().pop_front();
+            while let Some((folder, ids)) = next() {
                 source.open(&folder).await.unwrap();
                 target.open(&folder).await.unwrap();
                 let (sender, mut receiver) = mpsc::channel(256);
