@@ -1,8 +1,12 @@
 //! The command line of `cutover-cms`. One command one file, as in `cutover`.
 
+mod audit;
 mod check;
+mod passes;
 mod passwords;
 mod preflight;
+mod report;
+mod run;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -34,9 +38,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Check(check::Args),
     Preflight(preflight::Args),
     Status(status::Args),
+    Final(passes::Final),
+    Verify(passes::VerifyArgs),
+    Rollback(passes::Rollback),
+    Report(report::Args),
+    Audit(audit::Args),
     /// Say which version this is
     Version,
 }
@@ -55,6 +65,12 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(args) => check::run(&args, &cli.config, &out),
         Command::Preflight(args) => preflight::run(&args, &cli.config, &out),
+        Command::Run(args) => run::run(&args, &cli.config, &out),
+        Command::Final(args) => passes::finish(&args, &cli.config, &out),
+        Command::Verify(args) => passes::verify(&args, &cli.config, &out),
+        Command::Rollback(args) => passes::rollback(&args, &cli.config, &out),
+        Command::Report(args) => report::run(&args, &cli.config, &out),
+        Command::Audit(args) => audit::run(&args, &cli.config, &out),
         Command::Status(args) => status::run(&args, &cli.config, &out),
         Command::Version => {
             out.result(format!("cutover-cms {}", env!("CARGO_PKG_VERSION")));

@@ -9,12 +9,16 @@
 //! A source only reads; a target writes what the ledger has announced. Neither knows the ledger, and neither retries: a fault
 //! says of which class it is ([`mailbox::Class`]), and the mover decides.
 
+pub mod audit;
 pub mod config;
 pub mod imap;
 pub mod ledger;
 pub mod mailbox;
+pub mod meter;
+pub mod mover;
 pub mod people;
 pub mod preflight;
+pub mod report;
 pub mod source;
 pub mod target;
 pub mod wire;

@@ -2,8 +2,8 @@
 
 use rusqlite::{Row as SqlRow, params};
 
-use super::{Held, Way, failed};
-use crate::services::cms::mailbox::{Fault, FolderPath, Mark};
+use super::{Held, Ledger, Way, failed};
+use crate::services::cms::mailbox::{Fault, FolderPath, Mark, Sha256};
 
 /// A pair of folders that belong together. `from` and `to` are those of the way that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +129,41 @@ impl Held {
                 .and_then(|_| db.execute("DELETE FROM folder WHERE id = ?1", [id]))
                 .map(drop)
                 .map_err(|e| failed(&e))
+        })
+        .await
+    }
+}
+
+/// Old path, new path, digests, octets.
+pub type Contents = (String, String, Vec<Sha256>, u64);
+
+impl Ledger {
+    /// What each folder of a user holds, by path.
+    pub async fn contents(&self, user: &str) -> Result<Vec<Contents>, Fault> {
+        let user = user.to_owned();
+        self.run(move |db| {
+            let mut asked = db
+                .prepare_cached(
+                    "SELECT f.old_path, f.new_path, m.digest, m.size FROM folder f LEFT JOIN message m ON m.folder = f.id
+                     WHERE f.mailbox = (SELECT id FROM mailbox WHERE user = ?1) ORDER BY f.old_path, f.id",
+                )
+                .map_err(|e| failed(&e))?;
+            let mut rows = asked.query([user]).map_err(|e| failed(&e))?;
+            let mut found: Vec<Contents> = Vec::new();
+            while let Some(r) = rows.next().map_err(|e| failed(&e))? {
+                let paths = r.get(0).and_then(|old: String| Ok((old, r.get::<_, String>(1)?)));
+                let (old, new) = paths.map_err(|e| failed(&e))?;
+                let digest: Option<Vec<u8>> = r.get(2).map_err(|e| failed(&e))?;
+                let size: Option<u64> = r.get(3).map_err(|e| failed(&e))?;
+                if found.last().is_none_or(|l| l.0 != old) {
+                    found.push((old, new, Vec::new(), 0));
+                }
+                if let (Some(last), Some(digest)) = (found.last_mut(), digest) {
+                    last.2.push(super::messages::digest(digest));
+                    last.3 += size.unwrap_or(0);
+                }
+            }
+            Ok(found)
         })
         .await
     }

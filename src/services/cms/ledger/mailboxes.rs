@@ -200,12 +200,17 @@ impl Held {
         .await
     }
 
-    /// A pass begins. When it goes the other way than the last, only the validities of marks stay, so that every folder is looked into.
+    /// A pass begins. When it goes the other way than the last, or the source counts again after a switch, only the validities of marks
+    /// stay, so that every folder is looked into.
     pub async fn enter(&self, phase: Phase, way: Way) -> Result<(), Fault> {
         let mailbox = self.mailbox;
         self.run(move |db| {
             let turned: bool = db
-                .query_row("SELECT way <> ?2 FROM mailbox WHERE id = ?1", params![mailbox, way.as_str()], |r| r.get(0))
+                .query_row(
+                    "SELECT way <> ?2 OR (phase = 'moved' AND ?3 <> 'moved') FROM mailbox WHERE id = ?1",
+                    params![mailbox, way.as_str(), phase.as_str()],
+                    |r| r.get(0),
+                )
                 .map_err(|e| failed(&e))?;
             if turned {
                 let begun = |side: &str| {

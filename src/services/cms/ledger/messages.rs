@@ -164,6 +164,57 @@ impl Held {
         .await
     }
 
+    /// Messages are gone on the written side and are to be stored again: they are forgotten, and the read folder is looked into as a whole
+    /// until that is done.
+    pub async fn lose_rows(&self, way: Way, folder: i64, rows: Vec<i64>) -> Result<(), Fault> {
+        self.run(move |db| {
+            let side = way.from();
+            db.execute(
+                &format!(
+                    "UPDATE folder SET {side}_mark = json_object('validity', json_extract({side}_mark, '$.validity'), 'next', NULL,
+                     'modseq', NULL, 'count', 0) WHERE id = ?1 AND {side}_mark IS NOT NULL"
+                ),
+                [folder],
+            )
+            .map_err(|e| failed(&e))?;
+            let mut gone = db.prepare_cached("DELETE FROM message WHERE id = ?1").map_err(|e| failed(&e))?;
+            rows.iter().try_for_each(|row| gone.execute([row]).map(drop)).map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    /// What messages are called on the written side, found out later.
+    pub async fn name_to(&self, way: Way, rows: Vec<(i64, Option<Id>)>) -> Result<(), Fault> {
+        self.run(move |db| {
+            let mut set = db
+                .prepare_cached(&format!("UPDATE message SET {}_id = ?2 WHERE id = ?1", way.to()))
+                .map_err(|e| failed(&e))?;
+            rows.iter()
+                .try_for_each(|(row, id)| set.execute(params![row, id.as_ref().map(|i| i.0.as_str())]).map(drop))
+                .map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    /// All messages of the mailbox.
+    pub async fn count_all(&self) -> Result<u64, Fault> {
+        let mailbox = self.mailbox;
+        self.run(move |db| {
+            db.query_row(
+                "SELECT count(*) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = ?1",
+                [mailbox],
+                |r| r.get(0),
+            )
+            .map_err(|e| failed(&e))
+        })
+        .await
+    }
+
+    /// Stored messages of an intent that goes on.
+    pub async fn record(&self, way: Way, folder: i64, stored: Vec<Stored>) -> Result<(), Fault> {
+        self.run(move |db| store(db, way, folder, &stored).map_err(|e| failed(&e))).await
+    }
+
     /// A folder was renumbered on the side `side` (`old`, `new`): its messages have other ids there now, or none, and its mark begins anew.
     /// All at once, since old and new ids may cross.
     pub async fn renumber(

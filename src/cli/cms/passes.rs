@@ -1,0 +1,63 @@
+//! Commands that are one pass of some mailboxes: `final`, `rollback`, `verify`.
+
+use std::path::Path;
+
+use super::super::exit::Exit;
+use super::super::output::Output;
+use super::super::runtime;
+use super::run;
+use crate::services::cms::config::Verify;
+use crate::services::cms::mover::Pass;
+
+/// Carry over what is left while the source is held, look for late copies, verify; when it is done the new side may be the user's
+#[derive(Debug, clap::Args)]
+pub struct Final {
+    #[arg(required = true)]
+    users: Vec<String>,
+}
+
+/// Carry back to the old side what came to the new one: mail, flags, removals
+#[derive(Debug, clap::Args)]
+pub struct Rollback {
+    #[arg(required = true)]
+    users: Vec<String>,
+}
+
+/// Show that both sides are the same, or where they differ
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// All when none is named
+    users: Vec<String>,
+    /// `count`, `hash` or `full`; what the configuration says unless given
+    #[arg(long, value_parser = how)]
+    how: Option<Verify>,
+}
+
+fn how(text: &str) -> Result<Verify, String> {
+    match text {
+        "count" => Ok(Verify::Count),
+        "hash" => Ok(Verify::Hash),
+        "full" => Ok(Verify::Full),
+        _ => Err("write count, hash or full".into()),
+    }
+}
+
+pub fn finish(args: &Final, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    pass(&args.users, |_| Pass::Final, path, out)
+}
+
+pub fn rollback(args: &Rollback, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    pass(&args.users, |_| Pass::Rollback, path, out)
+}
+
+pub fn verify(args: &VerifyArgs, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    pass(&args.users, |configured| Pass::Verify(args.how.unwrap_or(configured)), path, out)
+}
+
+fn pass(users: &[String], pass: impl Fn(Verify) -> Pass, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let mover = run::mover(path)?;
+    let users = run::named(&mover, users)?;
+    let pass = pass(mover.config.cms.verify);
+    let done = runtime::block_on(async { run::each(&mover, users, pass).await });
+    Ok(run::told(done.map_err(|_| vec!["the system gives no threads".to_owned()])?, out))
+}

@@ -1,0 +1,124 @@
+//! What was moved, what was not and why: one report a mailbox, as JSON for programs and as text for people.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use sha2::{Digest as _, Sha256};
+
+use super::ledger::{Exception, Ledger, Passed, Summary};
+use super::mailbox::Fault;
+use crate::model::unit::format_bytes;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub version: u32,
+    /// When it was made (RFC 3339).
+    pub at: String,
+    #[serde(flatten)]
+    pub mailbox: Summary,
+    pub folders: Vec<FolderReport>,
+    pub exceptions: Vec<Excepted>,
+    pub passes: Vec<PassReport>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct FolderReport {
+    pub old: String,
+    pub new: String,
+    pub messages: u64,
+    pub octets: u64,
+    /// SHA-256 over the sorted digests (SHA-256, in hexadecimal, each with a line feed) of its messages: the same for the same messages,
+    /// whatever their order.
+    pub digest: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Excepted {
+    #[serde(flatten)]
+    pub what: Exception,
+    /// What a person can do.
+    pub help: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PassReport {
+    pub at: String,
+    #[serde(flatten)]
+    pub what: Passed,
+}
+
+fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |t| format!("{t:.0}"))
+}
+
+impl Report {
+    /// `None` when the ledger does not know the user.
+    pub async fn of(ledger: &Ledger, user: &str) -> Result<Option<Self>, Fault> {
+        let Some(mailbox) = ledger.summaries().await?.into_iter().find(|s| s.user == user) else { return Ok(None) };
+        let mut folders = Vec::new();
+        for (old, new, digests, octets) in ledger.contents(user).await? {
+            let mut lines: Vec<String> = digests.iter().map(|d| format!("{d}\n")).collect();
+            lines.sort_unstable();
+            let mut digest = Sha256::new();
+            lines.iter().for_each(|l| digest.update(l.as_bytes()));
+            let digest = super::mailbox::Sha256(digest.finalize().into()).to_string();
+            folders.push(FolderReport { old, new, messages: digests.len() as u64, octets, digest });
+        }
+        let exceptions = ledger.exceptions(user).await?;
+        let exceptions = exceptions.into_iter().map(|what| Excepted { help: what.class.help(), what }).collect();
+        let passes =
+            ledger.history(user).await?.into_iter().map(|(at, what)| PassReport { at: time(at), what }).collect();
+        Ok(Some(Self {
+            version: 1,
+            at: format!("{:.0}", jiff::Timestamp::now()),
+            mailbox,
+            folders,
+            exceptions,
+            passes,
+        }))
+    }
+
+    pub fn text(&self) -> String {
+        let m = &self.mailbox;
+        let mut text = String::new();
+        let _ = writeln!(text, "{}: {}, {} messages, {}", m.user, m.phase.as_str(), m.messages, format_bytes(m.octets));
+        if let Some(fault) = &m.fault {
+            let _ = writeln!(text, "stopped by {fault}");
+        }
+        let _ = writeln!(text, "\nFolders");
+        for f in &self.folders {
+            let to = if f.old == f.new { String::new() } else { format!(" -> {}", f.new) };
+            let short = f.digest.get(..16).unwrap_or_default();
+            let _ =
+                writeln!(text, "  {}{to}: {} messages, {}, sha256 {short}", f.old, f.messages, format_bytes(f.octets));
+        }
+        if self.exceptions.is_empty() {
+            let _ = writeln!(text, "\nNo exceptions.");
+        } else {
+            let _ = writeln!(text, "\nExceptions");
+        }
+        for e in &self.exceptions {
+            let at = if e.what.path.is_empty() { String::new() } else { format!("{}, ", e.what.path) };
+            let _ = writeln!(text, "  {at}{}: {}: {}\n    {}", e.what.item, e.what.class, e.what.what, e.help);
+        }
+        let _ = writeln!(text, "\nPasses");
+        for p in &self.passes {
+            let w = &p.what;
+            let _ = write!(text, "  {} {}: {} messages, {}", p.at, w.pass, w.appended, format_bytes(w.octets));
+            for (n, what) in [
+                (w.flags, "flags"),
+                (w.removed, "removed"),
+                (w.doubts, "lost answers"),
+                (w.found, "found again"),
+                (w.surplus, "late copies removed"),
+            ] {
+                if n > 0 {
+                    let _ = write!(text, ", {n} {what}");
+                }
+            }
+            let _ = writeln!(text, "{}", w.fault.as_ref().map_or_else(String::new, |f| format!("; {f}")));
+        }
+        text
+    }
+}
