@@ -202,6 +202,9 @@ impl Course {
         }
         if lane.target.open(to).await?.count == 0 && !to.path.is_inbox() {
             self.mover.audit.tell(&Event::FolderRemoved { user: &self.held.user, folder: &path })?;
+            if to.subscribed {
+                lane.target.subscribe(to, false).await?;
+            }
             lane.target.delete(to).await?;
         }
         self.held.drop_folder(known.id).await

@@ -76,12 +76,11 @@ impl Course {
                 let (was, is) = (former.path.key(), to_path.key());
                 self.mover.audit.tell(&Event::FolderRenamed { user, folder: &key, from: &was, to: &is })?;
                 self.held.sure()?;
-                let renamed = lane.target.rename(&former, &to_path).await?;
                 if former.subscribed && self.mover.config.cms.items.contains(&Item::Subscriptions) {
-                    // Many servers keep a subscription under the former name.
+                    // Many servers keep a subscription under the former name. Before the rename, so that a kill leaves none behind.
                     lane.target.subscribe(&former, false).await?;
                 }
-                renamed
+                lane.target.rename(&former, &to_path).await?
             }
             (None, Some(to)) => to,
             // After the switch a folder that is not there was removed by its user.
