@@ -145,13 +145,16 @@ async fn fill(server: &str, user: &str) -> usize {
 }
 
 /// Parts of folders, taken by whoever is free.
-type Work = Arc<Mutex<VecDeque<(Folder, Vec<Id>)>>>;
+type Work = Arc<Mutex<VecDeque<(Folder, Folder, Vec<Id>)>>>;
 
 async fn copy(from: &str, user: &str, to: &str, other: &str, sessions: usize) -> usize {
     let mut first = Source::connect(&end(from), &access(user)).await.unwrap();
     let mut making = Target::connect(&end(to), &access(other)).await.unwrap();
     let (mut count, mut parts) = (0, VecDeque::new());
     for folder in first.folders().await.unwrap() {
+        if !folder.selectable || folder.foreign {
+            continue;
+        }
         let made = making.create(&folder.path, folder.special).await.unwrap();
         making.subscribe(&made, folder.subscribed).await.unwrap();
         first.open(&folder).await.unwrap();
@@ -159,7 +162,10 @@ async fn copy(from: &str, user: &str, to: &str, other: &str, sessions: usize) ->
         count += seen.len();
         // The mover keeps the order within a folder; pieces of a whole folder's fourth are near to that.
         let each = seen.len().div_ceil(sessions).max(1);
-        parts.extend(seen.chunks(each).map(|c| (folder.clone(), c.iter().map(|s| s.id.clone()).collect::<Vec<_>>())));
+        parts.extend(
+            seen.chunks(each)
+                .map(|c| (folder.clone(), made.clone(), c.iter().map(|s| s.id.clone()).collect::<Vec<_>>())),
+        );
     }
     let work: Work = Arc::new(Mutex::new(parts));
     let mut tasks = Vec::new();
@@ -171,9 +177,9 @@ async fn copy(from: &str, user: &str, to: &str, other: &str, sessions: usize) ->
             let mut target = Target::connect(&to, &other).await.unwrap();
             // The lock is not held while anybody waits.
             let next = || work.lock().unwrap().pop_front();
-            while let Some((folder, ids)) = next() {
+            while let Some((folder, made, ids)) = next() {
                 source.open(&folder).await.unwrap();
-                target.open(&folder).await.unwrap();
+                target.open(&made).await.unwrap();
                 let (sender, mut receiver) = mpsc::channel(256);
                 let means = means();
                 let reading = async {

@@ -66,7 +66,7 @@ impl Session {
             subscribed: listed.has("\\Subscribed") || listing.subscribed.contains(&listed.name),
             selectable,
             foreign,
-            identity: figures.and_then(|f| f.identity.clone()),
+            identity: figures.and_then(|f| f.identity.clone()).filter(|id| is_identity(id)),
             mark: figures.filter(|_| selectable).and_then(mark),
         }
     }
@@ -109,7 +109,9 @@ impl Session {
 
     fn items(&self) -> String {
         let modseq = if self.can("CONDSTORE") || self.qresync { " HIGHESTMODSEQ" } else { "" };
-        let identity = if self.can("OBJECTID") { " MAILBOXID" } else { "" };
+        // Cyrus 3.6 writes freed memory for it, the same for several folders, when LIST asks.
+        let cyrus = self.can("X-REPLICATION") || self.can("XLIST");
+        let identity = if self.can("OBJECTID") && !cyrus { " MAILBOXID" } else { "" };
         format!("MESSAGES UIDNEXT UIDVALIDITY{modseq}{identity}")
     }
 
@@ -305,6 +307,11 @@ impl Session {
             false => Err(self.fault(&done, &format!("{verb}{}", folder.path), Class::Permission)),
         }
     }
+}
+
+/// RFC 8474, section 4: what an objectid may be.
+fn is_identity(id: &str) -> bool {
+    (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// What one or another store refuses in a name.
