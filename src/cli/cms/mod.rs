@@ -1,5 +1,6 @@
 //! The command line of `cutover-cms`. One command one file, as in `cutover`.
 
+mod ask;
 mod audit;
 mod check;
 mod passes;
@@ -8,6 +9,7 @@ mod preflight;
 mod report;
 mod run;
 mod status;
+mod steer;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +47,9 @@ enum Command {
     Final(passes::Final),
     Verify(passes::VerifyArgs),
     Rollback(passes::Rollback),
+    Pause(steer::Pause),
+    Resume(steer::Resume),
+    Retry(steer::Retry),
     Report(report::Args),
     Audit(audit::Args),
     /// Say which version this is
@@ -69,6 +74,9 @@ pub fn main() -> ExitCode {
         Command::Final(args) => passes::finish(&args, &cli.config, &out),
         Command::Verify(args) => passes::verify(&args, &cli.config, &out),
         Command::Rollback(args) => passes::rollback(&args, &cli.config, &out),
+        Command::Pause(args) => steer::pause(args, &cli.config, &out),
+        Command::Resume(args) => steer::resume(args, &cli.config, &out),
+        Command::Retry(args) => steer::retry(args, &cli.config, &out),
         Command::Report(args) => report::run(&args, &cli.config, &out),
         Command::Audit(args) => audit::run(&args, &cli.config, &out),
         Command::Status(args) => status::run(&args, &cli.config, &out),

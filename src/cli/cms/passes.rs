@@ -5,9 +5,10 @@ use std::path::Path;
 use super::super::exit::Exit;
 use super::super::output::Output;
 use super::super::runtime;
-use super::run;
+use super::{ask, run};
 use crate::services::cms::config::Verify;
 use crate::services::cms::mover::Pass;
+use crate::services::cms::service::wire::{Answer, Request};
 
 /// Carry over what is left while the source is held, look for late copies, verify; when it is done the new side may be the user's
 #[derive(Debug, clap::Args)]
@@ -43,21 +44,36 @@ fn how(text: &str) -> Result<Verify, String> {
 }
 
 pub fn finish(args: &Final, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
-    pass(&args.users, |_| Pass::Final, path, out)
+    pass(Request::Final { users: args.users.clone() }, &args.users, |_| Pass::Final, path, out)
 }
 
 pub fn rollback(args: &Rollback, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
-    pass(&args.users, |_| Pass::Rollback, path, out)
+    pass(Request::Rollback { users: args.users.clone() }, &args.users, |_| Pass::Rollback, path, out)
 }
 
 pub fn verify(args: &VerifyArgs, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
-    pass(&args.users, |configured| Pass::Verify(args.how.unwrap_or(configured)), path, out)
+    let request = Request::Verify { users: args.users.clone(), how: args.how };
+    pass(request, &args.users, |configured| Pass::Verify(args.how.unwrap_or(configured)), path, out)
 }
 
-fn pass(users: &[String], pass: impl Fn(Verify) -> Pass, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+/// By the service when it runs, otherwise here.
+fn pass(
+    request: Request,
+    users: &[String],
+    pass: impl Fn(Verify) -> Pass,
+    path: &Path,
+    out: &Output,
+) -> Result<Exit, Vec<String>> {
+    let (config, _) = super::read(path)?;
+    match ask::ask(&config.cms.control, &request)? {
+        Some(Answer::Passes(done)) => return Ok(run::told(done.into_iter(), out)),
+        Some(_) => return Err(vec!["the service gave another answer than was asked for".into()]),
+        None => {}
+    }
     let mover = run::mover(path)?;
     let users = run::named(&mover, users)?;
     let pass = pass(mover.config.cms.verify);
     let done = runtime::block_on(async { run::each(&mover, users, pass).await });
-    Ok(run::told(done.map_err(|_| vec!["the system gives no threads".to_owned()])?, out))
+    let done = done.map_err(|_| vec!["the system gives no threads".to_owned()])?;
+    Ok(run::told(done.into_iter().map(Into::into), out))
 }

@@ -2,6 +2,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::super::exit::Exit;
 use super::super::output::Output;
 use super::super::runtime;
@@ -11,6 +13,9 @@ use crate::services::cms::ledger::Passed;
 use crate::services::cms::mailbox::Fault;
 use crate::services::cms::mover::{Mover, Pass};
 use crate::services::cms::people::People;
+use crate::services::cms::queue::Embedded;
+use crate::services::cms::service::Service;
+use crate::services::cms::service::wire::PassDone;
 
 /// Move the mailboxes of the configuration until SIGTERM; or once, with --once
 #[derive(Debug, clap::Args)]
@@ -27,10 +32,27 @@ const TRIES: u32 = 4;
 
 pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let mover = mover(path)?;
+    if !args.once {
+        if !args.users.is_empty() {
+            return Err(vec!["the service moves all of its configuration; name mailboxes with --once".into()]);
+        }
+        let served = runtime::block_on(async { Service::run(mover, Embedded::default(), stopped()).await });
+        let served = served.map_err(|_| vec!["the system gives no threads".to_owned()])?;
+        return served.map(|()| Exit::Ok).map_err(|e| vec![e.to_string()]);
+    }
     let users = named(&mover, &args.users)?;
     let done = runtime::block_on(async { each(&mover, users, Pass::Delta).await });
     let done = done.map_err(|_| vec!["the system gives no threads".to_owned()])?;
-    Ok(told(done, out))
+    Ok(told(done.into_iter().map(Done::into), out))
+}
+
+/// SIGTERM or Ctrl-C.
+async fn stopped() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 pub fn mover(path: &Path) -> Result<Arc<Mover>, Vec<String>> {
@@ -98,29 +120,34 @@ async fn patiently(mover: &Arc<Mover>, user: &str, pass: Pass) -> Result<(Passed
     }
 }
 
+impl From<Done> for PassDone {
+    fn from(done: Done) -> Self {
+        let (passed, fault) = match done.passed {
+            Ok((passed, fault)) => (Some(passed), fault),
+            Err(fault) => (None, Some(fault)),
+        };
+        let help = fault.as_ref().map(|f| f.class.help().to_owned());
+        Self { user: done.user, passed, fault: fault.map(|f| f.to_string()), help }
+    }
+}
+
 /// Says what came of passes; an error as soon as anything is left over or differs.
-pub fn told(done: Vec<Done>, out: &Output) -> Exit {
+pub fn told(done: impl Iterator<Item = PassDone>, out: &Output) -> Exit {
     let mut exit = Exit::Ok;
-    for Done { user, passed } in done {
-        match passed {
-            Ok((passed, fault)) => {
-                out.result(format!("{user}: {}", line(&passed)));
-                if let Some(fault) = fault {
-                    out.note(format!("error: {user}: {fault}; {}", fault.class.help()));
-                    exit = Exit::Error;
-                }
-                if passed.exceptions > 0 {
-                    out.note(format!(
-                        "error: {user}: {} exceptions; `cutover-cms report {user}` lists them",
-                        passed.exceptions
-                    ));
-                    exit = Exit::Error;
-                }
-            }
-            Err(fault) => {
-                out.note(format!("error: {user}: {fault}"));
+    for PassDone { user, passed, fault, help } in done {
+        if let Some(passed) = &passed {
+            out.result(format!("{user}: {}", line(passed)));
+            if passed.exceptions > 0 {
+                out.note(format!(
+                    "error: {user}: {} exceptions; `cutover-cms report {user}` lists them",
+                    passed.exceptions
+                ));
                 exit = Exit::Error;
             }
+        }
+        if let Some(fault) = fault {
+            out.note(format!("error: {user}: {fault}; {}", help.unwrap_or_default()));
+            exit = Exit::Error;
         }
     }
     exit

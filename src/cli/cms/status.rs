@@ -1,10 +1,13 @@
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::exit::Exit;
 use super::super::output::Output;
 use super::super::runtime;
-use crate::model::unit::format_bytes;
+use super::ask;
+use crate::model::unit::{format_bytes, format_duration};
 use crate::services::cms::ledger::{Summary, Way};
+use crate::services::cms::service::wire::{Answer, Request};
 
 /// Show how far each mailbox has come
 #[derive(Debug, clap::Args)]
@@ -17,9 +20,28 @@ pub struct Args {
 
 pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let (config, _) = super::read(path)?;
-    let ledger = super::ledger(&config)?;
-    let found = runtime::block_on(ledger.summaries()).map_err(|_| vec!["the system gives no threads".to_owned()])?;
-    let mut found = found.map_err(|e| vec![e.to_string()])?;
+    let mut found = match ask::ask(&config.cms.control, &Request::Status {})? {
+        Some(Answer::Status(status)) => {
+            if !args.json {
+                let left = status.left_seconds.map(|s| format!(", {} left", format_duration(Duration::from_secs(s))));
+                out.note(format!(
+                    "cutover-cms {}: {} passes run, {} wait{}",
+                    status.version,
+                    status.moving,
+                    status.waiting,
+                    left.unwrap_or_default()
+                ));
+            }
+            status.mailboxes
+        }
+        Some(_) => return Err(vec!["the service gave another answer than was asked for".into()]),
+        None => {
+            let ledger = super::ledger(&config)?;
+            let found =
+                runtime::block_on(ledger.summaries()).map_err(|_| vec!["the system gives no threads".to_owned()])?;
+            found.map_err(|e| vec![e.to_string()])?
+        }
+    };
     found.retain(|s| args.users.is_empty() || args.users.iter().any(|u| u.eq_ignore_ascii_case(&s.user)));
     match args.json {
         true => out.json(&found),

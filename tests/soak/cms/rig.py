@@ -85,6 +85,15 @@ timeout = "20s"
 
     def churn(self, dice, side=None, steps=10):
         """Mail comes, flags change, mail goes, folders come and are renamed."""
+        for _ in range(5):
+            try:
+                return self.change(dice, side, steps)
+            except imaplib.IMAP4.abort:
+                # A server that was killed before throws its sessions out once more when it finds its index damaged.
+                pass
+        raise RuntimeError("the server ends every session")
+
+    def change(self, dice, side, steps):
         imap = self.client(side or self.old)
         kind, folders = imap.list('""', "*")
         names = [f.decode().split(' "/" ', 1)[1].strip('"') for f in folders]

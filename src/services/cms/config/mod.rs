@@ -91,7 +91,7 @@ pub struct General {
 }
 
 /// How sameness is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verify {
     /// Messages of each folder are counted on both sides.

@@ -94,42 +94,48 @@ pub(super) fn find_or_add(db: &Connection, user: &str) -> Result<i64, Fault> {
     .map_err(|e| failed(&e))
 }
 
+fn summaries(db: &Connection, user: Option<&str>) -> Result<Vec<Summary>, Fault> {
+    let mut asked = db
+        .prepare_cached(
+            "SELECT user, phase, way, paused, total, total_octets, fault, changed,
+                (SELECT count(*) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
+                (SELECT coalesce(sum(size), 0) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
+                (SELECT count(*) FROM exception e WHERE e.mailbox = mailbox.id),
+                (SELECT count(*) FROM intent i WHERE i.mailbox = mailbox.id)
+             FROM mailbox WHERE ?1 IS NULL OR user = ?1 ORDER BY user",
+        )
+        .map_err(|e| failed(&e))?;
+    let rows = asked.query_map([user], |r| {
+        Ok(Summary {
+            user: r.get(0)?,
+            phase: Phase::of(&r.get::<_, String>(1)?),
+            way: if r.get::<_, String>(2)? == "back" { Way::Back } else { Way::Forward },
+            paused: r.get(3)?,
+            total: r.get(4)?,
+            total_octets: r.get(5)?,
+            fault: r.get(6)?,
+            changed: r.get(7)?,
+            messages: r.get(8)?,
+            octets: r.get(9)?,
+            exceptions: r.get(10)?,
+            watched: r.get(11)?,
+        })
+    });
+    rows.and_then(Iterator::collect).map_err(|e| failed(&e))
+}
+
 impl Ledger {
     pub async fn add(&self, users: Vec<String>) -> Result<(), Fault> {
         self.run(move |db| users.iter().try_for_each(|user| find_or_add(db, user).map(drop))).await
     }
 
     pub async fn summaries(&self) -> Result<Vec<Summary>, Fault> {
-        self.run(|db| {
-            let mut asked = db
-                .prepare_cached(
-                    "SELECT user, phase, way, paused, total, total_octets, fault, changed,
-                        (SELECT count(*) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
-                        (SELECT coalesce(sum(size), 0) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
-                        (SELECT count(*) FROM exception e WHERE e.mailbox = mailbox.id),
-                        (SELECT count(*) FROM intent i WHERE i.mailbox = mailbox.id)
-                     FROM mailbox ORDER BY user",
-                )
-                .map_err(|e| failed(&e))?;
-            let rows = asked.query_map([], |r| {
-                Ok(Summary {
-                    user: r.get(0)?,
-                    phase: Phase::of(&r.get::<_, String>(1)?),
-                    way: if r.get::<_, String>(2)? == "back" { Way::Back } else { Way::Forward },
-                    paused: r.get(3)?,
-                    total: r.get(4)?,
-                    total_octets: r.get(5)?,
-                    fault: r.get(6)?,
-                    changed: r.get(7)?,
-                    messages: r.get(8)?,
-                    octets: r.get(9)?,
-                    exceptions: r.get(10)?,
-                    watched: r.get(11)?,
-                })
-            });
-            rows.and_then(Iterator::collect).map_err(|e| failed(&e))
-        })
-        .await
+        self.run(|db| summaries(db, None)).await
+    }
+
+    pub async fn summaries_of(&self, user: &str) -> Result<Option<Summary>, Fault> {
+        let user = user.to_owned();
+        self.run(move |db| summaries(db, Some(&user)).map(|mut all| all.pop())).await
     }
 
     /// `false` when nobody of that name is known.

@@ -36,7 +36,7 @@ pub use pace::Pace;
 pub use rules::{Orders, orders};
 
 /// What a mover is asked to do with a mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pass {
     /// All of it the first time, what has changed later.
     Delta,

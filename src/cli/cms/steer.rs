@@ -1,0 +1,83 @@
+//! Commands that steer the service: `pause`, `resume`, `retry`.
+
+use std::path::Path;
+
+use super::super::exit::Exit;
+use super::super::output::Output;
+use super::super::runtime;
+use super::{ask, run};
+use crate::services::cms::mailbox::Fault;
+use crate::services::cms::service::wire::{Answer, Request};
+
+/// Begin no pass of these mailboxes any more; one that runs ends
+#[derive(Debug, clap::Args)]
+pub struct Pause {
+    /// All when none is named
+    users: Vec<String>,
+}
+
+/// Go on with mailboxes that were paused
+#[derive(Debug, clap::Args)]
+pub struct Resume {
+    /// All when none is named
+    users: Vec<String>,
+}
+
+/// Try exceptions, and what stopped a mailbox, again at the next pass
+#[derive(Debug, clap::Args)]
+pub struct Retry {
+    /// All when none is named
+    users: Vec<String>,
+    /// Also carry out removals that were held back because most of the mailbox went at once
+    #[arg(long)]
+    accept_removals: bool,
+}
+
+pub fn pause(args: Pause, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let users = args.users;
+    steer(Request::Pause { users: users.clone() }, &users, Step::Pause(true), path, out)
+}
+
+pub fn resume(args: Resume, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let users = args.users;
+    steer(Request::Resume { users: users.clone() }, &users, Step::Pause(false), path, out)
+}
+
+pub fn retry(args: Retry, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let (users, removals) = (args.users, args.accept_removals);
+    steer(Request::Retry { users: users.clone(), removals }, &users, Step::Retry(removals), path, out)
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Pause(bool),
+    Retry(bool),
+}
+
+/// By the service when it runs, in the ledger otherwise.
+fn steer(request: Request, users: &[String], step: Step, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let (config, people) = super::read(path)?;
+    let count = match ask::ask(&config.cms.control, &request)? {
+        Some(Answer::Done(count)) => count,
+        Some(_) => return Err(vec!["the service gave another answer than was asked for".into()]),
+        None => {
+            let ledger = super::ledger(&config)?;
+            let users = run::names(&people, users)?;
+            let all = async {
+                let mut count = 0;
+                for user in &users {
+                    let known = match step {
+                        Step::Pause(on) => ledger.pause(user, on).await?,
+                        Step::Retry(removals) => ledger.retry(user, removals).await?,
+                    };
+                    count += usize::from(known);
+                }
+                Ok::<usize, Fault>(count)
+            };
+            let done = runtime::block_on(all).map_err(|_| vec!["the system gives no threads".to_owned()])?;
+            done.map_err(|e| vec![e.to_string()])?
+        }
+    };
+    out.result(format!("{count} mailboxes"));
+    Ok(Exit::Ok)
+}
