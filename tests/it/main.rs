@@ -1,9 +1,12 @@
 //! The flows, in one test binary: it links once.
 
 mod cli;
+mod cms_custom;
 mod cms_imap;
 mod cms_imap_answers;
 mod cms_imap_failures;
+mod cms_maildir;
+mod cms_pop3;
 mod cms_preflight;
 mod cms_verifier;
 mod cutover_barrier;

@@ -11,12 +11,17 @@
 
 pub mod audit;
 pub mod config;
+pub mod custom;
 pub mod imap;
 pub mod ledger;
+pub mod lmtp;
 pub mod mailbox;
+pub mod maildir;
+pub mod mbox;
 pub mod meter;
 pub mod mover;
 pub mod people;
+pub mod pop3;
 pub mod preflight;
 pub mod queue;
 pub mod report;

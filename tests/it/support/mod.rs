@@ -7,6 +7,7 @@ pub mod cyrus;
 pub mod directories;
 pub mod dovecot;
 pub mod editor;
+pub mod ends;
 pub mod gate;
 pub mod json_schema;
 pub mod lab;

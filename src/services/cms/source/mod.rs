@@ -3,13 +3,21 @@
 use tokio::sync::mpsc;
 
 use super::config::{End, Kind};
+use super::custom::Custom;
 use super::imap::Session;
 use super::mailbox::{Access, Budget, Changes, Class, Fault, Fetched, Folder, Id, Mark};
+use super::maildir::Maildir;
+use super::mbox::Mbox;
+use super::pop3::Pop3;
 
 /// One session of one mailbox.
 #[derive(Debug)]
 pub enum Source {
     Imap(Box<Session>),
+    Maildir(Box<Maildir>),
+    Pop3(Box<Pop3>),
+    Mbox(Box<Mbox>),
+    Custom(Box<Custom>),
 }
 
 /// What a fetch may use.
@@ -27,6 +35,10 @@ impl Source {
     pub async fn connect(end: &End, access: &Access) -> Result<Self, Fault> {
         match end.kind {
             Kind::Imap => Ok(Self::Imap(Box::new(Session::connect(end, access, false).await?))),
+            Kind::Maildir => Ok(Self::Maildir(Box::new(Maildir::source(end, access).await?))),
+            Kind::Pop3 => Ok(Self::Pop3(Box::new(Pop3::connect(end, access).await?))),
+            Kind::Mbox => Ok(Self::Mbox(Box::new(Mbox::connect(end, access).await?))),
+            Kind::Custom => Ok(Self::Custom(Box::new(Custom::connect(end, access, false).await?))),
             _ => Err(Fault::new(Class::Unsupported, "this end cannot be read yet")),
         }
     }
@@ -35,6 +47,10 @@ impl Source {
     pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
         match self {
             Self::Imap(session) => session.folders().await,
+            Self::Custom(session) => session.folders().await,
+            Self::Mbox(session) => session.folders().await,
+            Self::Pop3(session) => session.folders().await,
+            Self::Maildir(session) => session.folders().await,
         }
     }
 
@@ -42,6 +58,10 @@ impl Source {
     pub async fn open(&mut self, folder: &Folder) -> Result<Mark, Fault> {
         match self {
             Self::Imap(session) => session.open(folder).await,
+            Self::Custom(session) => session.open(folder).await,
+            Self::Mbox(session) => session.open(folder).await,
+            Self::Pop3(session) => session.open(folder).await,
+            Self::Maildir(session) => session.open(folder).await,
         }
     }
 
@@ -49,6 +69,10 @@ impl Source {
     pub async fn changes(&mut self, since: Option<&Mark>) -> Result<Changes, Fault> {
         match self {
             Self::Imap(session) => session.changes(since).await,
+            Self::Custom(session) => session.changes(since).await,
+            Self::Mbox(session) => session.changes(since).await,
+            Self::Pop3(session) => session.changes(since).await,
+            Self::Maildir(session) => session.changes(since).await,
         }
     }
 
@@ -58,12 +82,20 @@ impl Source {
     pub async fn fetch(&mut self, ids: &[Id], means: &Means, to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.fetch(ids, means, to).await,
+            Self::Custom(session) => session.fetch(ids, means, to).await,
+            Self::Mbox(session) => session.fetch(ids, means, to).await,
+            Self::Pop3(session) => session.fetch(ids, means, to).await,
+            Self::Maildir(session) => session.fetch(ids, means, to).await,
         }
     }
 
     pub async fn close(self) {
         match self {
             Self::Imap(session) => session.close().await,
+            Self::Custom(session) => session.close().await,
+            Self::Mbox(session) => session.close().await,
+            Self::Pop3(session) => session.close().await,
+            Self::Maildir(session) => session.close().await,
         }
     }
 }

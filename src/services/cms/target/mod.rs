@@ -3,16 +3,22 @@
 use tokio::sync::mpsc;
 
 use super::config::{End, Kind};
+use super::custom::Custom;
 use super::imap::Session;
+use super::lmtp::Lmtp;
 use super::mailbox::{
     Access, Changes, Class, Fault, Fetched, Flags, Folder, FolderPath, Id, Mark, Message, SpecialUse,
 };
+use super::maildir::Maildir;
 use super::source::Means;
 
 /// One session of one mailbox.
 #[derive(Debug)]
 pub enum Target {
     Imap(Box<Session>),
+    Maildir(Box<Maildir>),
+    Lmtp(Box<Lmtp>),
+    Custom(Box<Custom>),
 }
 
 /// What an append came to.
@@ -57,6 +63,9 @@ impl Target {
     pub async fn connect(end: &End, access: &Access) -> Result<Self, Fault> {
         match end.kind {
             Kind::Imap => Ok(Self::Imap(Box::new(Session::connect(end, access, true).await?))),
+            Kind::Maildir => Ok(Self::Maildir(Box::new(Maildir::target(end, access).await?))),
+            Kind::Lmtp => Ok(Self::Lmtp(Box::new(Lmtp::connect(end, access).await?))),
+            Kind::Custom => Ok(Self::Custom(Box::new(Custom::connect(end, access, true).await?))),
             _ => Err(Fault::new(Class::Unsupported, "this end cannot be written yet")),
         }
     }
@@ -64,12 +73,18 @@ impl Target {
     pub fn abilities(&self) -> &Abilities {
         match self {
             Self::Imap(session) => session.abilities(),
+            Self::Custom(session) => session.abilities(),
+            Self::Lmtp(session) => session.abilities(),
+            Self::Maildir(session) => session.abilities(),
         }
     }
 
     pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
         match self {
             Self::Imap(session) => session.folders().await,
+            Self::Custom(session) => session.folders().await,
+            Self::Lmtp(session) => session.folders().await,
+            Self::Maildir(session) => session.folders().await,
         }
     }
 
@@ -78,12 +93,18 @@ impl Target {
     pub async fn create(&mut self, path: &FolderPath, special: Option<SpecialUse>) -> Result<Folder, Fault> {
         match self {
             Self::Imap(session) => session.create(path, special).await,
+            Self::Custom(session) => session.create(path, special).await,
+            Self::Lmtp(session) => session.create(path, special).await,
+            Self::Maildir(session) => session.create(path, special).await,
         }
     }
 
     pub async fn rename(&mut self, folder: &Folder, to: &FolderPath) -> Result<Folder, Fault> {
         match self {
             Self::Imap(session) => session.rename(folder, to).await,
+            Self::Custom(session) => session.rename(folder, to).await,
+            Self::Lmtp(session) => session.rename(folder, to).await,
+            Self::Maildir(session) => session.rename(folder, to).await,
         }
     }
 
@@ -91,12 +112,18 @@ impl Target {
     pub async fn delete(&mut self, folder: &Folder) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.delete(folder).await,
+            Self::Custom(session) => session.delete(folder).await,
+            Self::Lmtp(session) => session.delete(folder).await,
+            Self::Maildir(session) => session.delete(folder).await,
         }
     }
 
     pub async fn subscribe(&mut self, folder: &Folder, on: bool) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.subscribe(folder, on).await,
+            Self::Custom(session) => session.subscribe(folder, on).await,
+            Self::Lmtp(session) => session.subscribe(folder, on).await,
+            Self::Maildir(session) => session.subscribe(folder, on).await,
         }
     }
 
@@ -104,6 +131,9 @@ impl Target {
     pub async fn open(&mut self, folder: &Folder) -> Result<Mark, Fault> {
         match self {
             Self::Imap(session) => session.open(folder).await,
+            Self::Custom(session) => session.open(folder).await,
+            Self::Lmtp(session) => session.open(folder).await,
+            Self::Maildir(session) => session.open(folder).await,
         }
     }
 
@@ -111,6 +141,9 @@ impl Target {
     pub async fn changes(&mut self, since: Option<&Mark>) -> Result<Changes, Fault> {
         match self {
             Self::Imap(session) => session.changes(since).await,
+            Self::Custom(session) => session.changes(since).await,
+            Self::Lmtp(session) => session.changes(since).await,
+            Self::Maildir(session) => session.changes(since).await,
         }
     }
 
@@ -119,6 +152,9 @@ impl Target {
     pub async fn arrived(&mut self, from: Option<u64>) -> Result<Changes, Fault> {
         match self {
             Self::Imap(session) => session.arrived(from).await,
+            Self::Custom(session) => session.arrived(from).await,
+            Self::Lmtp(session) => session.arrived(from).await,
+            Self::Maildir(session) => session.arrived(from).await,
         }
     }
 
@@ -126,6 +162,9 @@ impl Target {
     pub async fn fetch(&mut self, ids: &[Id], means: &Means, to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.fetch(ids, means, to).await,
+            Self::Custom(session) => session.fetch(ids, means, to).await,
+            Self::Lmtp(session) => session.fetch(ids, means, to).await,
+            Self::Maildir(session) => session.fetch(ids, means, to).await,
         }
     }
 
@@ -133,6 +172,9 @@ impl Target {
     pub async fn append(&mut self, messages: &[Message]) -> Appended {
         match self {
             Self::Imap(session) => session.append(messages).await,
+            Self::Custom(session) => session.append(messages).await,
+            Self::Lmtp(session) => session.append(messages).await,
+            Self::Maildir(session) => session.append(messages).await,
         }
     }
 
@@ -140,6 +182,9 @@ impl Target {
     pub async fn set_flags(&mut self, flags: &[(Id, Flags)]) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.set_flags(flags).await,
+            Self::Custom(session) => session.set_flags(flags).await,
+            Self::Lmtp(session) => session.set_flags(flags).await,
+            Self::Maildir(session) => session.set_flags(flags).await,
         }
     }
 
@@ -147,6 +192,9 @@ impl Target {
     pub async fn remove(&mut self, ids: &[Id]) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.remove(ids).await,
+            Self::Custom(session) => session.remove(ids).await,
+            Self::Lmtp(session) => session.remove(ids).await,
+            Self::Maildir(session) => session.remove(ids).await,
         }
     }
 
@@ -154,12 +202,17 @@ impl Target {
     pub async fn quota(&mut self) -> Result<Option<(u64, u64)>, Fault> {
         match self {
             Self::Imap(session) => session.quota().await,
+            Self::Lmtp(session) => session.quota().await,
+            Self::Maildir(_) | Self::Custom(_) => Ok(None),
         }
     }
 
     pub async fn close(self) {
         match self {
             Self::Imap(session) => session.close().await,
+            Self::Custom(session) => session.close().await,
+            Self::Lmtp(session) => session.close().await,
+            Self::Maildir(session) => session.close().await,
         }
     }
 }

@@ -172,6 +172,19 @@ impl Stream {
         Ok(&self.held[from..from + n])
     }
 
+    /// All that was received and not taken, after waiting for at least one octet: who must look before taking uses it with [`Stream::skip`].
+    pub async fn peek(&mut self) -> Result<&[u8], Fault> {
+        if self.taken == self.held.len() {
+            self.fill().await?;
+        }
+        Ok(&self.held[self.taken..])
+    }
+
+    /// Takes octets that were seen by [`Stream::peek`].
+    pub fn skip(&mut self, n: usize) {
+        self.taken = (self.taken + n).min(self.held.len());
+    }
+
     /// Exactly the next `n` octets, in memory: for names and other small things.
     pub async fn octets(&mut self, n: usize) -> Result<Vec<u8>, Fault> {
         let mut found = Vec::with_capacity(n);
