@@ -1,5 +1,7 @@
-//! Our IMAP ends without a ledger, for `benches/cms/run`: copies one mailbox, appends only, asks what has changed, fills a mailbox.
+//! For `benches/cms/run`: the mover with its ledger (two passes), and our IMAP ends without one: copies, appends only, asks what has
+//! changed, fills a mailbox.
 //!
+//! `engine move FROM USER TO USER STATE` ·
 //! `engine fill HOST:PORT USER` · `engine copy FROM USER TO USER SESSIONS` · `engine append TO USER SESSIONS` · `engine idle FROM USER`
 //! · `engine relay PORT TO MILLISECONDS` (a link with that round trip). Passwords are `secret`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -11,9 +13,12 @@ use std::sync::{Arc, Mutex, mpsc as threads};
 use std::time::{Duration, Instant};
 
 use cutover::services::cms::config::{Config, End};
+use cutover::services::cms::ledger::Ledger;
 use cutover::services::cms::mailbox::{
     Access, Budget, Changes, Fetched, Flags, Folder, FolderPath, Id, Message, Spool,
 };
+use cutover::services::cms::mover::{Mover, Pass};
+use cutover::services::cms::people::People;
 use cutover::services::cms::source::{Means, Source};
 use cutover::services::cms::target::{Appended, Target};
 use tokio::sync::mpsc;
@@ -31,6 +36,7 @@ fn main() {
             ["fill", server, user] => fill(server, user).await,
             ["copy", from, user, to, other, sessions] => copy(from, user, to, other, sessions.parse().unwrap()).await,
             ["append", to, user, sessions] => append(to, user, sessions.parse().unwrap()).await,
+            ["move", from, user, to, other, state] => moved(from, user, to, other, state).await,
             ["idle", from, user] => idle(from, user).await,
             _ => 0,
         }
@@ -212,6 +218,31 @@ async fn copy(from: &str, user: &str, to: &str, other: &str, sessions: usize) ->
         task.await.unwrap();
     }
     count
+}
+
+/// What `cutover-cms run --once` does, twice: the second pass finds nothing to do.
+async fn moved(from: &str, user: &str, to: &str, other: &str, state: &str) -> usize {
+    let side = |at: &str| format!("kind = \"imap\"\nserver = \"{at}\"\ntls = \"none\"\npassword = \"env:X\"\n");
+    let text = format!(
+        "[cms]\nstate = \"{state}\"\n[[mailbox]]\nuser = \"{user}\"\ntarget-user = \"{other}\"\n[source]\n{}[target]\n{}",
+        side(from),
+        side(to)
+    );
+    let config = Config::parse(&text).unwrap();
+    let people = People::of(&config, None).unwrap();
+    std::fs::create_dir_all(state).unwrap();
+    let ledger = Ledger::open(&config.cms.state, None).unwrap();
+    let mover = Mover::new(config, people, Arc::new(|_, _| Ok("secret".to_owned().into())), ledger).unwrap();
+    let mover = Arc::new(mover);
+    let mut first = 0;
+    for pass in ["bulk", "nothing new"] {
+        let began = Instant::now();
+        let (passed, fault) = mover.pass(user, Pass::Delta).await.unwrap();
+        assert!(fault.is_none() && passed.exceptions == 0, "{passed:?} {fault:?}");
+        println!("{pass}: {:.3} s, {} messages", began.elapsed().as_secs_f64(), passed.appended);
+        first += passed.appended;
+    }
+    first as usize
 }
 
 /// What a target takes at the most: contents are made beforehand, batches are sent one behind another.
