@@ -67,10 +67,10 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
                     source: (&config.source, &source),
                     target: target.as_ref().map(|access| (&config.target, access)),
                 };
-                let read = std::cell::Cell::new(0);
+                let read = std::cell::Cell::new(0u64);
                 let step = |n| {
                     read.set(read.get() + n);
-                    if read.get() % 100 == 0 {
+                    if read.get().is_multiple_of(100) {
                         out.passing(&format!("{user}: {} messages read", read.get()));
                     }
                 };

@@ -107,7 +107,7 @@ struct Usual<'a> {
 impl<'t> Place<'_, 't> {
     fn data(&self, diagnostics: &mut Diagnostics) -> Json {
         let c = self.cms;
-        let sides = [self.old(diagnostics), self.new(diagnostics)];
+        let sides = [self.old_side(diagnostics), self.new_side(diagnostics)];
         let secrets: Vec<&Json> = sides.iter().filter(|s| s["secret"] != "").collect();
         json!({
             "secrets": secrets,
@@ -146,7 +146,7 @@ impl<'t> Place<'_, 't> {
         proxies.find(|p| told(p) && here(p)).map(|_| super::proxy::QUEUE)
     }
 
-    fn old(&self, diagnostics: &mut Diagnostics) -> Json {
+    fn old_side(&self, diagnostics: &mut Diagnostics) -> Json {
         let Some(legacy) = legacy(self.survey, self.cms) else { return Json::Null };
         let server = legacy.text("server").and_then(|s| self.survey.servers.get(s));
         let host = server.map(|s| s.fqdn.to_string()).or_else(|| legacy.text("host").map(str::to_owned));
@@ -170,7 +170,7 @@ impl<'t> Place<'_, 't> {
         self.side("source", "old", usual, diagnostics)
     }
 
-    fn new(&self, diagnostics: &mut Diagnostics) -> Json {
+    fn new_side(&self, diagnostics: &mut Diagnostics) -> Json {
         let servers = targets(self.survey, self.cms);
         let (kind, profile) = match self.cms.text("importer").unwrap_or("imap") {
             "exchange-2003" => ("imap", "exchange-2003"),
