@@ -2,6 +2,7 @@
 //! subscriptions, order and POP3 UIDLs.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+#![allow(clippy::print_stdout)] // what was compared is told
 
 use std::process::Command;
 
