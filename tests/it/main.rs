@@ -6,6 +6,7 @@ mod cms_imap;
 mod cms_imap_answers;
 mod cms_imap_failures;
 mod cms_maildir;
+mod cms_move;
 mod cms_pop3;
 mod cms_preflight;
 mod cms_verifier;

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod json_schema;
 pub mod lab;
 pub mod life;
+pub mod mover;
 pub mod nameserver;
 pub mod proxy;
 pub mod relay;

@@ -88,11 +88,14 @@ impl Course {
         let mut orders = rules::orders(&rows, &listing, &held, &work.retry, self.switched);
         drop((rows, listing, held));
         orders.append.retain(|id| !work.parked.contains(id));
+        // Removals that are held back must be seen again: no list of changes names them twice.
+        let kept = self.keep && !orders.remove.is_empty();
         self.carry_out(lane, work, path, &to, orders).await?;
         if work.noted {
             self.held.settle(id, vec!["folder".into()]).await?;
         }
         let to = lane.target.open(&work.to).await?;
+        let from = if kept { begun(&from) } else { from };
         self.held.mark_folder(self.way, id, Some(from), Some(to)).await
     }
 

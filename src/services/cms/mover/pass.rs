@@ -152,13 +152,14 @@ impl Course {
         for (path, why) in &plan.skipped {
             tracing::info!("{}: {path} is left out: {why}", self.held.user);
         }
-        let work = self.shape(&mut lane, plan, retry).await?;
+        // Before anything is renamed, while the names of the listing hold.
         if !self.switched {
             for known in &gone {
                 let to = to.iter().find(|t| t.path == known.to_path);
                 self.gone(&mut lane, known, to).await?;
             }
         }
+        let work = self.shape(&mut lane, plan, retry).await?;
         self.work_off(lane, work).await
     }
 

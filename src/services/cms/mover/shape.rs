@@ -1,6 +1,6 @@
 //! Folders of the written side are made what those of the read side are: names, special use, subscriptions.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::add;
 use super::folder::{Work, says};
@@ -38,8 +38,25 @@ impl Course {
         }
         let mut work = Vec::new();
         let mut taken: BTreeSet<FolderPath> = BTreeSet::new();
-        for pair in plan.pairs {
+        // What stood there before stands there again if it still holds.
+        self.held.settle_all("folder:").await?;
+        // From the root down: with a folder the server renames those below it (RFC 9051 section 6.3.6).
+        let mut pairs = VecDeque::from(plan.pairs);
+        pairs.make_contiguous().sort_by_key(|p| p.rename.as_ref().map_or(usize::MAX, |f| f.path.names().len()));
+        while let Some(pair) = pairs.pop_front() {
             let path = pair.from.path.key();
+            let moved = pair.rename.as_ref().map(|former| (former.path.clone(), pair.to_path.clone()));
+            if let Some((was, is)) = &moved
+                && pairs.iter().any(|p| below(&p.rename, was))
+            {
+                let placed = self.place(lane, pair, &mut taken).await?;
+                self.carried_along(lane, was, is, &mut pairs).await?;
+                if let Some((known, from, to)) = placed {
+                    let of = excepted.remove(&known.id).unwrap_or_default();
+                    work.push(Work { known, from, to, retry: of.retry, parked: of.parked, noted: of.noted });
+                }
+                continue;
+            }
             match self.place(lane, pair, &mut taken).await {
                 Ok(Some((known, from, to))) => {
                     let of = excepted.remove(&known.id).unwrap_or_default();
@@ -60,6 +77,29 @@ impl Course {
         // The largest first: they take longest.
         work.sort_by_key(|w| std::cmp::Reverse(w.from.mark.as_ref().map_or(u64::MAX, |m| m.count)));
         Ok(work)
+    }
+
+    /// A folder was renamed, and with it those below it: where these are now.
+    async fn carried_along(
+        &self,
+        lane: &mut Lane,
+        was: &FolderPath,
+        is: &FolderPath,
+        pairs: &mut VecDeque<Pair>,
+    ) -> Result<(), Fault> {
+        let to = lane.target.folders().await?;
+        for pair in pairs.iter_mut().filter(|p| below(&p.rename, was)) {
+            let Some(former) = pair.rename.take() else { continue };
+            let names = is.names().iter().chain(&former.path.names()[was.names().len()..]).cloned();
+            let now =
+                FolderPath::new(names).and_then(|path| to.iter().find(|t| t.path == path && t.selectable)).cloned();
+            match now {
+                Some(now) if now.path == pair.to_path => pair.to = Some(now),
+                Some(now) => pair.rename = Some(now),
+                None => pair.rename = Some(former),
+            }
+        }
+        Ok(())
     }
 
     async fn place(
@@ -141,6 +181,12 @@ impl Course {
         };
         Ok(Some((known, from, to)))
     }
+}
+
+fn below(rename: &Option<Folder>, path: &FolderPath) -> bool {
+    rename
+        .as_ref()
+        .is_some_and(|f| f.path.names().len() > path.names().len() && f.path.names().starts_with(path.names()))
 }
 
 /// Nothing has happened on either side since the last pass, as far as one round trip for all folders tells.
