@@ -52,6 +52,14 @@ fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |t| format!("{t:.0}"))
 }
 
+/// A difference that a verification found is of no class of an end.
+fn help(what: &Exception) -> &'static str {
+    match what.item.strip_prefix("verify:") {
+        Some(_) => "let another pass run and verify again; if it stays, look at the message on both sides",
+        None => what.class.help(),
+    }
+}
+
 impl Report {
     /// `None` when the ledger does not know the user.
     pub async fn of(ledger: &Ledger, user: &str) -> Result<Option<Self>, Fault> {
@@ -66,7 +74,7 @@ impl Report {
             folders.push(FolderReport { old, new, messages: digests.len() as u64, octets, digest });
         }
         let exceptions = ledger.exceptions(user).await?;
-        let exceptions = exceptions.into_iter().map(|what| Excepted { help: what.class.help(), what }).collect();
+        let exceptions = exceptions.into_iter().map(|what| Excepted { help: help(&what), what }).collect();
         let passes =
             ledger.history(user).await?.into_iter().map(|(at, what)| PassReport { at: time(at), what }).collect();
         Ok(Some(Self {

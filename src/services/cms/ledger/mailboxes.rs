@@ -94,7 +94,7 @@ pub(super) fn find_or_add(db: &Connection, user: &str) -> Result<i64, Fault> {
     .map_err(|e| failed(&e))
 }
 
-fn summaries(db: &Connection, user: Option<&str>) -> Result<Vec<Summary>, Fault> {
+fn summaries(db: &Connection) -> Result<Vec<Summary>, Fault> {
     let mut asked = db
         .prepare_cached(
             "SELECT user, phase, way, paused, total, total_octets, fault, changed,
@@ -102,10 +102,10 @@ fn summaries(db: &Connection, user: Option<&str>) -> Result<Vec<Summary>, Fault>
                 (SELECT coalesce(sum(size), 0) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
                 (SELECT count(*) FROM exception e WHERE e.mailbox = mailbox.id),
                 (SELECT count(*) FROM intent i WHERE i.mailbox = mailbox.id)
-             FROM mailbox WHERE ?1 IS NULL OR user = ?1 ORDER BY user",
+             FROM mailbox ORDER BY user",
         )
         .map_err(|e| failed(&e))?;
-    let rows = asked.query_map([user], |r| {
+    let rows = asked.query_map([], |r| {
         Ok(Summary {
             user: r.get(0)?,
             phase: Phase::of(&r.get::<_, String>(1)?),
@@ -130,12 +130,21 @@ impl Ledger {
     }
 
     pub async fn summaries(&self) -> Result<Vec<Summary>, Fault> {
-        self.run(|db| summaries(db, None)).await
+        self.run(summaries).await
     }
 
-    pub async fn summaries_of(&self, user: &str) -> Result<Option<Summary>, Fault> {
-        let user = user.to_owned();
-        self.run(move |db| summaries(db, Some(&user)).map(|mut all| all.pop())).await
+    /// Phase of each mailbox, or of one, and whether it is paused. Counts nothing, so that it can be asked often.
+    pub async fn phases(&self, user: Option<&str>) -> Result<Vec<(String, Phase, bool)>, Fault> {
+        let user = user.map(str::to_owned);
+        self.run(move |db| {
+            let mut asked = db
+                .prepare_cached("SELECT user, phase, paused FROM mailbox WHERE ?1 IS NULL OR user = ?1 ORDER BY user")
+                .map_err(|e| failed(&e))?;
+            let rows =
+                asked.query_map([user], |r| Ok((r.get(0)?, Phase::of(&r.get::<_, String>(1)?), r.get::<_, bool>(2)?)));
+            rows.and_then(Iterator::collect).map_err(|e| failed(&e))
+        })
+        .await
     }
 
     /// `false` when nobody of that name is known.

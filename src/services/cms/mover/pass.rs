@@ -146,7 +146,7 @@ impl Course {
         if self.keep {
             self.mover.audit.tell(&Event::RemovalsHeld { user: &self.held.user, left, known: carried })?;
         }
-        self.held.total(left.max(carried.min(left)), 0).await?;
+        self.held.total(left, 0).await?;
         let gone = plan.gone.clone();
         self.held.settle_all("skipped:").await?;
         for (path, why) in &plan.skipped {

@@ -46,10 +46,10 @@ pub async fn watch<Q: Queue>(service: Arc<Service<Q>>, folder: PathBuf) {
             }
         }
         if !taken.is_empty()
-            && let Ok(all) = service.mover.ledger.summaries().await
+            && let Ok(all) = service.mover.ledger.phases(None).await
         {
-            for moved in all.iter().filter(|s| s.phase == Phase::Moved) {
-                if let Some(path) = taken.remove(&moved.user)
+            for (user, ..) in all.iter().filter(|(_, phase, _)| *phase == Phase::Moved) {
+                if let Some(path) = taken.remove(user)
                     && let Err(e) = std::fs::rename(&path, path.with_extension("done"))
                 {
                     tracing::error!("{}: {e}", path.display());

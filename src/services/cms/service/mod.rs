@@ -70,7 +70,7 @@ impl<Q: Queue> Service<Q> {
         let users: Vec<String> = service.mover.people.users().map(str::to_owned).collect();
         service.mover.ledger.add(users.clone()).await?;
         let known: HashMap<String, Phase> =
-            service.mover.ledger.summaries().await?.into_iter().map(|s| (s.user, s.phase)).collect();
+            service.mover.ledger.phases(None).await?.into_iter().map(|(user, phase, _)| (user, phase)).collect();
         for user in users {
             if matches!(known.get(&user), Some(Phase::Waiting | Phase::Bulk | Phase::Delta) | None) {
                 service.put(&user, Pass::Delta, Urgency::Usual, Duration::ZERO);
@@ -122,9 +122,9 @@ impl<Q: Queue> Service<Q> {
 
     async fn work(&self, task: Task) {
         let Task { user, pass, urgency, .. } = task;
-        let standing = self.mover.ledger.summaries_of(&user).await.ok().flatten();
-        let paused = standing.as_ref().is_some_and(|s| s.paused);
-        let bulk = standing.as_ref().is_none_or(|s| matches!(s.phase, Phase::Waiting | Phase::Bulk));
+        let standing = self.mover.ledger.phases(Some(&user)).await.unwrap_or_default().pop();
+        let paused = standing.as_ref().is_some_and(|s| s.2);
+        let bulk = standing.as_ref().is_none_or(|s| matches!(s.1, Phase::Waiting | Phase::Bulk));
         let now = jiff::Zoned::now();
         let minute = now.hour() as u16 * 60 + now.minute() as u16;
         let closed = bulk && urgency == Urgency::Usual && !open(&self.mover.config.limits.hours, minute);
@@ -190,8 +190,8 @@ impl<Q: Queue> Service<Q> {
     }
 
     async fn goes_on(&self, user: &str) -> bool {
-        let standing = self.mover.ledger.summaries_of(user).await.ok().flatten();
-        standing.is_some_and(|s| matches!(s.phase, Phase::Waiting | Phase::Bulk | Phase::Delta))
+        let standing = self.mover.ledger.phases(Some(user)).await.unwrap_or_default().pop();
+        standing.is_some_and(|s| matches!(s.1, Phase::Waiting | Phase::Bulk | Phase::Delta))
     }
 
     fn told(&self, user: &str, command: &str, uid: Option<u32>) {
