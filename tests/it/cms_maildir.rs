@@ -224,3 +224,55 @@ async fn a_line_that_ends_in_lf_alone_is_refused_by_name() {
     assert_eq!((stored.len(), culprit, fault.class), (0, Some(1), Class::Malformed));
     assert_eq!(std::fs::read_dir(folder.path().join("a/tmp")).unwrap().count(), 0);
 }
+
+/// The files that Courier 1.0.16 left after three folders, five appends with keywords and a POP3 login.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_courier_wrote_is_read_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("a");
+    for name in ["", ".Archive", ".Archive.2023", ".Entwürfe"] {
+        ["cur", "new", "tmp"].iter().for_each(|part| std::fs::create_dir_all(root.join(name).join(part)).unwrap());
+    }
+    let names = [
+        "1795373453.M980375P3726V0I0_0.vm,S=21",
+        "1795373453.M980689P3726V0I0_1.vm,S=21",
+        "1795373454.M15132P3726V0I0_2.vm,S=21",
+    ];
+    for (n, (name, flags)) in names.iter().zip(["", "S", ""]).enumerate() {
+        std::fs::write(root.join(format!("cur/{name}:2,{flags}")), format!("Subject: {n}\n\nbody {n}\n.\n")).unwrap();
+    }
+    let words = root.join("courierimapkeywords");
+    std::fs::create_dir(&words).unwrap();
+    std::fs::write(words.join(":list"), format!("work\n$Forwarded\n\n{}:1 0\n", names[1])).unwrap();
+    std::fs::write(words.join(format!(".5984579.{}", names[1])), "$Forwarded\nwork\n").unwrap();
+    std::fs::write(words.join(names[2]), "later\nwork\n").unwrap();
+    std::fs::write(root.join("courierimapsubscribed"), "INBOX.Archive.2023\nINBOX\nINBOX.Entwürfe\n").unwrap();
+    std::fs::write(
+        root.join("courierimapuiddb"),
+        format!("1 1795373439 4\n1 {}\n2 {}\n3 {}\n", names[0], names[1], names[2]),
+    )
+    .unwrap();
+    let sizes: String =
+        names.iter().enumerate().map(|(n, name)| format!("{name}:2, 25 {}:1795373484:0\n", n + 1)).collect();
+    std::fs::write(root.join("courierpop3dsizelist"), format!("/3 4 1795373484\n{sizes}")).unwrap();
+    let from =
+        end(&format!("kind = \"maildir\"\nprofile = \"courier\"\npath = \"{}/{{user}}\"\n", folder.path().display()));
+    let mut source = Source::connect(&from, &access("a")).await.unwrap();
+    let folders = source.folders().await.unwrap();
+    let listed: Vec<_> = folders.iter().map(|f| (f.path.key(), f.subscribed)).collect();
+    let expected = [("INBOX", true), ("Archive", false), ("Archive/2023", true), ("Entwürfe", true)];
+    assert_eq!(listed, expected.map(|(name, on)| (name.to_owned(), on)));
+    source.open(&folders[0]).await.unwrap();
+    let Changes::Whole(seen) = source.changes(None).await.unwrap() else { panic!() };
+    let flags: Vec<String> = seen.iter().map(|s| s.flags.to_string()).collect();
+    assert_eq!(flags, ["", "\\Seen $Forwarded work", "later work"]);
+    let ids: Vec<_> = seen.into_iter().map(|s| s.id).collect();
+    let (to, mut read) = mpsc::channel(4);
+    source.fetch(&ids, &means(), &to).await.unwrap();
+    drop(to);
+    let mut uidls = Vec::new();
+    while let Some(Fetched::Message(message)) = read.recv().await {
+        uidls.push(message.uidl.unwrap());
+    }
+    assert_eq!(uidls, ["UID1-1795373484", "UID2-1795373484", "UID3-1795373484"]);
+}

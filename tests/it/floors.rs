@@ -167,7 +167,7 @@ fn guarded_crates_are_named_on_their_floor_only() {
         ("rusqlite", &["journal", "services"]),
         ("openssh", &["transport"]),
         ("clap", &["cli"]),
-        ("reqwest", &["secret", "providers"]),
+        ("reqwest", &["secret", "providers", "services"]),
         ("roxmltree", &["providers"]),
         ("gen_lsp_types", &["editor"]),
     ];

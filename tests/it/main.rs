@@ -29,6 +29,7 @@ mod floors;
 mod import;
 mod journal;
 mod lab_auth;
+mod lab_cms_jmap;
 mod lab_cutover;
 mod lab_cutover_back;
 mod lab_dns;

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod config;
 pub mod custom;
 pub mod imap;
+pub mod jmap;
 pub mod ledger;
 pub mod lmtp;
 pub mod mailbox;

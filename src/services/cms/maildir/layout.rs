@@ -21,6 +21,8 @@ pub(super) enum Shape {
 pub(super) struct Layout {
     pub(super) shape: Shape,
     pub(super) escapes: bool,
+    /// Names that are written are UTF-8, as Courier has them since 1.0 (IMAP 5.0); read are both.
+    pub(super) utf8: bool,
 }
 
 /// The words behind a path, as in Dovecot's `mail_location`: `:LAYOUT=fs`, `:LAYOUT=maildir++`, `:LISTESCAPE`.
@@ -40,7 +42,7 @@ pub(super) fn split_words(path: PathBuf) -> (PathBuf, Option<Shape>, bool) {
 
 impl Layout {
     /// As it is on disk: a directory with `cur` in it whose name has no dot in front tells `fs`.
-    pub(super) fn found(root: &Path, shape: Option<Shape>, escapes: bool) -> Self {
+    pub(super) fn found(root: &Path, shape: Option<Shape>, escapes: bool, utf8: bool) -> Self {
         let fs = || {
             std::fs::read_dir(root).is_ok_and(|entries| {
                 entries.flatten().any(|e| {
@@ -49,7 +51,7 @@ impl Layout {
                 })
             })
         };
-        Self { shape: shape.unwrap_or_else(|| if fs() { Shape::Fs } else { Shape::Plus }), escapes }
+        Self { shape: shape.unwrap_or_else(|| if fs() { Shape::Fs } else { Shape::Plus }), escapes, utf8 }
     }
 
     /// The directory of a folder, below the root.
@@ -78,8 +80,12 @@ impl Layout {
         })
     }
 
+    fn coded(&self, given: &str) -> String {
+        if self.utf8 { given.to_owned() } else { name::encode(given) }
+    }
+
     fn written(&self, given: &str, first: bool) -> Result<String, String> {
-        let coded = name::encode(given);
+        let coded = self.coded(given);
         let bad = |n: usize, c: char| match c {
             '/' => true,
             '.' => self.shape == Shape::Plus || n == 0,
@@ -168,10 +174,10 @@ impl Layout {
     }
 
     pub(super) fn subscription(&self, path: &FolderPath) -> Result<Vec<String>, Fault> {
-        let plain = Layout { shape: Shape::Fs, escapes: true };
+        let plain = Layout { shape: Shape::Fs, escapes: true, utf8: self.utf8 };
         let written = |(n, given): (usize, &String)| {
             let layout = if self.escapes { self } else { &plain };
-            if self.escapes { layout.written(given, n == 0) } else { Ok(name::encode(given)) }
+            if self.escapes { layout.written(given, n == 0) } else { Ok(self.coded(given)) }
         };
         let names: Result<Vec<String>, String> = path.names().iter().enumerate().map(written).collect();
         names.map_err(|e| Fault::new(Class::Unsupported, format!("{path}: {e}")))
@@ -194,7 +200,7 @@ mod tests {
     #[test]
     fn names_go_to_disk_and_come_back() {
         for (shape, escapes) in [(Shape::Plus, false), (Shape::Fs, false), (Shape::Plus, true), (Shape::Fs, true)] {
-            let layout = Layout { shape, escapes };
+            let layout = Layout { shape, escapes, utf8: false };
             for names in
                 [vec!["per%cent"], vec!["Entwürfe", "日本語"], vec!["x ", "R&D"], vec!["INBOX", "below"], vec!["2024"]]
             {
@@ -210,7 +216,7 @@ mod tests {
                 }
             }
         }
-        let plus = Layout { shape: Shape::Plus, escapes: true };
+        let plus = Layout { shape: Shape::Plus, escapes: true, utf8: false };
         assert_eq!(plus.directory(&FolderPath::new(["v1.2"]).expect("path")), Ok(PathBuf::from(".v1\\2e2")));
     }
 

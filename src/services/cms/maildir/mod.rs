@@ -98,9 +98,9 @@ impl Maildir {
     fn at(end: &End, access: &Access, writes: bool) -> Result<Self, Fault> {
         let path = end.path_of(&access.login).map_err(|e| Fault::new(Class::Login, e))?;
         let (root, shape, escapes) = layout::split_words(path);
-        let layout = Layout::found(&root, shape, escapes);
-        let owner = fs::metadata(&root).map(|m| (m.uid(), m.gid())).unwrap_or_default();
         let courier = end.profile == Profile::Courier;
+        let layout = Layout::found(&root, shape, escapes, courier);
+        let owner = fs::metadata(&root).map(|m| (m.uid(), m.gid())).unwrap_or_default();
         let abilities = Abilities {
             batch: 200,
             batch_octets: 16 << 20,
@@ -206,10 +206,10 @@ impl Maildir {
         let dovecot = || read("dovecot-uidlist").and_then(|octets| Uidlist::parse(&octets));
         let courier = || read("courierimapuiddb").and_then(|octets| Uidlist::parse(&octets));
         let list = match self.profile {
-            Profile::Courier => courier(),
+            Profile::Courier => courier().or_else(|| courier::numbers(&directory)),
             Profile::Dovecot => dovecot(),
             _ if self.writes => dovecot(),
-            _ => dovecot().or_else(courier),
+            _ => dovecot().or_else(courier).or_else(|| courier::numbers(&directory)),
         };
         let words = files::dovecot_keywords(&directory);
         let apart =

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_forms_of_both_servers_are_read_and_written() {
-        let layout = Layout { shape: Shape::Plus, escapes: false };
+        let layout = Layout { shape: Shape::Plus, escapes: false, utf8: false };
         let paths: BTreeSet<FolderPath> = [vec!["INBOX"], vec!["Archive", "2023"], vec!["Entwürfe"]]
             .into_iter()
             .filter_map(FolderPath::new)

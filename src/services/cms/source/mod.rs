@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 use super::config::{End, Kind};
 use super::custom::Custom;
 use super::imap::Session;
+use super::jmap::Jmap;
 use super::mailbox::{Access, Budget, Changes, Class, Fault, Fetched, Folder, Id, Mark};
 use super::maildir::Maildir;
 use super::mbox::Mbox;
@@ -18,6 +19,7 @@ pub enum Source {
     Pop3(Box<Pop3>),
     Mbox(Box<Mbox>),
     Custom(Box<Custom>),
+    Jmap(Box<Jmap>),
 }
 
 /// What a fetch may use.
@@ -39,6 +41,7 @@ impl Source {
             Kind::Pop3 => Ok(Self::Pop3(Box::new(Pop3::connect(end, access).await?))),
             Kind::Mbox => Ok(Self::Mbox(Box::new(Mbox::connect(end, access).await?))),
             Kind::Custom => Ok(Self::Custom(Box::new(Custom::connect(end, access, false).await?))),
+            Kind::Jmap => Ok(Self::Jmap(Box::new(Jmap::connect(end, access).await?))),
             _ => Err(Fault::new(Class::Unsupported, "this end cannot be read yet")),
         }
     }
@@ -47,6 +50,7 @@ impl Source {
     pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
         match self {
             Self::Imap(session) => session.folders().await,
+            Self::Jmap(session) => session.folders().await,
             Self::Custom(session) => session.folders().await,
             Self::Mbox(session) => session.folders().await,
             Self::Pop3(session) => session.folders().await,
@@ -58,6 +62,7 @@ impl Source {
     pub async fn open(&mut self, folder: &Folder) -> Result<Mark, Fault> {
         match self {
             Self::Imap(session) => session.open(folder).await,
+            Self::Jmap(session) => session.open(folder).await,
             Self::Custom(session) => session.open(folder).await,
             Self::Mbox(session) => session.open(folder).await,
             Self::Pop3(session) => session.open(folder).await,
@@ -69,6 +74,7 @@ impl Source {
     pub async fn changes(&mut self, since: Option<&Mark>) -> Result<Changes, Fault> {
         match self {
             Self::Imap(session) => session.changes(since).await,
+            Self::Jmap(session) => session.changes(since).await,
             Self::Custom(session) => session.changes(since).await,
             Self::Mbox(session) => session.changes(since).await,
             Self::Pop3(session) => session.changes(since).await,
@@ -82,6 +88,7 @@ impl Source {
     pub async fn fetch(&mut self, ids: &[Id], means: &Means, to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.fetch(ids, means, to).await,
+            Self::Jmap(session) => session.fetch(ids, means, to).await,
             Self::Custom(session) => session.fetch(ids, means, to).await,
             Self::Mbox(session) => session.fetch(ids, means, to).await,
             Self::Pop3(session) => session.fetch(ids, means, to).await,
@@ -92,6 +99,7 @@ impl Source {
     pub async fn close(self) {
         match self {
             Self::Imap(session) => session.close().await,
+            Self::Jmap(session) => session.close().await,
             Self::Custom(session) => session.close().await,
             Self::Mbox(session) => session.close().await,
             Self::Pop3(session) => session.close().await,

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 use super::config::{End, Kind};
 use super::custom::Custom;
 use super::imap::Session;
+use super::jmap::Jmap;
 use super::lmtp::Lmtp;
 use super::mailbox::{
     Access, Changes, Class, Fault, Fetched, Flags, Folder, FolderPath, Id, Mark, Message, SpecialUse,
@@ -19,6 +20,7 @@ pub enum Target {
     Maildir(Box<Maildir>),
     Lmtp(Box<Lmtp>),
     Custom(Box<Custom>),
+    Jmap(Box<Jmap>),
 }
 
 /// What an append came to.
@@ -66,6 +68,7 @@ impl Target {
             Kind::Maildir => Ok(Self::Maildir(Box::new(Maildir::target(end, access).await?))),
             Kind::Lmtp => Ok(Self::Lmtp(Box::new(Lmtp::connect(end, access).await?))),
             Kind::Custom => Ok(Self::Custom(Box::new(Custom::connect(end, access, true).await?))),
+            Kind::Jmap => Ok(Self::Jmap(Box::new(Jmap::connect(end, access).await?))),
             _ => Err(Fault::new(Class::Unsupported, "this end cannot be written yet")),
         }
     }
@@ -73,6 +76,7 @@ impl Target {
     pub fn abilities(&self) -> &Abilities {
         match self {
             Self::Imap(session) => session.abilities(),
+            Self::Jmap(session) => session.abilities(),
             Self::Custom(session) => session.abilities(),
             Self::Lmtp(session) => session.abilities(),
             Self::Maildir(session) => session.abilities(),
@@ -82,6 +86,7 @@ impl Target {
     pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
         match self {
             Self::Imap(session) => session.folders().await,
+            Self::Jmap(session) => session.folders().await,
             Self::Custom(session) => session.folders().await,
             Self::Lmtp(session) => session.folders().await,
             Self::Maildir(session) => session.folders().await,
@@ -93,6 +98,7 @@ impl Target {
     pub async fn create(&mut self, path: &FolderPath, special: Option<SpecialUse>) -> Result<Folder, Fault> {
         match self {
             Self::Imap(session) => session.create(path, special).await,
+            Self::Jmap(session) => session.create(path, special).await,
             Self::Custom(session) => session.create(path, special).await,
             Self::Lmtp(session) => session.create(path, special).await,
             Self::Maildir(session) => session.create(path, special).await,
@@ -102,6 +108,7 @@ impl Target {
     pub async fn rename(&mut self, folder: &Folder, to: &FolderPath) -> Result<Folder, Fault> {
         match self {
             Self::Imap(session) => session.rename(folder, to).await,
+            Self::Jmap(session) => session.rename(folder, to).await,
             Self::Custom(session) => session.rename(folder, to).await,
             Self::Lmtp(session) => session.rename(folder, to).await,
             Self::Maildir(session) => session.rename(folder, to).await,
@@ -112,6 +119,7 @@ impl Target {
     pub async fn delete(&mut self, folder: &Folder) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.delete(folder).await,
+            Self::Jmap(session) => session.delete(folder).await,
             Self::Custom(session) => session.delete(folder).await,
             Self::Lmtp(session) => session.delete(folder).await,
             Self::Maildir(session) => session.delete(folder).await,
@@ -121,6 +129,7 @@ impl Target {
     pub async fn subscribe(&mut self, folder: &Folder, on: bool) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.subscribe(folder, on).await,
+            Self::Jmap(session) => session.subscribe(folder, on).await,
             Self::Custom(session) => session.subscribe(folder, on).await,
             Self::Lmtp(session) => session.subscribe(folder, on).await,
             Self::Maildir(session) => session.subscribe(folder, on).await,
@@ -131,6 +140,7 @@ impl Target {
     pub async fn open(&mut self, folder: &Folder) -> Result<Mark, Fault> {
         match self {
             Self::Imap(session) => session.open(folder).await,
+            Self::Jmap(session) => session.open(folder).await,
             Self::Custom(session) => session.open(folder).await,
             Self::Lmtp(session) => session.open(folder).await,
             Self::Maildir(session) => session.open(folder).await,
@@ -141,6 +151,7 @@ impl Target {
     pub async fn changes(&mut self, since: Option<&Mark>) -> Result<Changes, Fault> {
         match self {
             Self::Imap(session) => session.changes(since).await,
+            Self::Jmap(session) => session.changes(since).await,
             Self::Custom(session) => session.changes(since).await,
             Self::Lmtp(session) => session.changes(since).await,
             Self::Maildir(session) => session.changes(since).await,
@@ -152,6 +163,7 @@ impl Target {
     pub async fn arrived(&mut self, from: Option<u64>) -> Result<Changes, Fault> {
         match self {
             Self::Imap(session) => session.arrived(from).await,
+            Self::Jmap(session) => session.arrived(from).await,
             Self::Custom(session) => session.arrived(from).await,
             Self::Lmtp(session) => session.arrived(from).await,
             Self::Maildir(session) => session.arrived(from).await,
@@ -162,6 +174,7 @@ impl Target {
     pub async fn fetch(&mut self, ids: &[Id], means: &Means, to: &mpsc::Sender<Fetched>) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.fetch(ids, means, to).await,
+            Self::Jmap(session) => session.fetch(ids, means, to).await,
             Self::Custom(session) => session.fetch(ids, means, to).await,
             Self::Lmtp(session) => session.fetch(ids, means, to).await,
             Self::Maildir(session) => session.fetch(ids, means, to).await,
@@ -172,6 +185,7 @@ impl Target {
     pub async fn append(&mut self, messages: &[Message]) -> Appended {
         match self {
             Self::Imap(session) => session.append(messages).await,
+            Self::Jmap(session) => session.append(messages).await,
             Self::Custom(session) => session.append(messages).await,
             Self::Lmtp(session) => session.append(messages).await,
             Self::Maildir(session) => session.append(messages).await,
@@ -182,6 +196,7 @@ impl Target {
     pub async fn set_flags(&mut self, flags: &[(Id, Flags)]) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.set_flags(flags).await,
+            Self::Jmap(session) => session.set_flags(flags).await,
             Self::Custom(session) => session.set_flags(flags).await,
             Self::Lmtp(session) => session.set_flags(flags).await,
             Self::Maildir(session) => session.set_flags(flags).await,
@@ -192,6 +207,7 @@ impl Target {
     pub async fn remove(&mut self, ids: &[Id]) -> Result<(), Fault> {
         match self {
             Self::Imap(session) => session.remove(ids).await,
+            Self::Jmap(session) => session.remove(ids).await,
             Self::Custom(session) => session.remove(ids).await,
             Self::Lmtp(session) => session.remove(ids).await,
             Self::Maildir(session) => session.remove(ids).await,
@@ -203,13 +219,14 @@ impl Target {
         match self {
             Self::Imap(session) => session.quota().await,
             Self::Lmtp(session) => session.quota().await,
-            Self::Maildir(_) | Self::Custom(_) => Ok(None),
+            Self::Maildir(_) | Self::Custom(_) | Self::Jmap(_) => Ok(None),
         }
     }
 
     pub async fn close(self) {
         match self {
             Self::Imap(session) => session.close().await,
+            Self::Jmap(session) => session.close().await,
             Self::Custom(session) => session.close().await,
             Self::Lmtp(session) => session.close().await,
             Self::Maildir(session) => session.close().await,

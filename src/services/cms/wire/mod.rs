@@ -312,6 +312,11 @@ impl Stream {
     }
 }
 
+/// TLS of an end that is spoken with by HTTP.
+pub(in crate::services::cms) fn tls_client(end: &End) -> Result<std::sync::Arc<rustls::ClientConfig>, Fault> {
+    tls::client(end)
+}
+
 /// A server's words for a text: one line, no control characters, bounded.
 pub fn shown(words: &str) -> String {
     words.chars().map(|c| if c.is_control() { '?' } else { c }).take(300).collect()
