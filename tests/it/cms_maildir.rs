@@ -68,7 +68,7 @@ async fn what_dovecot_wrote_is_read_whole_and_what_we_write_dovecot_serves() {
         &server.imap("a"),
         &server.imap("b"),
     ]);
-    println!("{said}");
+    assert!(said.contains("\"differences\": {}"), "{said}");
     // Dovecot found nothing to complain about in what we wrote.
     let log = server.dovecot.log();
     assert!(!log.lines().any(|l| l.contains("imap(b)") && (l.contains("Error") || l.contains("Warning"))), "{log}");

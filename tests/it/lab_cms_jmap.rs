@@ -20,7 +20,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get install -qq -y --no-install-recommends cyrus-caldav > /var/log/jmap-install.log 2>&1 || { tail /var/log/jmap-install.log; exit 1; }
 printf 'httpmodules: jmap\\nconversations: 1\\nconversations_db: twoskip\\n' >> /etc/imapd.conf
 sed -i '/httpmodules: caldav/d; /^duplicatesuppression/d' /etc/imapd.conf
-echo 'duplicatesuppression: 0' >> /etc/imapd.conf
+printf 'duplicatesuppression: 0\nmunge8bit: no\n' >> /etc/imapd.conf
 sed -i '0,/^[[:space:]]*imap[[:space:]]/s##  http cmd=\"httpd -U 30\" listen=\"80\" prefork=0 maxchild=50\\n&#' /etc/cyrus.conf
 systemctl restart cyrus-imapd
 for _ in $(seq 50); do curl -s -f --max-time 2 -u one:secret http://127.0.0.1/jmap/ > /dev/null && exit 0; sleep 0.2; done
@@ -58,26 +58,29 @@ async fn all(url: &str, imap: &str) {
 async fn there_and_back(jmap: &End, imap: &str) {
     let server = Dovecot::start();
     let maildir = end(&format!("kind = \"maildir\"\npath = \"{}/home/{{user}}/Maildir\"\n", server.path().display()));
-    corpus(&["--count", "250", "--big", "4", &format!("imap://x:secret@127.0.0.1:{}", server.imap)]);
+    let filled = format!("imap://x:secret@127.0.0.1:{}", server.imap);
+    corpus(&["--count", "250", "--folders", "plain", "--big", "4", &filled]);
     // JMAP knows no \Deleted, and an email is its content here: what cannot be is taken out beforehand, and told below.
     server.doveadm(&["flags", "remove", "-u", "x", "\\Deleted", "mailbox", "*", "all"]);
     let mut source = Source::connect(&maildir, &access("x")).await.unwrap();
     let mut target = Target::connect(jmap, &access("one")).await.unwrap();
     let refused = copy(&mut source, &mut target).await;
-    println!("refused: {refused:#?}");
+    // The second of two equal messages of one folder, and what Cyrus does not take for a message.
+    let is_known = |why: &str| why.contains("one of equal messages") || why.contains("invalidEmail");
+    assert!(refused.len() < 20 && refused.iter().all(|(_, why)| is_known(why)), "{refused:#?}");
     let excepted: Vec<&String> = refused.iter().map(|(digest, _)| digest).collect();
     let list = server.path().join("excepted.json");
     std::fs::write(&list, serde_json::to_string(&excepted).unwrap()).unwrap();
-    let (from, to) = (format!("imap://x:secret@127.0.0.1:{}", server.imap), format!("imap://one:secret@{imap}"));
-    let (_, said) =
-        python("tests/soak/cms/verify.py", &["--extra-folders", "--except", list.to_str().unwrap(), &from, &to]);
-    println!("{said}");
+    let (from, to) = (filled, format!("imap://one:secret@{imap}"));
+    // Equal messages of two folders are one email, and share keywords and date; Cyrus adds $HasAttachment.
+    let ignored = "flag,keyword,date,special";
+    assert_same(&["--extra-folders", "--ignore", ignored, "--except", list.to_str().unwrap(), &from, &to]);
     // And back by JMAP: the same as Cyrus' IMAP shows.
     let mut source = Source::connect(jmap, &access("one")).await.unwrap();
     let mut target = Target::connect(&maildir, &access("y")).await.unwrap();
     assert_eq!(copy(&mut source, &mut target).await, []);
     let back = format!("imap://y:secret@127.0.0.1:{}", server.imap);
-    println!("{}", assert_same(&["--ignore", "special", &to, &back]));
+    assert_same(&["--ignore", "special", &to, &back]);
 }
 
 /// Failure 12: a folder that is there already takes the mail.

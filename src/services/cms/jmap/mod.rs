@@ -5,7 +5,8 @@
 //!
 //! What JMAP does not have: `\Deleted` (Cyrus does not even list such messages, so use IMAP to move them), zones of dates, POP3 UIDLs. Cyrus names an email by
 //! its content: two equal messages of one folder cannot both be kept, the second is said to be refused and is an exception; equal messages in two folders
-//! share their keywords.
+//! share their keywords and their date. It adds `$HasAttachment`, refuses what has no valid header (`invalidEmail`), and with its default `munge8bit: yes` writes
+//! `X` for octets above 127 in headers: set `munge8bit: no` for the move, or the verification names these messages.
 
 mod http;
 mod messages;
