@@ -23,6 +23,7 @@ mod vault;
 
 pub use key::{KeyError, StateKey};
 pub use resolver::{Resolver, Settings, Vault};
+pub use scheme::decrypt;
 pub use scrub::Scrub;
 pub use seal::seal;
 pub use secrecy::{ExposeSecret, SecretString};

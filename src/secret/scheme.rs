@@ -1,7 +1,7 @@
 //! The schemes that need no network: `env:`, `file:`, `age:`, `cmd:`.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use base64::Engine as _;
@@ -89,7 +89,8 @@ pub async fn age(reference: &SecretRef, settings: &Settings, path: &str) -> Valu
     cut(work.await.map_err(|e| SecretError::new(reference, format!("its decryption stopped: {e}")))??, reference)
 }
 
-fn decrypt(reference: &SecretRef, identity: &PathBuf, sealed: &PathBuf) -> Value {
+/// Opens a file that was sealed with age to an identity, which lies in another file.
+pub fn decrypt(reference: &SecretRef, identity: &Path, sealed: &Path) -> Value {
     let fail = |message: String| SecretError::new(reference, message);
     // The text of an age error names the format's trouble only; a line of the identity file is never quoted.
     let bytes = Zeroizing::new(

@@ -2,6 +2,7 @@
 
 mod cli;
 mod cms_custom;
+mod cms_docs;
 mod cms_imap;
 mod cms_imap_answers;
 mod cms_imap_failures;
@@ -30,6 +31,7 @@ mod import;
 mod journal;
 mod lab_auth;
 mod lab_cms_jmap;
+mod lab_cms;
 mod lab_cutover;
 mod lab_cutover_back;
 mod lab_dns;

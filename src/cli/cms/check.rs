@@ -13,7 +13,7 @@ pub struct Args {}
 
 pub fn run(_args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let (config, people) = super::read(path)?;
-    let passwords = passwords();
+    let passwords = passwords(&config);
     let mut faults: Vec<String> = Vec::new();
     for user in people.users() {
         for reads in [true, false] {

@@ -53,7 +53,7 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
     }
     let means =
         Means { budget: Budget::new(config.cms.memory), spool: std::env::temp_dir(), largest: config.limits.largest };
-    let passwords = passwords();
+    let passwords = passwords(&config);
     let all = async {
         let mut done: Vec<(&str, Result<Examined, Fault>)> = Vec::new();
         for user in &users {

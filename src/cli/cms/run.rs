@@ -58,7 +58,8 @@ async fn stopped() {
 pub fn mover(path: &Path) -> Result<Arc<Mover>, Vec<String>> {
     let (config, people) = super::read(path)?;
     let ledger = super::ledger(&config)?;
-    Mover::new(config, people, passwords(), ledger).map(Arc::new).map_err(|e| vec![e.to_string()])
+    let passwords = passwords(&config);
+    Mover::new(config, people, passwords, ledger).map(Arc::new).map_err(|e| vec![e.to_string()])
 }
 
 pub fn named(mover: &Mover, users: &[String]) -> Result<Vec<String>, Vec<String>> {

@@ -26,7 +26,7 @@ use super::route::Route;
 use crate::protocol::sasl::{Credentials, Proof};
 use proven::List;
 pub use proven::Proven;
-pub use spool::Destroyed;
+pub use spool::{Destroyed, file_name};
 use spool::{Kept, Spool};
 
 /// Logins that wait for the disk; those beyond are noted with the user's next login.

@@ -41,7 +41,8 @@ pub(super) enum Kept {
     Full,
 }
 
-pub(super) fn file_name(user: &str) -> String {
+/// The file of a user's sealed password.
+pub fn file_name(user: &str) -> String {
     format!("{}.age", Digest::of(user.as_bytes()))
 }
 

@@ -1,0 +1,208 @@
+//! The content service on a gate, as its role pack deploys it: the mailboxes of an old Dovecot move to a new one while mail keeps
+//! arriving and the service is killed; users go over by the proxy one by one, and an independent verifier finds every message.
+#![allow(clippy::print_stderr)] // the figures are the result
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::cli::{Run, Sandbox};
+use crate::lab_auth::{server, until};
+use crate::support::lab::Lab;
+
+const USERS: [&str; 5] = ["ann", "bob", "cem", "dana", "eli"];
+/// Messages of the corpus in each mailbox.
+const MESSAGES: usize = 80;
+
+struct World {
+    lab: Lab,
+    box_: Sandbox,
+    passwords: BTreeMap<&'static str, String>,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let lab = Lab::new("cms").host("old").host("mail-1").host("gate").up()?;
+        let names = USERS.into_iter().chain(["old_master", "cms"]);
+        // No word of these stands in any program, so a search that finds one has found a password.
+        let passwords = names.map(|n| (n, format!("Zq8-{n}-canary-{}", std::process::id()))).collect();
+        let world = Self { lab, box_: Sandbox::new(), passwords };
+        let names = [("old", "old"), ("mail-1", "mail-1"), ("gate", "gate"), ("gate", "mail")];
+        let hosts: String = names.map(|(h, n)| format!("{} {n}.acme.test\\n", world.lab.ip(h))).concat();
+        for host in ["old", "mail-1", "gate"] {
+            world.lab.sh(host, &format!("printf '{hosts}' >> /etc/hosts"));
+        }
+        world.box_.write("topology.kdl", &world.topology());
+        world.run(&["apply", "--yes"]).ends(0);
+        Some(world)
+    }
+
+    fn topology(&self) -> String {
+        let subnet = self.lab.ip("old").to_string();
+        let subnet = subnet.rsplit_once('.').map(|(net, _)| format!("{net}.0/24")).expect("an address");
+        let account =
+            |n: &str| format!("mail-account {n}@acme.test password=(secret)\"env:P_{n}\" {{ on mail-1 old; }}\n");
+        let accounts = USERS.map(account).concat();
+        let servers = [("old", "imap smtp"), ("mail-1", "imap smtp"), ("gate", "relay proxy migration")]
+            .map(|(host, roles)| server(&self.lab, host, "open", roles))
+            .concat();
+        format!(
+            "language 1\norganization acme domain=acme.test anchor=gate\nsite s\nsubnet lab cidr=\"{subnet}\" site=s\n\
+platform open postfix=\"3.7\" dovecot=\"2.3\"\n{servers}\
+accepted-domain acme.test default=#true postmaster=ann@acme.test\n{accounts}\
+certificate tls subject=mail.acme.test issuer=internal {{ names \"[gate,mail-1,old].acme.test\"; on gate mail-1 old; }}\n\
+legacy former product=dovecot server=old master-user=mover admin=(secret)\"env:P_old_master\" {{ services imap pop3 smtp; }}\n\
+cms mover from=former to=mail-1 extractor=imap importer=imap delta-every=\"5s\" verify=full password=(secret)\"env:P_cms\" {{ on gate; items messages flags folders subscriptions; metrics \"127.0.0.1:9480\"; }}\n\
+proxy front old=former new=platform:open cms=mover {{ on gate; listen imap imaps submission submissions; }}\n"
+        )
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        let mut command = self.box_.command(args);
+        for (name, password) in &self.passwords {
+            command.env(format!("P_{name}"), password);
+        }
+        crate::cli::finish(command)
+    }
+
+    /// A command of the service, as who it runs as.
+    fn cms(&self, words: &str) -> std::process::Output {
+        self.lab.try_sh("gate", &format!("runuser -u cutover-cms -- /usr/local/bin/cutover-cms {words}"))
+    }
+
+    /// An address for the programs of the tests, in a file.
+    fn address(&self, host: &str, user: &str) -> String {
+        let text = format!("imaps://{user}%40acme.test:{}@{}:993", self.passwords[user], self.lab.ip(host));
+        let name = format!("{host}-{user}.address");
+        self.box_.write(&name, &text);
+        self.box_.path().join(name).display().to_string()
+    }
+
+    /// Fills the mailboxes of the old side.
+    fn furnish(&self) {
+        for (n, user) in USERS.iter().enumerate() {
+            let to = format!("imaps://{user}%40acme.test:{}@{}:993", self.passwords[user], self.lab.ip("old"));
+            let made = Command::new("python3")
+                .args([
+                    "tests/corpus/make.py",
+                    "--count",
+                    &MESSAGES.to_string(),
+                    "--seed",
+                    &n.to_string(),
+                    "--folders",
+                    "odd",
+                    &to,
+                ])
+                .output()
+                .expect("python3");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        }
+    }
+
+    /// A letter from outside by port 25 of the gate, with a word that stands in no other.
+    fn letter(&self, to: &str, word: &str) {
+        let mail = format!("From: x@elsewhere.example\\nTo: {to}@acme.test\\nSubject: {word}\\n\\n{word}\\n");
+        self.lab.sh("gate", &format!("printf '{mail}' | sendmail -f x@elsewhere.example {to}@acme.test"));
+    }
+
+    /// How many files of a user's mailbox hold a word.
+    fn copies(&self, host: &str, user: &str, word: &str) -> usize {
+        let line = format!(
+            "grep -rlsw '{word}' /var/vmail/acme.test/{user}/Maildir --include='*' | grep -c /cur/\\\\\\|/new/ || true"
+        );
+        self.lab.sh(host, &line).trim().parse().expect("a number")
+    }
+
+    fn verified(&self, user: &str) -> Result<String, String> {
+        let verify = Command::new("python3")
+            .arg("tests/soak/cms/verify.py")
+            .arg(format!("@{}", self.address("old", user)))
+            .arg(format!("@{}", self.address("mail-1", user)))
+            .args(["--ignore", "special", "--extra-folders"])
+            .output()
+            .expect("python3");
+        let text = String::from_utf8_lossy(&verify.stdout).into_owned();
+        if verify.status.success() { Ok(text) } else { Err(text + &String::from_utf8_lossy(&verify.stderr)) }
+    }
+}
+
+#[test]
+fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
+    let Some(world) = World::new() else { return };
+    let exposure = world.lab.sh("gate", "systemd-analyze security cutover-cms.service --no-pager | tail -1");
+    eprintln!("{exposure}");
+    let level =
+        exposure.split(':').next_back().and_then(|t| t.split_whitespace().next()).and_then(|n| n.parse::<f64>().ok());
+    assert!(level.is_some_and(|l| l < 2.0), "{exposure}");
+    world.furnish();
+
+    // The master password opens mailboxes from the gate alone.
+    let login = |host: &str| {
+        let program = format!(
+            "import imaplib;c=imaplib.IMAP4_SSL(\\\"mail-1.acme.test\\\",timeout=30);c.login(\\\"ann@acme.test*cutover-cms\\\",\\\"{}\\\")",
+            world.passwords["cms"]
+        );
+        world.lab.try_sh(host, &format!("command -v python3 >/dev/null || apt-get install -qq -y --no-install-recommends python3-minimal libpython3-stdlib >/dev/null 2>&1; python3 -c \"{program}\"")).status.success()
+    };
+    assert!(
+        login("gate") && !login("old"),
+        "the master password must open mailboxes from the gate, and only from there"
+    );
+
+    // Mail keeps coming, and the service is killed again and again.
+    let began = Instant::now();
+    for n in 0..6 {
+        for user in USERS {
+            world.letter(user, &format!("early{n}{user}"));
+        }
+        world.lab.sh("gate", "systemctl kill -s KILL cutover-cms; sleep 1.5");
+    }
+    world.lab.sh("gate", "systemctl reset-failed cutover-cms; systemctl start cutover-cms");
+    for user in USERS {
+        until(&world.lab, "old", &format!("grep -rqsw early5{user} /var/vmail/acme.test/{user}"));
+        until(&world.lab, "mail-1", &format!("grep -rqsw early5{user} /var/vmail/acme.test/{user}"));
+    }
+    eprintln!("the first passes, amid 6 kills and {} letters: {:?}", 6 * USERS.len(), began.elapsed());
+
+    // One by one: hold, final delta, flip, release.
+    let mut gaps = Vec::new();
+    for user in USERS {
+        world.letter(user, &format!("before{user}"));
+        let address = format!("{user}@acme.test");
+        let began = Instant::now();
+        world.run(&["routes", "hold", &address]).ends(0);
+        world.letter(user, &format!("held{user}"));
+        let done = world.cms(&format!("final {address}"));
+        assert!(
+            done.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+        // Nothing reaches either side now: the sides are the same, in the eyes of a program of others.
+        let same = world.verified(user);
+        world.run(&["routes", "release", &address, "--to", "new"]).ends(0);
+        gaps.push(began.elapsed());
+        eprintln!("{user}: {}", same.unwrap_or_else(|e| panic!("{user}: {e}")).trim());
+        world.letter(user, &format!("after{user}"));
+    }
+    for user in USERS {
+        for word in ["before", "held", "after"] {
+            until(&world.lab, "mail-1", &format!("grep -rqsw {word}{user} /var/vmail/acme.test/{user}"));
+        }
+        for word in ["early0", "early5", "before", "held", "after"] {
+            assert_eq!(world.copies("mail-1", user, &format!("{word}{user}")), 1, "{word}{user}");
+        }
+        assert_eq!(world.copies("old", user, &format!("after{user}")), 0);
+    }
+    eprintln!("held, final delta, verified from outside, flipped: {gaps:?}");
+    let audit = world.cms("audit");
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
+    // No password in what the service wrote, nor in its journal.
+    for password in world.passwords.values() {
+        let found = world.lab.try_sh("gate", &format!("grep -rqsF '{password}' /var/lib/cutover-cms /run /tmp /var/log || journalctl --no-pager | grep -qF '{password}'"));
+        assert!(!found.status.success(), "a password lies on the gate");
+    }
+    // What the service does is not undone by a second apply.
+    world.run(&["plan"]).ends(0);
+}
