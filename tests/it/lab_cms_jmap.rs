@@ -86,7 +86,7 @@ async fn there_and_back(jmap: &End, imap: &str) {
 /// Failure 12: a folder that is there already takes the mail.
 async fn names_are_taken_as_they_are(jmap: &End) {
     let mut target = Target::connect(jmap, &access("two")).await.unwrap();
-    let path = FolderPath::new(["Projects", "2024", "per%cent"]).unwrap();
+    let path = FolderPath::new(["Projects", "2024", "Entwürfe & Co"]).unwrap();
     let first = target.create(&path, None).await.unwrap();
     let again = target.create(&path, None).await.unwrap();
     assert_eq!(first.raw, again.raw);
