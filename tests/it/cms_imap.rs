@@ -287,7 +287,7 @@ async fn tls_at_once_or_by_starttls_with_a_name_a_key_or_none_and_compressed() {
         (dovecot.imap, format!("tls = \"starttls\"\nverify = \"pin\"\npins = [\"sha256:{}\"]", "00".repeat(32))),
     ] {
         let fault = Source::connect(&end(port, &more), &access("bob")).await.unwrap_err();
-        assert_eq!(fault.class, Class::Protocol, "{fault}");
+        assert_eq!(fault.class, Class::Unreachable, "{fault}");
         assert!(fault.what.contains("certificate"), "{fault}");
     }
 }

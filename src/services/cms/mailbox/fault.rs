@@ -65,7 +65,7 @@ impl Class {
     pub fn help(self) -> &'static str {
         match self {
             Class::Unreachable => {
-                "look whether the server runs and can be reached from here; the service tries again by itself"
+                "look whether the server runs, can be reached from here and shows the right certificate; the service tries again by itself"
             }
             Class::Busy => "nothing: the service waits and goes on; lower `sessions` or set `limits` if it comes often",
             Class::Login => "check the login form, the name and the password; `cutover-cms retry USER` after that",

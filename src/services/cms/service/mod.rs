@@ -72,7 +72,8 @@ impl<Q: Queue> Service<Q> {
         let known: HashMap<String, Phase> =
             service.mover.ledger.phases(None).await?.into_iter().map(|(user, phase, _)| (user, phase)).collect();
         for user in users {
-            if matches!(known.get(&user), Some(Phase::Waiting | Phase::Bulk | Phase::Delta) | None) {
+            // What failed is tried again once: who starts the service anew has often just mended it.
+            if !matches!(known.get(&user), Some(Phase::Moved | Phase::Back)) {
                 service.put(&user, Pass::Delta, Urgency::Usual, Duration::ZERO);
             }
         }

@@ -117,8 +117,8 @@ impl Stream {
         let shaken = tokio::time::timeout(self.timeout, connector.connect(name, socket)).await;
         let shaken = shaken.map_err(|_| self.unreachable("TLS was not agreed on in time"))?;
         let socket = shaken.map_err(|e| match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-            // Trying again does not help, and nothing may go on as if it were the server.
-            Some(rustls::Error::InvalidCertificate(e)) => self.protocol(&format!(
+            // Nothing goes on as if it were the server; but a certificate that is wrong now may be right soon, when servers are just being set up.
+            Some(rustls::Error::InvalidCertificate(e)) => self.unreachable(&format!(
                 "its certificate is not accepted ({e}); see verify, ca, tls-name and pins of this end"
             )),
             _ => self.unreachable(&format!("TLS: {e}")),
