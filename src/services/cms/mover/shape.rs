@@ -90,6 +90,10 @@ impl Course {
         let to = lane.target.folders().await?;
         for pair in pairs.iter_mut().filter(|p| below(&p.rename, was)) {
             let Some(former) = pair.rename.take() else { continue };
+            if former.subscribed && self.mover.config.cms.items.contains(&Item::Subscriptions) {
+                // Their former names stay subscribed on many servers.
+                lane.target.subscribe(&former, false).await?;
+            }
             let names = is.names().iter().chain(&former.path.names()[was.names().len()..]).cloned();
             let now =
                 FolderPath::new(names).and_then(|path| to.iter().find(|t| t.path == path && t.selectable)).cloned();
