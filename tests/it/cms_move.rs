@@ -125,6 +125,14 @@ fn failure_09_14_what_cannot_go_is_listed_and_the_rest_goes() {
     );
     let differences = m.differences();
     assert_eq!(differences.matches("\"lost\",").count(), 2, "{differences}");
+    // The user does not move so, unless that share may stay behind; both messages stay in the report.
+    assert_eq!(m.run(&["final", USER]).code, 1);
+    assert!(m.run(&["status", USER]).text.contains("delta"));
+    m.configure(m.old.imap, m.new.imap, "[limits]\nlargest = \"20KiB\"\nmax-failed = \"10%\"\n");
+    let said = m.run(&["final", USER]);
+    assert!(said.code == 0 && said.text.contains("2 exceptions, as limits.max-failed allows"), "{}", said.text);
+    assert!(m.run(&["status", USER]).text.contains("moved"));
+    assert!(m.run(&["report", USER]).text.contains("too-large"));
 }
 
 /// A server that is not there for a while drops nothing.

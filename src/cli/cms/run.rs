@@ -139,10 +139,14 @@ pub fn told(done: impl Iterator<Item = PassDone>, out: &Output) -> Exit {
         if let Some(passed) = &passed {
             out.result(format!("{user}: {}", line(passed)));
             if passed.exceptions > 0 {
+                let (kind, allowed) =
+                    if passed.borne { ("warning", ", as limits.max-failed allows") } else { ("error", "") };
+                let count = passed.exceptions;
                 out.note(format!(
-                    "error: {user}: {} exceptions; `cutover-cms report {user}` lists them",
-                    passed.exceptions
+                    "{kind}: {user}: {count} exceptions{allowed}; `cutover-cms report {user}` lists them"
                 ));
+            }
+            if !passed.borne {
                 exit = Exit::Error;
             }
         }

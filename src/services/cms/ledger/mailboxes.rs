@@ -60,6 +60,9 @@ pub struct Passed {
     /// Copies that a lost append left late, taken away again.
     pub surplus: u64,
     pub exceptions: u64,
+    /// There are no exceptions, or no more than `limits.max-failed` allows.
+    #[serde(default)]
+    pub borne: bool,
     pub fault: Option<String>,
 }
 

@@ -133,6 +133,7 @@ impl Tally {
             found: of(&self.found),
             surplus: of(&self.surplus),
             exceptions: 0,
+            borne: false,
             fault: None,
         }
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::folder::Work;
 use super::lane::{Lane, side};
 use super::{Mover, Pass, Tally, doubt, names, rules};
+use crate::model::unit::Percent;
 use crate::services::cms::audit::Event;
 use crate::services::cms::config::Verify;
 use crate::services::cms::ledger::{Held, LEASE, Passed, Phase, Way};
@@ -88,7 +89,10 @@ impl Mover {
             Pass::Verify(how) => course.verify(how).await,
         };
         let mut passed = tally.passed(pass.as_str(), began.elapsed().as_secs_f64());
-        passed.exceptions = self.ledger.exceptions(&held.user).await?.len() as u64;
+        let exceptions: Vec<Class> = self.ledger.exceptions(&held.user).await?.iter().map(|e| e.class).collect();
+        let share = Percent::parse(&self.config.limits.max_failed).unwrap_or(Percent(0));
+        passed.exceptions = exceptions.len() as u64;
+        passed.borne = exceptions.is_empty() || rules::bearable(&exceptions, held.count_all().await?, share);
         let fault = done.err();
         if let Some(fault) = &fault {
             self.meter.fault(fault.class);
@@ -98,7 +102,7 @@ impl Mover {
         let after = match (pass, &fault) {
             (_, Some(fault)) if !fault.class.passes() => Phase::Failed,
             (Pass::Delta, None) if phase == Phase::Bulk => Phase::Delta,
-            (Pass::Final, None) if passed.exceptions == 0 => Phase::Moved,
+            (Pass::Final, None) if passed.borne => Phase::Moved,
             (Pass::Final, None) => Phase::Delta,
             (Pass::Rollback, None) => Phase::Back,
             _ => phase,

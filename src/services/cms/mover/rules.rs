@@ -13,8 +13,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::model::unit::Percent;
 use crate::services::cms::ledger::Row;
-use crate::services::cms::mailbox::{Changes, Flags, Id, Seen, Sha256};
+use crate::services::cms::mailbox::{Changes, Class, Flags, Id, Seen, Sha256};
 
 /// What is to be done in a folder, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -132,11 +133,31 @@ pub fn assign(wanted: &[Sha256], candidates: &[(Id, Sha256)]) -> Vec<Option<Id>>
         .collect()
 }
 
+/// Whether a mailbox may count as moved although messages of it stay behind: only such as one end refuses or no longer has, each named in
+/// the report, and no more than this share of all. What a verification found to differ is never borne.
+pub fn bearable(exceptions: &[Class], moved: u64, share: Percent) -> bool {
+    let left = exceptions.len() as u64;
+    let all = u128::from(moved + left);
+    exceptions.iter().all(|class| class.of_message()) && u128::from(left) * 100_000_000 <= u128::from(share.0) * all
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_share_may_stay_behind_but_nothing_that_differs() {
+        let share = |text| Percent::parse(text).expect("percent");
+        assert!(bearable(&[], 0, share("0%")));
+        assert!(!bearable(&[Class::Malformed], 1_000_000, share("0%")));
+        assert!(bearable(&[Class::Malformed], 99, share("1%")) && !bearable(&[Class::TooLarge], 98, share("1%")));
+        assert!(
+            !bearable(&[Class::Protocol], 1000, share("50%"))
+                && !bearable(&[Class::Malformed, Class::Quota], 1000, share("50%"))
+        );
+    }
 
     fn row(n: u32, to: u32, flags: &str) -> Row {
         Row {
