@@ -33,8 +33,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// On gates with Postfix: its queue manager keeps the last answer of each process that it asks for 30 seconds (`resolve_clnt.c`),
 /// so mail would follow the former route for so long. A reload makes it forget.
 const FORGET: &str = "if command -v postfix >/dev/null 2>&1 && postfix status >/dev/null 2>&1; then postfix reload >/dev/null 2>&1 || :; fi\n";
-/// Mail of users who were held waits in its queue: it is tried again now.
-const FLUSH: &str = "if command -v postqueue >/dev/null 2>&1; then postqueue -f >/dev/null 2>&1 || :; fi\n";
+/// Mail of users who were held waits in its queue: it is tried again now. Twice more a little later, because a queue manager that is
+/// just being reloaded hears nothing, and one that is just putting a message off does so after it has heard.
+const FLUSH: &str = "if command -v postqueue >/dev/null 2>&1; then postqueue -f >/dev/null 2>&1 || :; setsid sh -c 'sleep 3; postqueue -f; sleep 7; postqueue -f' >/dev/null 2>&1 </dev/null & fi\n";
 
 /// The gates of one proxy, all of them or those that were not left out.
 pub struct Reached {
