@@ -2,12 +2,14 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 
 use super::args::Color;
+use super::exit::Exit;
 
 /// Standard output for results, standard error for everything said on the way.
 ///
@@ -21,6 +23,15 @@ pub struct Output {
 }
 
 impl Output {
+    /// How a service's command ended: its mistakes are told, one a line.
+    pub fn ended(&self, done: Result<Exit, Vec<String>>) -> ExitCode {
+        let exit = done.unwrap_or_else(|faults| {
+            faults.iter().for_each(|fault| self.note(format!("error: {fault}")));
+            Exit::Error
+        });
+        exit.into()
+    }
+
     /// `auto` follows NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM=dumb and whether a terminal reads.
     pub fn new(color: Color) -> Self {
         let choice = |auto: ColorChoice| match color {

@@ -1,4 +1,6 @@
 //! What runs for itself and is deployed by the others: services.
 
+mod accept;
 pub mod cms;
 pub mod proxy;
+pub mod trust;

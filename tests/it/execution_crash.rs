@@ -18,29 +18,9 @@ use cutover::model::step::Outcome;
 use cutover::model::{Address, HostName, Kind};
 use cutover::providers::scripted::{Fault, World};
 
+pub use crate::dice::Dice;
 use crate::execution_world::Bench;
 use crate::planning_world::{Story, story};
-
-/// SplitMix64: small, seeded, the same everywhere.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    pub fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
 
 pub fn attrs(pairs: &[(&str, Attr)]) -> Attrs {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect()

@@ -15,6 +15,8 @@ mod cutover_barrier;
 mod cutover_caches;
 mod cutover_sides;
 mod cutover_zone;
+#[path = "../soak/dice.rs"]
+mod dice;
 mod docs;
 mod errors;
 mod examples;

@@ -24,6 +24,12 @@ impl Dice {
         self.below(1 << power)
     }
 
+    #[allow(dead_code)] // the same
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    #[allow(dead_code)] // the same
     pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
     }

@@ -37,8 +37,8 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
         Some(_) => return Err(vec!["the service gave another answer than was asked for".into()]),
         None => {
             let ledger = super::ledger(&config)?;
-            let found =
-                runtime::block_on(ledger.summaries()).map_err(|_| vec!["the system gives no threads".to_owned()])?;
+            let found = runtime::block_on(ledger.summaries(None))
+                .map_err(|_| vec!["the system gives no threads".to_owned()])?;
             found.map_err(|e| vec![e.to_string()])?
         }
     };

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::args::Color;
+use super::args::{self, Color};
 use super::exit::Exit;
 use super::logging;
 use super::output::Output;
@@ -56,10 +56,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(usage) => {
-            let _ = usage.print();
-            return if usage.use_stderr() { Exit::Error } else { Exit::Ok }.into();
-        }
+        Err(usage) => return args::explain_usage(&usage),
     };
     logging::start(cli.verbose + 1);
     let out = Output::new(Color::Auto);
@@ -82,14 +79,7 @@ pub fn main() -> ExitCode {
             Ok(())
         }
     };
-    match done {
-        Ok(()) => Exit::Ok,
-        Err(faults) => {
-            faults.iter().for_each(|fault| out.note(format!("error: {fault}")));
-            Exit::Error
-        }
-    }
-    .into()
+    out.ended(done.map(|()| Exit::Ok))
 }
 
 /// Where the deployer puts the configuration.

@@ -10,8 +10,8 @@ use crate::model::{Diagnostic, Diagnostics};
 
 use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
-use super::Shared;
 use super::proxy::{behind, bracket, lasting, size};
+use super::{Service, Shared};
 
 /// Name of the service at stores that our packs make.
 const MASTER: &str = "cutover-cms";
@@ -21,26 +21,12 @@ const SEPARATOR: &str = "*";
 /// Ports of what an end is spoken to with: plain or STARTTLS, and TLS from the first octet.
 const PORTS: [(&str, u16, u16); 3] = [("imap", 143, 993), ("pop3", 110, 995), ("lmtp", 24, 24)];
 
+const SERVICE: Service =
+    Service { kind: "cms", plural: "cms", role: "migration", broken: "E1041", uninstalled: "W1009" };
+
 /// `null` on a server that no content service is on.
 pub fn data(survey: &Survey<'_>, server: &Server<'_>, shared: &Shared<'_>, diagnostics: &mut Diagnostics) -> Json {
-    let mut here = survey.topology.all("cms").filter(|c| refs(c, "on").any(|s| s.name == server.name));
-    let Some(cms) = here.next() else {
-        if let Some((_, span)) = server.roles.iter().find(|(r, _)| *r == "migration") {
-            let d = broken(format!("server {} has the role migration, and no cms is on it", server.name));
-            diagnostics.push(d.label(*span, "of which cms?").help(format!("name {} in `on` of a cms", server.name)));
-        }
-        return Json::Null;
-    };
-    if let Some(other) = here.next() {
-        let d = broken(format!("cms {} and {} are both on server {}", cms.id.name, other.id.name, server.name));
-        diagnostics.push(d.label(cms.span, "one").label(other.span, "the other").help("give each its own servers"));
-    }
-    if !server.has("migration") {
-        let d = Diagnostic::warning("W1009", format!("nothing installs cms {} on server {}", cms.id.name, server.name));
-        let d = d.label(cms.at("on"), "it shall run there");
-        diagnostics.push(d.help(format!("add migration to the roles of {}", server.name)));
-        return Json::Null;
-    }
+    let Some(cms) = SERVICE.on(survey, server, diagnostics) else { return Json::Null };
     Place { survey, server, shared, cms }.data(diagnostics)
 }
 
@@ -79,7 +65,7 @@ fn targets<'s, 't>(survey: &'s Survey<'t>, cms: &Node) -> Vec<&'s Server<'t>> {
 }
 
 fn broken(message: String) -> Diagnostic {
-    Diagnostic::error("E1041", message)
+    Diagnostic::error(SERVICE.broken, message)
 }
 
 struct Place<'a, 't> {

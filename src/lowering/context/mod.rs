@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::topology::Value;
-use crate::model::{Diagnostics, SecretRef};
+use crate::model::topology::{Node, Value};
+use crate::model::{Diagnostic, Diagnostics, SecretRef};
 
 use super::certificate::Certificates;
 use super::mail_auth::Composed;
@@ -29,6 +29,47 @@ pub struct Shared<'a> {
     pub certificates: &'a Certificates<'a>,
     pub secrets: &'a BTreeMap<String, SecretRef>,
     pub composed: &'a Composed<'a>,
+}
+
+/// A service of ours, as the topology names it and as its pack knows it.
+struct Service {
+    kind: &'static str,
+    /// Of several of the kind.
+    plural: &'static str,
+    role: &'static str,
+    /// Codes: it cannot be set up; nothing installs it.
+    broken: &'static str,
+    uninstalled: &'static str,
+}
+
+impl Service {
+    /// The one that is on this server; nothing where there is none, or nothing would install it. What does not fit together is told.
+    fn on<'t>(&self, survey: &Survey<'t>, server: &Server<'_>, diagnostics: &mut Diagnostics) -> Option<&'t Node> {
+        let Self { kind, plural, role, .. } = self;
+        let broken = |message: String| Diagnostic::error(self.broken, message);
+        let mut here = survey.topology.all(kind).filter(|n| refs(n, "on").any(|s| s.name == server.name));
+        let Some(node) = here.next() else {
+            if let Some((_, span)) = server.roles.iter().find(|(r, _)| r == role) {
+                let d = broken(format!("server {} has the role {role}, and no {kind} is on it", server.name));
+                let d = d.label(*span, format!("of which {kind}?"));
+                diagnostics.push(d.help(format!("name {} in `on` of a {kind}", server.name)));
+            }
+            return None;
+        };
+        if let Some(other) = here.next() {
+            let d =
+                broken(format!("{plural} {} and {} are both on server {}", node.id.name, other.id.name, server.name));
+            let d = d.label(node.span, "one").label(other.span, "the other");
+            diagnostics.push(d.help("give each its own servers"));
+        }
+        if !server.has(role) {
+            let message = format!("nothing installs {kind} {} on server {}", node.id.name, server.name);
+            let d = Diagnostic::warning(self.uninstalled, message).label(node.at("on"), "it shall run there");
+            diagnostics.push(d.help(format!("add {role} to the roles of {}", server.name)));
+            return None;
+        }
+        Some(node)
+    }
 }
 
 /// What is the same for every server. Made once: it names all of them.

@@ -10,7 +10,7 @@ use crate::model::{Diagnostic, Diagnostics};
 
 use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
-use super::{Shared, mail};
+use super::{Service, Shared, mail};
 
 /// Where the proxy names users of the old side who have logged in. Its own folder, which the content service on the same host may
 /// read and take from.
@@ -26,33 +26,17 @@ const LISTENERS: [(&str, &str, &str, u16); 6] = [
     ("submissions", "submission", "implicit", 465),
 ];
 
+const SERVICE: Service =
+    Service { kind: "proxy", plural: "proxies", role: "proxy", broken: "E1040", uninstalled: "W1008" };
+
 /// `null` on a server that no proxy is on.
 pub fn data(survey: &Survey<'_>, server: &Server<'_>, shared: &Shared<'_>, diagnostics: &mut Diagnostics) -> Json {
-    let mut here = survey.topology.all("proxy").filter(|p| refs(p, "on").any(|s| s.name == server.name));
-    let Some(proxy) = here.next() else {
-        if let Some((_, span)) = server.roles.iter().find(|(r, _)| *r == "proxy") {
-            let d = broken(format!("server {} has the role proxy, and no proxy is on it", server.name));
-            diagnostics
-                .push(d.label(*span, "of which proxy?").help(format!("name {} in `on` of a proxy", server.name)));
-        }
-        return Json::Null;
-    };
-    if let Some(other) = here.next() {
-        let d = broken(format!("proxies {} and {} are both on server {}", proxy.id.name, other.id.name, server.name));
-        diagnostics.push(d.label(proxy.span, "one").label(other.span, "the other").help("give each its own servers"));
-    }
-    if !server.has("proxy") {
-        let d =
-            Diagnostic::warning("W1008", format!("nothing installs proxy {} on server {}", proxy.id.name, server.name));
-        let d = d.label(proxy.at("on"), "it shall run there");
-        diagnostics.push(d.help(format!("add proxy to the roles of {}", server.name)));
-        return Json::Null;
-    }
+    let Some(proxy) = SERVICE.on(survey, server, diagnostics) else { return Json::Null };
     Place { survey, server, shared, proxy }.data(diagnostics)
 }
 
 fn broken(message: String) -> Diagnostic {
-    Diagnostic::error("E1040", message)
+    Diagnostic::error(SERVICE.broken, message)
 }
 
 struct Place<'a, 't> {

@@ -63,7 +63,7 @@ fn help(what: &Exception) -> &'static str {
 impl Report {
     /// `None` when the ledger does not know the user.
     pub async fn of(ledger: &Ledger, user: &str) -> Result<Option<Self>, Fault> {
-        let Some(mailbox) = ledger.summaries().await?.into_iter().find(|s| s.user == user) else { return Ok(None) };
+        let Some(mailbox) = ledger.summaries(Some(user)).await?.pop() else { return Ok(None) };
         let mut folders = Vec::new();
         for (old, new, digests, octets) in ledger.contents(user).await? {
             let mut lines: Vec<String> = digests.iter().map(|d| format!("{d}\n")).collect();

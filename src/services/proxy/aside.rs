@@ -1,26 +1,15 @@
 //! What a process answers beside mail: the control socket, Postfix, metrics and health. One thread for all of it.
 
-use std::future::poll_fn;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 
 use super::hub::{Hub, Phase};
 use super::{control, socketmap};
-
-/// Octets of an HTTP request's head.
-const HEAD: usize = 8 * 1024;
-
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Connections to the metrics at the same time.
-const MOST: usize = 32;
+use crate::services::accept::{self, Page};
 
 /// Sockets that answer until this is dropped.
 pub struct Aside {
@@ -75,7 +64,7 @@ impl Aside {
                 tokio::spawn(socketmap::serve(hub.clone(), map));
             }
             if let Some(metrics) = metrics {
-                tokio::spawn(http(hub, metrics));
+                tokio::spawn(pages_of(hub, metrics));
             }
             // Both an order and a sender that is gone end it.
             let _ = stopped.await;
@@ -129,68 +118,18 @@ impl Drop for Aside {
     }
 }
 
-/// Serves for ever what `next` accepts, at most so many at the same time; those beyond wait.
-pub(super) async fn accept<S, F: Future<Output = ()> + Send + 'static>(
-    next: impl Fn(&mut Context<'_>) -> Poll<std::io::Result<S>>,
-    most: usize,
-    serve: impl Fn(S) -> F,
-) {
-    let places = Arc::new(Semaphore::new(most));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        match poll_fn(&next).await {
-            Ok(stream) => {
-                let served = serve(stream);
-                tokio::spawn(async move {
-                    served.await;
-                    drop(place);
-                });
-            }
-            // No file descriptor is left, most likely.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-async fn http(hub: Arc<Hub>, listener: TcpListener) {
-    let one = |stream| {
+async fn pages_of(hub: Arc<Hub>, listener: TcpListener) {
+    let page = move |page| {
         let hub = hub.clone();
         async move {
-            let _ = tokio::time::timeout(PATIENCE, request(&hub, stream)).await;
+            match (page, *hub.phase.borrow()) {
+                (Page::Metrics, _) => ("200 OK", hub.meter.text()),
+                (Page::Health, Phase::Serving) => ("200 OK", "serving\n".to_owned()),
+                (Page::Health, Phase::Draining | Phase::Closing | Phase::Over) => {
+                    ("503 Service Unavailable", "draining\n".to_owned())
+                }
+            }
         }
     };
-    accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, one).await;
-}
-
-/// One request, one answer (RFC 9112).
-async fn request(hub: &Hub, mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
-        let mut octets = [0; 1024];
-        let n = stream.read(&mut octets).await?;
-        if n == 0 || head.len() + n > HEAD {
-            return Ok(());
-        }
-        head.extend_from_slice(&octets[..n]);
-    }
-    let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
-    let words: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
-    let (status, body) = match words.as_slice() {
-        [b"GET" | b"HEAD", b"/metrics", _] => ("200 OK", hub.meter.text()),
-        [b"GET" | b"HEAD", b"/health", _] => match *hub.phase.borrow() {
-            Phase::Serving => ("200 OK", "serving\n".to_owned()),
-            Phase::Draining | Phase::Closing | Phase::Over => ("503 Service Unavailable", "draining\n".to_owned()),
-        },
-        [b"GET" | b"HEAD", ..] => ("404 Not Found", "/metrics or /health\n".to_owned()),
-        _ => ("405 Method Not Allowed", "GET\n".to_owned()),
-    };
-    let length = body.len();
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    let answer =
-        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    stream.write_all(answer.as_bytes()).await?;
-    if !matches!(words.first(), Some(&b"HEAD")) {
-        stream.write_all(body.as_bytes()).await?;
-    }
-    stream.shutdown().await
+    accept::pages(listener, page).await;
 }

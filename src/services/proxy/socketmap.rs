@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::aside;
 use super::config::SocketMap;
 use super::hub::Hub;
 use super::route::Route;
 use super::router::Denied;
+use crate::services::accept;
 
 /// Octets of a request: a table's name and an address (RFC 5321 section 4.5.3.1: 64 and 255 of them).
 const LONGEST: usize = 1024;
@@ -35,7 +35,7 @@ pub async fn serve(hub: Arc<Hub>, listener: UnixListener) {
         // A connection that is lost is opened again by Postfix.
         let _ = connection(&hub, stream).await;
     };
-    aside::accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, |stream| one(hub.clone(), stream))
+    accept::accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, |stream| one(hub.clone(), stream))
         .await;
 }
 

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover::services::proxy::config::Back;
-use cutover::services::proxy::serve::tls::client;
+use cutover::services::trust::{Verify, client};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
@@ -38,9 +37,7 @@ pub fn server_config(dir: &Path) -> Arc<ServerConfig> {
 
 /// Of a client that looks at no certificate: as the proxy is to a server with `verify = "none"`.
 pub fn client_config(alpn: &[&str]) -> Arc<ClientConfig> {
-    let back = serde_json::json!({ "servers": [], "verify": "none" });
-    let back: Back = serde_json::from_value(back).expect("a backend");
-    let mut config = (*client(&back).expect("a configuration")).clone();
+    let mut config = (*client(Verify::None, None, &[]).expect("a configuration")).clone();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
     Arc::new(config)
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{CertificateCheck, Config, End, Kind, Tls};
+use super::{Config, End, Kind, Tls};
 use crate::model::unit::{Percent, parse_rate};
+use crate::services::trust;
 
 /// What stands in braces in `login` and `path`.
 const PARTS: [&str; 4] = ["user", "name", "domain", "master"];
@@ -113,10 +114,10 @@ impl End {
         if self.authzid && self.master.is_none() {
             fault(&format!("{at}.master"), "authzid needs the name of the master user".into());
         }
-        if self.verify == CertificateCheck::Pin && self.pins.is_empty() {
+        if self.verify == trust::Verify::Pin && self.pins.is_empty() {
             fault(&format!("{at}.pins"), missing("\"sha256:..\" of the server's public key"));
         }
-        if self.tls == Tls::None && self.verify == CertificateCheck::Pin {
+        if self.tls == Tls::None && self.verify == trust::Verify::Pin {
             fault(&format!("{at}.tls"), "without TLS no certificate is checked".into());
         }
         if self.sessions == 0 {

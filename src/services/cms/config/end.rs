@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::model::written::duration;
+use crate::services::trust;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -20,7 +21,7 @@ pub struct End {
     #[serde(default)]
     pub tls: Tls,
     #[serde(default)]
-    pub verify: CertificateCheck,
+    pub verify: trust::Verify,
     /// PEM of the authorities that sign its certificates; the system's when not given.
     pub ca: Option<PathBuf>,
     /// Name that its certificate must have; the host's own when not given.
@@ -103,18 +104,6 @@ pub enum Tls {
     Starttls,
     #[default]
     Implicit,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CertificateCheck {
-    /// Signed by an authority, and for that name.
-    #[default]
-    Name,
-    /// One of `pins`, whoever signed it.
-    Pin,
-    /// Any certificate: whoever stands in between can read along.
-    None,
 }
 
 fn default_login() -> String {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use end::{CertificateCheck, End, Kind, Profile, Tls};
+pub use end::{End, Kind, Profile, Tls};
 
 use super::preflight::Problem;
 use crate::model::written::{duration, size};

@@ -71,18 +71,7 @@ impl Custom {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Fault::new(Class::Local, format!("{program}: no pipe")));
         };
-        let abilities = Abilities {
-            batch: 1,
-            batch_octets: 1 << 20,
-            whole_batches: false,
-            largest: None,
-            keywords: true,
-            dates: true,
-            folders: true,
-            uidl: false,
-            exact: true,
-            removes: true,
-        };
+        let abilities = Abilities::default();
         let output = BufReader::with_capacity(PIECE, output);
         let mut session =
             Self { child, input: Some(input), output, name: program.clone(), timeout: end.timeout, abilities };

@@ -113,17 +113,6 @@ pub(super) fn of(profile: Profile) -> &'static Dialect {
 impl Dialect {
     /// Before the server has said what it can do.
     pub(super) fn abilities(&self) -> Abilities {
-        Abilities {
-            batch: 1,
-            batch_octets: 2 << 20,
-            whole_batches: false,
-            largest: None,
-            keywords: true,
-            dates: true,
-            folders: true,
-            uidl: false,
-            exact: self.exact,
-            removes: false,
-        }
+        Abilities { batch_octets: 2 << 20, exact: self.exact, removes: false, ..Abilities::default() }
     }
 }

@@ -54,14 +54,8 @@ impl Jmap {
         let abilities = Abilities {
             batch: 50.min(http.objects),
             batch_octets: 8 << 20,
-            whole_batches: false,
             largest: http.largest,
-            keywords: true,
-            dates: true,
-            folders: true,
-            uidl: false,
-            exact: true,
-            removes: true,
+            ..Abilities::default()
         };
         Ok(Self { http, abilities, mailbox: None, known: HashMap::new() })
     }

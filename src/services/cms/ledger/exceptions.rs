@@ -87,6 +87,11 @@ impl Held {
 }
 
 impl Ledger {
+    /// Of all mailboxes together.
+    pub async fn exception_count(&self) -> Result<u64, Fault> {
+        self.run(|db| db.query_row("SELECT count(*) FROM exception", [], |r| r.get(0)).map_err(|e| failed(&e))).await
+    }
+
     pub async fn exceptions(&self, user: &str) -> Result<Vec<Exception>, Fault> {
         let user = user.to_owned();
         self.run(move |db| {

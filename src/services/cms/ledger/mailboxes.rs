@@ -97,7 +97,7 @@ pub(super) fn find_or_add(db: &Connection, user: &str) -> Result<i64, Fault> {
     .map_err(|e| failed(&e))
 }
 
-fn summaries(db: &Connection) -> Result<Vec<Summary>, Fault> {
+fn summaries(db: &Connection, user: Option<&str>) -> Result<Vec<Summary>, Fault> {
     let mut asked = db
         .prepare_cached(
             "SELECT user, phase, way, paused, total, total_octets, fault, changed,
@@ -105,10 +105,10 @@ fn summaries(db: &Connection) -> Result<Vec<Summary>, Fault> {
                 (SELECT coalesce(sum(size), 0) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
                 (SELECT count(*) FROM exception e WHERE e.mailbox = mailbox.id),
                 (SELECT count(*) FROM intent i WHERE i.mailbox = mailbox.id)
-             FROM mailbox ORDER BY user",
+             FROM mailbox WHERE ?1 IS NULL OR user = ?1 ORDER BY user",
         )
         .map_err(|e| failed(&e))?;
-    let rows = asked.query_map([], |r| {
+    let rows = asked.query_map([user], |r| {
         Ok(Summary {
             user: r.get(0)?,
             phase: Phase::of(&r.get::<_, String>(1)?),
@@ -132,8 +132,10 @@ impl Ledger {
         self.run(move |db| users.iter().try_for_each(|user| find_or_add(db, user).map(drop))).await
     }
 
-    pub async fn summaries(&self) -> Result<Vec<Summary>, Fault> {
-        self.run(summaries).await
+    /// Of everybody, or of one.
+    pub async fn summaries(&self, user: Option<&str>) -> Result<Vec<Summary>, Fault> {
+        let user = user.map(str::to_owned);
+        self.run(move |db| summaries(db, user.as_deref())).await
     }
 
     /// Phase of each mailbox, or of one, and whether it is paused. Counts nothing, so that it can be asked often.

@@ -110,6 +110,22 @@ pub struct Folder {
     pub mark: Option<Mark>,
 }
 
+impl Folder {
+    /// One of the user's own that holds messages, of an end that knows no more of it.
+    pub fn plain(path: FolderPath, raw: Vec<u8>) -> Self {
+        Self {
+            path,
+            raw,
+            special: None,
+            subscribed: true,
+            selectable: true,
+            foreign: false,
+            identity: None,
+            mark: None,
+        }
+    }
+}
+
 /// How far a folder has come. Two equal marks with a `modseq` mean that nothing has changed at all; without it, flags may have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {

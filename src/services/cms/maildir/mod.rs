@@ -105,13 +105,8 @@ impl Maildir {
             batch: 200,
             batch_octets: 16 << 20,
             whole_batches: true,
-            largest: None,
-            keywords: true,
-            dates: true,
-            folders: true,
             uidl: !courier,
-            exact: true,
-            removes: true,
+            ..Abilities::default()
         };
         Ok(Self { root, layout, profile: end.profile, writes, owner, opened: None, abilities })
     }

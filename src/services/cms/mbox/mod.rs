@@ -183,17 +183,7 @@ fn folder(file: &Path) -> Option<Folder> {
         b"" | b"INBOX" | b"inbox" | b"mbox" => FolderPath::inbox(),
         _ => FolderPath::new(octets.split(|b| *b == b'/').map(crate::protocol::imap::name::shown))?,
     };
-    let raw = octets.to_vec();
-    Some(Folder {
-        path,
-        raw,
-        special: None,
-        subscribed: true,
-        selectable: true,
-        foreign: false,
-        identity: None,
-        mark: None,
-    })
+    Some(Folder::plain(path, octets.to_vec()))
 }
 
 fn read_index(path: &Path) -> Result<Index, Fault> {

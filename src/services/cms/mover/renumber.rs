@@ -13,11 +13,17 @@ use crate::services::cms::source::Means;
 
 const WAITING: usize = 16;
 
-/// Digests by id. A message that cannot be read is an error, unless its server says that it is gone or it is too large to be read.
-async fn digests(
-    fetching: impl Future<Output = Result<(), Fault>>,
-    mut rx: mpsc::Receiver<Fetched>,
+/// Digests by id, of what `fetch` hands on. A message that cannot be read is an error, unless its server says that it is gone or it is too
+/// large to be read.
+async fn digests<F: Future<Output = Result<(), Fault>>>(
+    ids: &[Id],
+    fetch: impl FnOnce(mpsc::Sender<Fetched>) -> F,
 ) -> Result<HashMap<Id, Sha256>, Fault> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (tx, mut rx) = mpsc::channel(WAITING);
+    let fetching = fetch(tx);
     let collecting = async {
         let (mut found, mut fault) = (HashMap::new(), None);
         while let Some(fetched) = rx.recv().await {
@@ -38,12 +44,8 @@ pub(super) async fn digests_of_target(
     means: &Means,
     ids: &[Id],
 ) -> Result<HashMap<Id, Sha256>, Fault> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (tx, rx) = mpsc::channel(WAITING);
     let target = &mut lane.target;
-    digests(async move { target.fetch(ids, means, &tx).await }, rx).await
+    digests(ids, |tx| async move { target.fetch(ids, means, &tx).await }).await
 }
 
 pub(super) async fn digests_of_source(
@@ -51,12 +53,8 @@ pub(super) async fn digests_of_source(
     means: &Means,
     ids: &[Id],
 ) -> Result<HashMap<Id, Sha256>, Fault> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (tx, rx) = mpsc::channel(WAITING);
     let source = &mut lane.source;
-    digests(async move { source.fetch(ids, means, &tx).await }, rx).await
+    digests(ids, |tx| async move { source.fetch(ids, means, &tx).await }).await
 }
 
 /// All that there is; a server that was asked for all and tells a part breaks the contract.

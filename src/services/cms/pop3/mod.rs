@@ -64,16 +64,7 @@ impl Pop3 {
     }
 
     pub async fn folders(&mut self) -> Result<Vec<Folder>, Fault> {
-        Ok(vec![Folder {
-            path: FolderPath::inbox(),
-            raw: b"INBOX".to_vec(),
-            special: None,
-            subscribed: true,
-            selectable: true,
-            foreign: false,
-            identity: None,
-            mark: None,
-        }])
+        Ok(vec![Folder::plain(FolderPath::inbox(), b"INBOX".to_vec())])
     }
 
     pub async fn open(&mut self, _folder: &Folder) -> Result<Mark, Fault> {

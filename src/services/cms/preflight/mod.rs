@@ -242,7 +242,6 @@ async fn room(end: &End, access: &Access, found: &mut Examined) -> Result<(), Fa
         Err(fault) => return Err(fault),
     };
     let quota = target.quota().await?;
-    let largest = target.abilities().largest;
     target.close().await;
     if let Some((used, all)) = quota
         && used.saturating_add(found.octets) > all
@@ -254,9 +253,6 @@ async fn room(end: &End, access: &Access, found: &mut Examined) -> Result<(), Fa
             format_bytes(all)
         );
         found.add(Problem::Quota, None, None, what);
-    }
-    if let Some(largest) = largest {
-        tracing::debug!("{}: the target takes messages up to {largest} octets", found.user);
     }
     Ok(())
 }

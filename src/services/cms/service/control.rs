@@ -10,12 +10,16 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::Service;
 use super::wire::{Answer, PassDone, Request, Status};
+use crate::services::accept::accept;
 use crate::services::cms::mailbox::{Class, Fault};
 use crate::services::cms::mover::Pass;
 use crate::services::cms::queue::{Queue, Urgency};
 
 /// Octets of a request.
 const LONGEST: u64 = 16 << 20;
+
+/// Connections at the same time; one may wait long for a pass.
+const MOST: usize = 1024;
 
 pub(super) fn bind(path: &Path) -> Result<UnixListener, Fault> {
     let failed = |e: &dyn std::fmt::Display| Fault::new(Class::Local, format!("cms.control: {}: {e}", path.display()));
@@ -34,16 +38,14 @@ pub(super) fn bind(path: &Path) -> Result<UnixListener, Fault> {
 }
 
 pub(super) async fn serve<Q: Queue>(service: Arc<Service<Q>>, listener: UnixListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let service = service.clone();
-                // Whoever is gone does not read the answer.
-                tokio::spawn(async move { connection(&service, stream).await });
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+    let one = |stream| {
+        let service = service.clone();
+        async move {
+            // Whoever is gone does not read the answer.
+            let _ = connection(&service, stream).await;
         }
-    }
+    };
+    accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, one).await;
 }
 
 async fn connection<Q: Queue>(service: &Service<Q>, stream: UnixStream) -> std::io::Result<()> {
@@ -154,7 +156,7 @@ async fn passes<Q: Queue>(
 
 async fn status<Q: Queue>(service: &Service<Q>) -> Answer {
     use std::sync::atomic::Ordering;
-    let mailboxes = match service.mover.ledger.summaries().await {
+    let mailboxes = match service.mover.ledger.summaries(None).await {
         Ok(mailboxes) => mailboxes,
         Err(e) => return Answer::Error(e.to_string()),
     };

@@ -60,6 +60,24 @@ pub struct Abilities {
     pub removes: bool,
 }
 
+impl Default for Abilities {
+    /// Of an end that takes one message at a time and keeps all of it but UIDLs.
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            batch_octets: 1 << 20,
+            whole_batches: false,
+            largest: None,
+            keywords: true,
+            dates: true,
+            folders: true,
+            uidl: false,
+            exact: true,
+            removes: true,
+        }
+    }
+}
+
 impl Target {
     /// Connects and logs in. A login that succeeds and finds no mailbox is [`super::mailbox::Class::Login`] too.
     pub async fn connect(end: &End, access: &Access) -> Result<Self, Fault> {

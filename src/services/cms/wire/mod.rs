@@ -2,7 +2,6 @@
 //! message needs no memory for all of it. Knows no protocol: STARTTLS, STLS and COMPRESS are negotiated by who speaks one.
 
 mod squeeze;
-mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use zeroize::Zeroize as _;
 use self::squeeze::Squeeze;
 use super::config::{End, Tls};
 use super::mailbox::{Class, Fault};
+use crate::services::trust;
 
 /// Octets that are read at once.
 const PIECE: usize = 64 << 10;
@@ -113,7 +113,7 @@ impl Stream {
         let name = end.tls_name.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name)
             .map_err(|e| Fault::new(Class::Local, format!("{}: tls-name: {e}", self.server)))?;
-        let connector = TlsConnector::from(tls::client(end)?);
+        let connector = TlsConnector::from(tls_client(end)?);
         let shaken = tokio::time::timeout(self.timeout, connector.connect(name, socket)).await;
         let shaken = shaken.map_err(|_| self.unreachable("TLS was not agreed on in time"))?;
         let socket = shaken.map_err(|e| match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
@@ -314,7 +314,7 @@ impl Stream {
 
 /// TLS of an end that is spoken with by HTTP.
 pub(in crate::services::cms) fn tls_client(end: &End) -> Result<std::sync::Arc<rustls::ClientConfig>, Fault> {
-    tls::client(end)
+    trust::client(end.verify, end.ca.as_deref(), &end.pins).map_err(|e| Fault::new(Class::Local, e))
 }
 
 /// A server's words for a text: one line, no control characters, bounded.

@@ -15,8 +15,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use crate::services::trust::Verify;
 pub use route::{Directory, HeldLogin, OnFailure, Referrals, RouteSource, Routing};
-pub use side::{Back, ClientHint, HeaderOut, Side, Sides, Verify};
+pub use side::{Back, ClientHint, HeaderOut, Side, Sides};
 
 use super::session::Protocol;
 use crate::model::written::{duration, optional_duration};

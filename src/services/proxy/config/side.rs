@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::Tls;
 use crate::services::proxy::route::Route;
 use crate::services::proxy::session::Protocol;
+use crate::services::trust::Verify;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -65,18 +66,6 @@ pub struct Back {
     /// Tell the client's address by ID (IMAP) or XCLIENT (SMTP), where the server takes it.
     #[serde(default)]
     pub client: ClientHint,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verify {
-    /// Signed by an authority, and for that name.
-    #[default]
-    Name,
-    /// One of `pins`, whoever signed it.
-    Pin,
-    /// Any certificate: whoever stands in between can read along. A lint speaks of it.
-    None,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -13,11 +13,11 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::aside;
 use super::hub::{Hub, Phase};
 use super::record::Event;
 use super::route::{Route, Victim};
 use super::router::Wish;
+use crate::services::accept;
 use wire::{Answer, Changed, LONGEST, Request, SessionLine, Shown, ShownRoute, Status};
 
 /// Connections at the same time.
@@ -40,7 +40,7 @@ pub async fn serve(hub: Arc<Hub>, listener: UnixListener) {
         // Whoever is gone does not read the answer.
         let _ = connection(&hub, stream).await;
     };
-    aside::accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, |stream| one(hub.clone(), stream))
+    accept::accept(|cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream), MOST, |stream| one(hub.clone(), stream))
         .await;
 }
 

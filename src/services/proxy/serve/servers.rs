@@ -18,6 +18,7 @@ use super::secure::Secure;
 use super::wire::{Lost, Wire};
 use crate::services::proxy::config::{Back as Config, ClientHint, HeaderOut, Tls};
 use crate::services::proxy::session::{Back, BackSettings, BackStep, Login, Protocol, Refusal};
+use crate::services::trust;
 
 /// How long a server that did not answer comes last.
 const LAST_FOR: Duration = Duration::from_secs(30);
@@ -77,7 +78,9 @@ fn now() -> u64 {
 impl Servers {
     pub(super) fn of(config: &Config, host: &str) -> Result<Self, String> {
         let servers = config.servers.iter().map(|s| Server::of(s, config)).collect::<Result<_, _>>()?;
-        let client = (config.tls != Tls::None).then(|| super::tls::client(config)).transpose()?;
+        let client = (config.tls != Tls::None)
+            .then(|| trust::client(config.verify, config.ca.as_deref(), &config.pins))
+            .transpose()?;
         let (header, tell) = (config.proxy_protocol, config.client == ClientHint::Tell);
         Ok(Self { servers, tls: config.tls, client, header, tell, host: host.to_owned() })
     }

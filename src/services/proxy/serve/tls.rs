@@ -5,19 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
-use sha2::{Digest as _, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::services::proxy::config::{Back, Certificate, Verify};
+use crate::services::proxy::config::Certificate;
 use crate::services::proxy::session::Protocol;
 
 /// The certificates in force. Replaced whole; connections that stand keep what they have.
@@ -157,95 +154,4 @@ fn server(protocol: Protocol, resolver: Resolver) -> Result<ServerConfig, rustls
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(config)
-}
-
-/// How servers of a side are spoken with. Opens what the configuration names.
-pub fn client(back: &Back) -> Result<Arc<ClientConfig>, String> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|e| e.to_string())?.dangerous();
-    let verifier: Arc<dyn ServerCertVerifier> = match back.verify {
-        Verify::Name => {
-            let roots = Arc::new(roots(back)?);
-            WebPkiServerVerifier::builder_with_provider(roots, provider()).build().map_err(|e| e.to_string())?
-        }
-        Verify::Pin => Arc::new(Pinned { pins: Some(pins(back)), provider: provider() }),
-        Verify::None => Arc::new(Pinned { pins: None, provider: provider() }),
-    };
-    Ok(Arc::new(builder.with_custom_certificate_verifier(verifier).with_no_client_auth()))
-}
-
-fn roots(back: &Back) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let certificates = match &back.ca {
-        Some(path) => chain(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    match (added, &back.ca) {
-        (0, Some(path)) => Err(format!("ca: {} holds no authority", path.display())),
-        (0, None) => Err("ca: this system has no authorities; write ca = \"FILE\"".into()),
-        _ => Ok(roots),
-    }
-}
-
-fn pins(back: &Back) -> Vec<[u8; 32]> {
-    let digest = |pin: &String| {
-        let mut out = [0; 32];
-        let hex = pin.strip_prefix("sha256:")?;
-        for (n, octet) in out.iter_mut().enumerate() {
-            *octet = u8::from_str_radix(hex.get(2 * n..2 * n + 2)?, 16).ok()?;
-        }
-        Some(out)
-    };
-    back.pins.iter().filter_map(digest).collect()
-}
-
-/// Whoever signed it: the key counts, or (with `None`) nothing does.
-#[derive(Debug)]
-struct Pinned {
-    pins: Option<Vec<[u8; 32]>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(pins) = &self.pins else { return Ok(ServerCertVerified::assertion()) };
-        let bad = |error| rustls::Error::InvalidCertificate(error);
-        let (_, parsed) =
-            X509Certificate::from_der(end_entity).map_err(|_| bad(rustls::CertificateError::BadEncoding))?;
-        let digest: [u8; 32] = Sha256::digest(parsed.public_key().raw).into();
-        match pins.contains(&digest) {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(bad(rustls::CertificateError::ApplicationVerificationFailure)),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -1,4 +1,4 @@
-//! Whom TLS takes for the server: by name, by key, or anybody.
+//! Whom a TLS session of a service takes for the server: by name, by key, or anybody.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,57 +9,63 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs::default_provider, verify_tls12_s
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use sha2::Digest as _;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::services::cms::config::{CertificateCheck, End};
-use crate::services::cms::mailbox::{Class, Fault};
+/// What makes a server's certificate the right one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// Signed by an authority, and for that name.
+    #[default]
+    Name,
+    /// One of `pins`, whoever signed it.
+    Pin,
+    /// Any certificate: whoever stands in between can read along. A lint speaks of it.
+    None,
+}
 
-/// How the server of an end is spoken with. Opens `ca`.
-pub(super) fn client(end: &End) -> Result<Arc<ClientConfig>, Fault> {
-    let local = |e: String| Fault::new(Class::Local, e);
+/// How servers are spoken with. Opens `ca` (PEM; the system's authorities without it). `pins` are `sha256:` and the hexadecimal digest of
+/// the certificate's public key (SubjectPublicKeyInfo).
+pub fn client(verify: Verify, ca: Option<&Path>, pins: &[String]) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|e| local(e.to_string()))?.dangerous();
-    let verifier: Arc<dyn ServerCertVerifier> = match end.verify {
-        CertificateCheck::Name => {
-            let roots = Arc::new(roots(end.ca.as_deref())?);
-            let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-            built.map_err(|e| local(e.to_string()))?
+    let builder = builder.map_err(|e| e.to_string())?.dangerous();
+    let verifier: Arc<dyn ServerCertVerifier> = match verify {
+        Verify::Name => {
+            let roots = Arc::new(roots(ca)?);
+            WebPkiServerVerifier::builder_with_provider(roots, provider).build().map_err(|e| e.to_string())?
         }
-        CertificateCheck::Pin => Arc::new(Key { pins: Some(pins(end)), provider }),
-        CertificateCheck::None => Arc::new(Key { pins: None, provider }),
+        Verify::Pin => Arc::new(Key { pins: Some(pins.iter().filter_map(|p| digest(p)).collect()), provider }),
+        Verify::None => Arc::new(Key { pins: None, provider }),
     };
     Ok(Arc::new(builder.with_custom_certificate_verifier(verifier).with_no_client_auth()))
 }
 
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, Fault> {
-    let local = |e: String| Fault::new(Class::Local, e);
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let certificates = match ca {
         Some(path) => {
             let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            read.map_err(|e| local(format!("ca: {}: {e}", path.display())))?
+            read.map_err(|e| format!("ca: {} cannot be read as PEM: {e}", path.display()))?
         }
         None => rustls_native_certs::load_native_certs().certs,
     };
     match (roots.add_parsable_certificates(certificates).0, ca) {
-        (0, Some(path)) => Err(local(format!("ca: {} holds no authority", path.display()))),
-        (0, None) => Err(local("ca: this system has no authorities; write ca = \"FILE\"".into())),
+        (0, Some(path)) => Err(format!("ca: {} holds no authority", path.display())),
+        (0, None) => Err("ca: this system has no authorities; write ca = \"FILE\"".into()),
         _ => Ok(roots),
     }
 }
 
-fn pins(end: &End) -> Vec<[u8; 32]> {
-    let digest = |pin: &String| {
-        let mut out = [0; 32];
-        let hex = pin.strip_prefix("sha256:")?;
-        for (n, octet) in out.iter_mut().enumerate() {
-            *octet = u8::from_str_radix(hex.get(2 * n..2 * n + 2)?, 16).ok()?;
-        }
-        Some(out)
-    };
-    end.pins.iter().filter_map(digest).collect()
+fn digest(pin: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    let hex = pin.strip_prefix("sha256:")?;
+    for (n, octet) in out.iter_mut().enumerate() {
+        *octet = u8::from_str_radix(hex.get(2 * n..2 * n + 2)?, 16).ok()?;
+    }
+    Some(out)
 }
 
 /// Whoever signed it: the key counts, or (with `None`) nothing does.
@@ -82,7 +88,7 @@ impl ServerCertVerifier for Key {
         let bad = rustls::Error::InvalidCertificate;
         let (_, parsed) =
             X509Certificate::from_der(end_entity).map_err(|_| bad(rustls::CertificateError::BadEncoding))?;
-        let digest: [u8; 32] = sha2::Sha256::digest(parsed.public_key().raw).into();
+        let digest: [u8; 32] = Sha256::digest(parsed.public_key().raw).into();
         match pins.contains(&digest) {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(bad(rustls::CertificateError::ApplicationVerificationFailure)),
