@@ -8,13 +8,15 @@
 //! | [`catalog`], [`journal`], [`secret`] | model |
 //! | [`protocol`] | model |
 //! | [`language`], [`rules`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
-//! | [`importing`], [`lowering`] | ground, protocol |
+//! | [`people`] | ground |
+//! | [`importing`], [`lowering`] | ground, protocol, people |
 //! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport, protocol |
 //! | [`execution`] | ground, journal, transport, providers |
 //! | [`lab`] | ground, transport |
 //! | [`editor`] | ground, language, rules, reporting |
 //! | [`services`] | model, protocol |
+//! | [`moving`] | model, services |
 //! | [`cli`] | all |
 
 pub mod catalog;
@@ -27,6 +29,8 @@ pub mod lab;
 pub mod language;
 pub mod lowering;
 pub mod model;
+pub mod moving;
+pub mod people;
 pub mod planning;
 pub mod protocol;
 pub mod providers;

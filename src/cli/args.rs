@@ -1,5 +1,6 @@
 //! The arguments. Help texts teach: each command shows what to type.
 
+use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -99,6 +100,25 @@ impl Globals {
         all.extend(self.sets.iter().cloned());
         all
     }
+}
+
+/// Users as written, and those of standard input, one a line, where `-` stands.
+pub fn users(named: &[String]) -> Result<Vec<String>, Vec<String>> {
+    let mut out = Vec::new();
+    for name in named {
+        if name != "-" {
+            out.push(name.clone());
+            continue;
+        }
+        for line in std::io::stdin().lock().lines() {
+            let line = line.map_err(|e| vec![format!("standard input: {e}")])?;
+            let user = line.trim();
+            if !user.is_empty() {
+                out.push(user.to_owned());
+            }
+        }
+    }
+    Ok(out)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -29,6 +29,13 @@ const FILES: &[Chapter] = &[Chapter {
             Elsewhere("cutover plan, after the end of an imported certificate"),
         ),
         code(
+            "E1042",
+            "The people of a cohort cannot be told",
+            "Who moves stands in lists beside the topology: a CSV with a header and a column `mail`, or an address a line.",
+            "Mend the lines that are named.",
+            Elsewhere("cutover cohort status, where users/pilot.csv is not there"),
+        ),
+        code(
             "W1003",
             "An imported certificate ends soon",
             "It will not be renewed by cutover. On Exchange the warning begins 60 days before the end, as that of HealthChecker does.",

@@ -8,6 +8,7 @@ use super::failure::Failure;
 
 mod apply;
 mod check;
+mod cohort;
 mod completions;
 mod destroy;
 mod dns;
@@ -31,7 +32,10 @@ mod routes;
 mod show;
 mod state;
 mod undo;
+mod user;
 mod version;
+
+pub use routes::failure as routes_failure;
 
 pub type Answer = Result<Exit, Failure>;
 
@@ -50,6 +54,8 @@ pub enum Command {
     Resume(resume::Args),
     Undo(undo::Args),
     Rollback(rollback::Args),
+    User(user::Args),
+    Cohort(cohort::Args),
     Routes(routes::Args),
     Dns(dns::Args),
     Drift(drift::Args),
@@ -81,6 +87,8 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Resume(args) => resume::run(&args, context),
         Command::Undo(args) => undo::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
+        Command::User(args) => user::run(&args, context),
+        Command::Cohort(args) => cohort::run(&args, context),
         Command::Routes(args) => routes::run(&args, context),
         Command::Dns(args) => dns::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),

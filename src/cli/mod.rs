@@ -13,6 +13,8 @@ mod guard;
 mod interrupt;
 pub mod lab_spec;
 mod logging;
+mod moving;
+mod near;
 mod output;
 pub mod packs;
 mod phase;

@@ -21,6 +21,7 @@ use crate::model::diagnostic::Diagnostics;
 use crate::model::site::Site;
 use crate::model::source::Sources;
 use crate::model::topology::Topology;
+use crate::people;
 use crate::reporting::diagnostics;
 use crate::rules;
 
@@ -116,7 +117,11 @@ fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examin
     } else {
         let packs = packs::load(&root, &mut sources, &mut diagnostics);
         let needs = lowering::needs(&topology);
-        let made = match issue {
+        let (people, wrong) = people::everybody(&topology, &|path| {
+            std::fs::read_to_string(root.join(path)).map_err(|e| format!("cannot be read: {e}"))
+        });
+        wrong.into_iter().for_each(|d| diagnostics.push(d));
+        let mut made = match issue {
             Issue::StandIns => lowering::Options::unissued(&needs),
             Issue::Really => {
                 let organization = topology.organization().map_or("", |o| o.id.name.as_str());
@@ -129,6 +134,7 @@ fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examin
                 made
             }
         };
+        made.people = people;
         let (site, more) = lowering::lower(&topology, &packs, &sources, &made);
         diagnostics.extend(more);
         (site, made)

@@ -314,7 +314,7 @@ pub fn replayed(saved: &Saved) -> Tally {
     Tally::of(&events(saved))
 }
 
-fn locked(error: LockError) -> Failure {
+pub fn locked(error: LockError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         LockError::Held { .. } => {

@@ -8,6 +8,7 @@ use super::quoting::{name, quoted, word};
 use super::server::{self, Server, ServerOptions, identity};
 use crate::model::unit::parse_size;
 use crate::model::{SourceId, Span};
+use crate::people::plain_header;
 
 const CODE: &str = "E1303";
 
@@ -55,7 +56,7 @@ pub fn import(f: &mut Foreign, id: SourceId, options: &ServerOptions) -> Option<
     }
     for (field, names) in HEADERS {
         if !columns.contains_key(field)
-            && let Some(at) = table.headers.iter().position(|h| names.contains(&plain(h).as_str()))
+            && let Some(at) = table.headers.iter().position(|h| names.contains(&plain_header(h).as_str()))
         {
             columns.insert(field, at);
         }
@@ -135,11 +136,6 @@ pub fn import(f: &mut Foreign, id: SourceId, options: &ServerOptions) -> Option<
 fn size(text: &str) -> Option<String> {
     let joined: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     parse_size(&joined).map(|_| joined)
-}
-
-/// A header without case, spaces and signs.
-pub fn plain(header: &str) -> String {
-    header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// A CSV with its places.

@@ -8,6 +8,7 @@ use super::foreign::Foreign;
 use super::quoting::{comment, quoted, word};
 use super::{Imported, ldif, table};
 use crate::model::{Diagnostic, SourceId, Span};
+use crate::people::{ADDRESS_HEADERS, is_address, plain_header};
 
 const CODE: &str = "E1305";
 
@@ -28,16 +29,6 @@ struct User {
     place: Span,
 }
 
-const MAIL: [&str; 8] = [
-    "mail",
-    "email",
-    "emailaddress",
-    "address",
-    "primarysmtpaddress",
-    "windowsemailaddress",
-    "userprincipalname",
-    "smtp",
-];
 const DISPLAY: [&str; 5] = ["displayname", "display", "fullname", "name", "cn"];
 
 pub fn import(f: &mut Foreign, id: SourceId, ldif: bool, options: &UserOptions) -> Option<Imported> {
@@ -93,10 +84,10 @@ pub fn import(f: &mut Foreign, id: SourceId, ldif: bool, options: &UserOptions) 
 
 fn of_csv(f: &mut Foreign, id: SourceId, options: &UserOptions) -> Option<(Vec<User>, Vec<String>)> {
     let table = table::read(f, id, CODE)?;
-    let find = |names: &[&str]| names.iter().find_map(|n| table.headers.iter().position(|h| table::plain(h) == *n));
+    let find = |names: &[&str]| names.iter().find_map(|n| table.headers.iter().position(|h| plain_header(h) == *n));
     let mail = match &options.mail {
         Some(header) => table.headers.iter().position(|h| h.eq_ignore_ascii_case(header)),
-        None => find(&MAIL),
+        None => find(&ADDRESS_HEADERS),
     };
     let Some(mail) = mail else {
         let help = format!("say which it is: --mail HEADER; headers are {}", table.headers.join(", "));
@@ -139,16 +130,4 @@ fn of_ldif(f: &mut Foreign, id: SourceId, options: &UserOptions) -> (Vec<User>, 
         left_out.push(format!("{further} further values of {attribute}; the first of an entry is its own"));
     }
     (users, left_out)
-}
-
-/// A local part and a domain, as far as a list can tell (RFC 5321, section 4.1.2, without quoted local parts).
-fn is_address(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    let label = |l: &str| !l.is_empty() && l.len() <= 63 && !l.starts_with('-') && !l.ends_with('-');
-    !local.is_empty()
-        && local.len() <= 64
-        && !local.contains(|c: char| c.is_whitespace() || c.is_control() || "\"(),:;<>@[\\]".contains(c))
-        && domain.contains('.')
-        && domain.split('.').all(label)
-        && domain.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '.')
 }

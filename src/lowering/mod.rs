@@ -32,6 +32,7 @@ use crate::model::resource::Dependency;
 use crate::model::site::Site;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Diagnostic, Diagnostics, HostName, Kind, SecretRef, Sources, Span};
+use crate::people::Chosen;
 
 pub use codes::CHAPTERS;
 
@@ -55,6 +56,8 @@ pub struct Options {
     pub secrets: BTreeMap<String, SecretRef>,
     /// Selectors of DKIM by the name of their node, for each of [`Needs::signing`].
     pub signing: BTreeMap<String, Vec<Selector>>,
+    /// The people of each cohort, by its name.
+    pub people: BTreeMap<String, Chosen>,
 }
 
 /// What has to be made before lowering.
@@ -95,6 +98,7 @@ impl Options {
                 .iter()
                 .map(|k| (k.node.clone(), vec![Selector::only(k, PublicKey::unread(k))]))
                 .collect(),
+            people: BTreeMap::new(),
         }
     }
 }
@@ -119,6 +123,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         certificates: &certificates,
         secrets: &options.secrets,
         composed: &composed,
+        people: &options.people,
     };
     let mut hosts = access::hosts(&survey, &mut diagnostics);
 

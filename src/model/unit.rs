@@ -128,6 +128,11 @@ impl Percent {
         let p: u64 = if part.is_empty() { 0 } else { format!("{part:0<6}").parse().ok()? };
         Some(Self(w.checked_mul(1_000_000)?.checked_add(p)?))
     }
+
+    /// Whether this many of all are no more than the share.
+    pub fn covers(self, part: u64, all: u64) -> bool {
+        u128::from(part) * 100_000_000 <= u128::from(self.0) * u128::from(all)
+    }
 }
 
 impl fmt::Display for Percent {

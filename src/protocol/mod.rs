@@ -2,6 +2,9 @@
 
 pub mod dns;
 pub mod imap;
+pub mod ldif;
 pub mod line;
 pub mod master;
 pub mod sasl;
+pub mod sieve;
+pub mod vcard;

@@ -130,7 +130,11 @@ fn failure_09_14_what_cannot_go_is_listed_and_the_rest_goes() {
     assert!(m.run(&["status", USER]).text.contains("delta"));
     m.configure(m.old.imap, m.new.imap, "[limits]\nlargest = \"20KiB\"\nmax-failed = \"10%\"\n");
     let said = m.run(&["final", USER]);
-    assert!(said.code == 0 && said.text.contains("2 exceptions, as limits.max-failed allows"), "{}", said.text);
+    assert!(
+        said.code == 0 && said.text.contains("2 exceptions, as limits.max-failed and limits.personal allow"),
+        "{}",
+        said.text
+    );
     assert!(m.run(&["status", USER]).text.contains("moved"));
     assert!(m.run(&["report", USER]).text.contains("too-large"));
 }

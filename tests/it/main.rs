@@ -1,8 +1,14 @@
 //! The flows, in one test binary: it links once.
 
 mod cli;
+mod cms_acl;
+mod cms_contacts;
 mod cms_custom;
 mod cms_docs;
+mod cms_ews;
+mod cms_ews_answers;
+mod cms_failures;
+mod cms_faults;
 mod cms_imap;
 mod cms_imap_answers;
 mod cms_imap_failures;
@@ -10,6 +16,7 @@ mod cms_maildir;
 mod cms_move;
 mod cms_pop3;
 mod cms_preflight;
+mod cms_rules;
 mod cms_verifier;
 mod cutover_barrier;
 mod cutover_caches;
@@ -69,6 +76,7 @@ mod lsp_wire;
 mod mail_auth;
 mod mail_auth_spf;
 mod master;
+mod moving_people;
 mod packs;
 mod planning;
 mod planning_moved;
@@ -89,6 +97,7 @@ mod proxy_socketmap;
 mod reporting_golden;
 mod reporting_schema;
 mod rules;
+mod sieve_scripts;
 mod support;
 mod zone_editors;
 mod zone_services;

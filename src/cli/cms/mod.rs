@@ -102,6 +102,12 @@ fn read(path: &Path) -> Result<(Config, People), Vec<String>> {
     Ok((config, people))
 }
 
+/// The users that a command names. Where it names some, standard input has to as well: nobody is not everybody.
+fn listed(names: &[String]) -> Result<Vec<String>, Vec<String>> {
+    let all = args::users(names)?;
+    if all.is_empty() && !names.is_empty() { Err(vec!["standard input names no user".to_owned()]) } else { Ok(all) }
+}
+
 fn ledger(config: &Config) -> Result<Ledger, Vec<String>> {
     Ledger::open(&config.cms.state, crash()).map_err(|e| vec![e.to_string()])
 }

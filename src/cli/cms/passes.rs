@@ -8,27 +8,35 @@ use super::super::runtime;
 use super::{ask, run};
 use crate::services::cms::config::Verify;
 use crate::services::cms::mover::Pass;
-use crate::services::cms::service::wire::{Answer, Request};
+use crate::services::cms::service::wire::{Answer, PassDone, Request};
 
 /// Carry over what is left while the source is held, look for late copies, verify; when it is done the new side may be the user's
 #[derive(Debug, clap::Args)]
 pub struct Final {
+    /// `-` reads a user a line from standard input
     #[arg(required = true)]
     users: Vec<String>,
+    #[arg(long)]
+    json: bool,
 }
 
 /// Carry back to the old side what came to the new one: mail, flags, removals
 #[derive(Debug, clap::Args)]
 pub struct Rollback {
+    /// `-` reads a user a line from standard input
     #[arg(required = true)]
     users: Vec<String>,
+    #[arg(long)]
+    json: bool,
 }
 
 /// Show that both sides are the same, or where they differ
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// All when none is named
+    /// All when none is named; `-` reads a user a line from standard input
     users: Vec<String>,
+    #[arg(long)]
+    json: bool,
     /// `count`, `hash` or `full`; what the configuration says unless given
     #[arg(long, value_parser = how)]
     how: Option<Verify>,
@@ -44,16 +52,19 @@ fn how(text: &str) -> Result<Verify, String> {
 }
 
 pub fn finish(args: &Final, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
-    pass(Request::Final { users: args.users.clone() }, &args.users, |_| Pass::Final, path, out)
+    let users = super::listed(&args.users)?;
+    pass(Request::Final { users: users.clone() }, &users, |_| Pass::Final, args.json, path, out)
 }
 
 pub fn rollback(args: &Rollback, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
-    pass(Request::Rollback { users: args.users.clone() }, &args.users, |_| Pass::Rollback, path, out)
+    let users = super::listed(&args.users)?;
+    pass(Request::Rollback { users: users.clone() }, &users, |_| Pass::Rollback, args.json, path, out)
 }
 
 pub fn verify(args: &VerifyArgs, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
-    let request = Request::Verify { users: args.users.clone(), how: args.how };
-    pass(request, &args.users, |configured| Pass::Verify(args.how.unwrap_or(configured)), path, out)
+    let users = super::listed(&args.users)?;
+    let request = Request::Verify { users: users.clone(), how: args.how };
+    pass(request, &users, |configured| Pass::Verify(args.how.unwrap_or(configured)), args.json, path, out)
 }
 
 /// By the service when it runs, otherwise here.
@@ -61,12 +72,19 @@ fn pass(
     request: Request,
     users: &[String],
     pass: impl Fn(Verify) -> Pass,
+    json: bool,
     path: &Path,
     out: &Output,
 ) -> Result<Exit, Vec<String>> {
     let (config, _) = super::read(path)?;
+    let told = |done: Vec<PassDone>| {
+        if json {
+            out.json(&done);
+        }
+        run::told(done.into_iter(), !json, out)
+    };
     match ask::ask(&config.cms.control, &request)? {
-        Some(Answer::Passes(done)) => return Ok(run::told(done.into_iter(), out)),
+        Some(Answer::Passes(done)) => return Ok(told(done)),
         Some(_) => return Err(vec!["the service gave another answer than was asked for".into()]),
         None => {}
     }
@@ -75,5 +93,5 @@ fn pass(
     let pass = pass(mover.config.cms.verify);
     let done = runtime::block_on(async { run::each(&mover, users, pass).await });
     let done = done.map_err(|_| vec!["the system gives no threads".to_owned()])?;
-    Ok(run::told(done.into_iter().map(Into::into), out))
+    Ok(told(done.into_iter().map(Into::into).collect()))
 }

@@ -43,7 +43,7 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
     let users = named(&mover, &args.users)?;
     let done = runtime::block_on(async { each(&mover, users, Pass::Delta).await });
     let done = done.map_err(|_| vec!["the system gives no threads".to_owned()])?;
-    Ok(told(done.into_iter().map(Done::into), out))
+    Ok(told(done.into_iter().map(Done::into), true, out))
 }
 
 /// SIGTERM or Ctrl-C.
@@ -132,15 +132,20 @@ impl From<Done> for PassDone {
     }
 }
 
-/// Says what came of passes; an error as soon as anything is left over or differs.
-pub fn told(done: impl Iterator<Item = PassDone>, out: &Output) -> Exit {
+/// Says what came of passes, in lines when `lines`; an error as soon as anything is left over or differs.
+pub fn told(done: impl Iterator<Item = PassDone>, lines: bool, out: &Output) -> Exit {
     let mut exit = Exit::Ok;
     for PassDone { user, passed, fault, help } in done {
         if let Some(passed) = &passed {
-            out.result(format!("{user}: {}", line(passed)));
+            if lines {
+                out.result(format!("{user}: {}", line(passed)));
+            }
             if passed.exceptions > 0 {
-                let (kind, allowed) =
-                    if passed.borne { ("warning", ", as limits.max-failed allows") } else { ("error", "") };
+                let (kind, allowed) = if passed.borne {
+                    ("warning", ", as limits.max-failed and limits.personal allow")
+                } else {
+                    ("error", "")
+                };
                 let count = passed.exceptions;
                 out.note(format!(
                     "{kind}: {user}: {count} exceptions{allowed}; `cutover-cms report {user}` lists them"
@@ -166,6 +171,7 @@ fn line(p: &Passed) -> String {
         (p.doubts, "lost answers"),
         (p.found, "found again"),
         (p.surplus, "late copies removed"),
+        (p.things, "things beside mail"),
         (p.exceptions, "exceptions"),
     ] {
         if n > 0 {

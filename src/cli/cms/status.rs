@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::services::cms::service::wire::{Answer, Request};
 /// Show how far each mailbox has come
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these
+    /// Only these; `-` reads a user a line from standard input
     users: Vec<String>,
     #[arg(long)]
     json: bool,
@@ -20,6 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let (config, _) = super::read(path)?;
+    let users = super::listed(&args.users)?;
     let mut found = match ask::ask(&config.cms.control, &Request::Status {})? {
         Some(Answer::Status(status)) => {
             if !args.json {
@@ -42,7 +44,10 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
             found.map_err(|e| vec![e.to_string()])?
         }
     };
-    found.retain(|s| args.users.is_empty() || args.users.iter().any(|u| u.eq_ignore_ascii_case(&s.user)));
+    if !args.users.is_empty() {
+        let named: BTreeSet<String> = users.iter().map(|u| u.to_lowercase()).collect();
+        found.retain(|s| named.contains(&s.user.to_lowercase()));
+    }
     match args.json {
         true => out.json(&found),
         false => found.iter().for_each(|s| out.result(line(s))),
@@ -59,6 +64,9 @@ fn line(s: &Summary) -> String {
         text += ", paused";
     }
     text += &format!(", {} of {} messages, {}", s.messages, s.total.max(s.messages), format_bytes(s.octets));
+    if s.total_octets > s.octets {
+        text += &format!(" of {}", format_bytes(s.total_octets));
+    }
     if s.exceptions > 0 {
         text += &format!(", {} exceptions", s.exceptions);
     }

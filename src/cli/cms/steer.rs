@@ -31,6 +31,9 @@ pub struct Retry {
     /// Also carry out removals that were held back because most of the mailbox went at once
     #[arg(long)]
     accept_removals: bool,
+    /// Also take over mailboxes that a mover with another state folder was filling; it must not run any more
+    #[arg(long)]
+    take_over: bool,
 }
 
 pub fn pause(args: Pause, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
@@ -44,14 +47,14 @@ pub fn resume(args: Resume, path: &Path, out: &Output) -> Result<Exit, Vec<Strin
 }
 
 pub fn retry(args: Retry, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
-    let (users, removals) = (args.users, args.accept_removals);
-    steer(Request::Retry { users: users.clone(), removals }, &users, Step::Retry(removals), path, out)
+    let (users, removals, takes) = (args.users, args.accept_removals, args.take_over);
+    steer(Request::Retry { users: users.clone(), removals, takes }, &users, Step::Retry { removals, takes }, path, out)
 }
 
 #[derive(Clone, Copy)]
 enum Step {
     Pause(bool),
-    Retry(bool),
+    Retry { removals: bool, takes: bool },
 }
 
 /// By the service when it runs, in the ledger otherwise.
@@ -68,7 +71,12 @@ fn steer(request: Request, users: &[String], step: Step, path: &Path, out: &Outp
                 for user in &users {
                     let known = match step {
                         Step::Pause(on) => ledger.pause(user, on).await?,
-                        Step::Retry(removals) => ledger.retry(user, removals).await?,
+                        Step::Retry { removals, takes } => {
+                            if takes {
+                                ledger.take_over(user).await?;
+                            }
+                            ledger.retry(user, removals).await?
+                        }
                     };
                     count += usize::from(known);
                 }

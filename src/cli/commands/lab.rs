@@ -1,4 +1,6 @@
 use std::io::IsTerminal as _;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -10,7 +12,7 @@ use super::super::failure::Failure;
 use super::super::project::Project;
 use super::super::{lab_spec, runtime, secrets};
 use super::Answer;
-use crate::lab::{self, Note, Progress};
+use crate::lab::{self, Input, Note, Progress};
 
 mod fault;
 
@@ -193,8 +195,21 @@ fn ssh(lab: &Lab, host: &str, command: &[String]) -> Answer {
 
 fn exec(lab: &Lab, host: &str, command: &[String]) -> Answer {
     let record = lab::load(&lab.name, &lab.dir)?;
-    let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    finish(lab::exec_command(&record, host, command, tty)?)
+    finish(lab::exec_command(&record, host, command, input())?)
+}
+
+/// What standard input is: a terminal, nothing (`/dev/null`), or something to read.
+fn input() -> Input {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return if std::io::stdout().is_terminal() { Input::Terminal } else { Input::Piped };
+    }
+    let null = |fd: &dyn AsFd| {
+        let of = |file: std::fs::File| file.metadata().map(|m| m.rdev());
+        let here = fd.as_fd().try_clone_to_owned().map(std::fs::File::from).and_then(of);
+        here.ok().zip(std::fs::metadata("/dev/null").ok()).is_some_and(|(rdev, null)| rdev == null.rdev())
+    };
+    if null(&stdin) { Input::None } else { Input::Piped }
 }
 
 /// Hands the terminal to another program; its exit code, when it has one, is ours.

@@ -9,9 +9,9 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::routes::Reached;
-use super::super::routes::flow::{self, Broken, Order, Phase, Table};
 use super::super::runtime;
 use super::Answer;
+use crate::moving::gates::{self as flow, Broken, Order, Phase, Table};
 use crate::services::proxy::route::Route;
 
 /// See and change which side the users of a proxy are sent to, on all of its gates
@@ -78,7 +78,7 @@ enum RoutesCommand {
 }
 
 #[derive(Debug, clap::Args)]
-struct Who {
+pub struct Who {
     /// Users as their routes know them: after suffixes and substitutions, most often their mail address
     #[arg(value_name = "USER")]
     names: Vec<String>,
@@ -161,7 +161,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
 }
 
 impl Who {
-    fn users(&self, lower_case: bool) -> Result<Vec<String>, Failure> {
+    pub fn users(&self, lower_case: bool) -> Result<Vec<String>, Failure> {
         let mut users = self.names.clone();
         if let Some(file) = &self.file {
             let text = match file.to_str() {
@@ -205,7 +205,7 @@ fn reasons(broken: &Broken) -> String {
     broken.gates.iter().map(|(gate, why)| format!("\n  {gate}: {why}")).collect()
 }
 
-fn failure(broken: &Broken) -> Failure {
+pub fn failure(broken: &Broken) -> Failure {
     let why = reasons(broken);
     let names = list(broken.gates.keys());
     let first = broken.gates.keys().next().map_or("", String::as_str);

@@ -65,22 +65,3 @@ pub fn closed(changed: &Changed) -> Result<(), Vec<String>> {
         n => Err(vec![format!("{n} of {} sessions are still there; ask again with a longer --wait", changed.told)]),
     }
 }
-
-/// Users as written, and those of standard input, one a line, where `-` stands.
-pub fn users(named: &[String]) -> Result<Vec<String>, Vec<String>> {
-    let mut out = Vec::new();
-    for name in named {
-        if name != "-" {
-            out.push(name.clone());
-            continue;
-        }
-        for line in std::io::stdin().lock().lines() {
-            let line = line.map_err(|e| vec![format!("standard input: {e}")])?;
-            let user = line.trim();
-            if !user.is_empty() {
-                out.push(user.to_owned());
-            }
-        }
-    }
-    Ok(out)
-}

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use super::super::args::users;
 use super::super::output::Output;
-use super::ask::{Socket, closed, millis, users};
+use super::ask::{Socket, closed, millis};
 use super::route::Whom;
 use crate::services::proxy::control::wire::{Changed, Request};
 

@@ -3,8 +3,9 @@ use std::time::Duration;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::super::args::users;
 use super::super::output::Output;
-use super::ask::{Socket, closed, millis, users};
+use super::ask::{Socket, closed, millis};
 use crate::model::unit::parse_duration;
 use crate::services::proxy::control::wire::{Changed, Request, Shown};
 use crate::services::proxy::route::Route;

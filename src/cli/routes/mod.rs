@@ -1,32 +1,24 @@
 //! The gates of a proxy as the operator reaches them: `cutover-proxy` on each, over the same SSH that apply uses.
 
-pub mod flow;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::context::Context;
 use super::failure::Failure;
+use super::near::{Near, with_users};
 use super::project::Project;
-use super::secrets::{self, ForConnections};
-use super::session;
 use crate::model::host::HostAccess;
 use crate::model::plan::{Plan, PlanNote};
 use crate::model::step::Action;
 use crate::model::topology::{Node, Topology};
 use crate::model::{HostName, Kind};
+use crate::moving::gates::{Gates, Order, Said, Table};
 use crate::services::proxy::control::wire::{Changed, SessionLine, Shown, ShownRoute};
 use crate::services::proxy::route::Route;
-use crate::transport::{Link, Network, Script, Transport as _};
-use flow::{Order, Said, Table};
 
 /// The program where the pack puts it.
 const PROGRAM: &str = "/usr/local/bin/cutover-proxy";
-/// Ends the list of users.
-const END: &str = "END OF USERS";
 /// A session ends after its current command, and a large message takes its time.
 const CLOSE: &str = " --close --wait 30s";
 const LIMIT: Duration = Duration::from_secs(120);
@@ -39,18 +31,25 @@ const FLUSH: &str = "if command -v postqueue >/dev/null 2>&1; then postqueue -f 
 
 /// The gates of one proxy, all of them or those that were not left out.
 pub struct Reached {
-    network: Network,
+    near: Arc<Near>,
     hosts: BTreeMap<String, HostAccess>,
     pub proxy: String,
     /// Its logins are written small.
     pub lower_case: bool,
     /// Who reads the file, where routes are kept in one.
     pub by_file: bool,
+    /// The side of users without a route of their own.
+    pub default: Route,
 }
 
 impl Reached {
     pub fn open(context: &Context, name: Option<&str>, without: &[String]) -> Result<Self, Failure> {
         let project = Project::compile(context)?;
+        let near = Arc::new(Near::of(context, &project));
+        Self::of(&project, near, name, without)
+    }
+
+    pub fn of(project: &Project, near: Arc<Near>, name: Option<&str>, without: &[String]) -> Result<Self, Failure> {
         let node = choose(&project.topology, name)?;
         let gates: Vec<String> = node.refs("on").map(|(id, _)| id.name.to_string()).collect();
         if let Some(unknown) = without.iter().find(|w| !gates.contains(w)) {
@@ -68,28 +67,8 @@ impl Reached {
         }
         let (proxy, lower_case, by_file) =
             (node.id.name.to_string(), node.flag("lower-case"), node.text("route-by") == Some("file"));
-        let resolver = Arc::new(secrets::resolver(&project.root, &project.topology));
-        let readers = Arc::new(ForConnections { resolver, root: project.root.clone() });
-        let settings = session::settings(context, &project, true);
-        let network = Network::new(settings, project.site.hosts.clone(), readers as _);
-        Ok(Self { network, hosts, proxy, lower_case, by_file })
-    }
-
-    async fn run(&self, host: &HostAccess, script: String) -> Result<String, String> {
-        let mut out = String::new();
-        let script = Script { body: Zeroizing::new(script), payload: None, link: Link::Kept, limit: LIMIT };
-        let exit = self.network.exec(host, script, |line| {
-            out.push_str(line);
-            out.push('\n');
-        });
-        let exit = exit.await.map_err(|e| e.message)?;
-        match exit.code {
-            Some(0) => Ok(out),
-            _ => Err(match exit.stderr.trim().lines().next_back() {
-                Some(said) if !said.is_empty() => said.trim_start_matches("error: ").to_owned(),
-                _ => "cutover-proxy failed there and did not say why".to_owned(),
-            }),
-        }
+        let default = node.text("default-route").and_then(Route::named).unwrap_or(Route::Old);
+        Ok(Self { near, hosts, proxy, lower_case, by_file, default })
     }
 }
 
@@ -136,12 +115,9 @@ fn choose<'t>(topology: &'t Topology, name: Option<&str>) -> Result<&'t Node, Fa
     }
 }
 
-/// The line of an order. Users go by standard input: in one epoch, however many they are, and in no list of processes.
+/// The line of an order. All users go in one epoch.
 fn script(order: &Order) -> String {
-    let with = |words: &str, users: &[String]| {
-        // No user has a line end in their name, so none is this line.
-        format!("{PROGRAM} {words} - <<'{END}' || exit $?\n{}\n{END}\n", users.join("\n"))
-    };
+    let with = |words: &str, users: &[String]| with_users(&format!("{PROGRAM} {words}"), users);
     match order {
         Order::Tell(_) => format!("{PROGRAM} route show --json\n"),
         Order::Sessions(_) => format!("{PROGRAM} sessions --json\n"),
@@ -182,14 +158,18 @@ fn answer(order: &Order, text: &str) -> Said {
     Ok(table)
 }
 
-impl flow::Gates for Reached {
+impl Gates for Reached {
     fn names(&self) -> Vec<String> {
         self.hosts.keys().cloned().collect()
     }
 
     async fn order(&self, gate: &str, order: &Order) -> Said {
         let host = self.hosts.get(gate).ok_or("it is no gate of this proxy")?;
-        answer(order, &self.run(host, script(order)).await?)
+        let heard = self.near.run(host, script(order), LIMIT).await?;
+        match heard.code {
+            Some(0) => answer(order, &heard.out),
+            _ => Err(heard.why("cutover-proxy")),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::model::topology::{Node, NodeId, Value};
 use crate::model::{Diagnostic, Diagnostics};
+use crate::people::{self, Chosen};
 
 use super::super::survey::{Server, Survey, leaf, refs};
 use super::super::template::secret_marker;
@@ -94,7 +95,8 @@ impl<'t> Place<'_, 't> {
     fn data(&self, diagnostics: &mut Diagnostics) -> Json {
         let c = self.cms;
         let sides = [self.old_side(diagnostics), self.new_side(diagnostics)];
-        let secrets: Vec<&Json> = sides.iter().filter(|s| s["secret"] != "").collect();
+        let parts = sides.iter().filter_map(|s| s["parts"].as_array()).flatten();
+        let secrets: Vec<&Json> = sides.iter().chain(parts).filter(|s| s["secret"] != "").collect();
         json!({
             "secrets": secrets,
             "name": c.id.name,
@@ -232,7 +234,42 @@ impl<'t> Place<'_, 't> {
             "sessions": said.and_then(|a| a.int("sessions")).or(usual.sessions),
             "path": text("path"),
             "program": said.map(|a| a.texts("program")).unwrap_or_default(),
+            "parts": self.parts(key, name, diagnostics),
         })
+    }
+
+    /// Where a side keeps rules and contacts. What it is spoken to with follows from the address: `sieve:` (RFC 5804, section 3), CardDAV.
+    fn parts(&self, key: &str, name: &str, diagnostics: &mut Diagnostics) -> Vec<Json> {
+        let mut parts = Vec::new();
+        for end in self.cms.children("end") {
+            let what = leaf(self.cms, end);
+            let table = if what == "managesieve" { "rules" } else { "contacts" };
+            let field = if name == "old" { "from" } else { "to" };
+            let Some(url) = end.text(field) else { continue };
+            let place = url.strip_prefix("sieve://").map(|rest| rest.split('/').next().unwrap_or_default());
+            // Exchange holds both behind its Web Services.
+            let ews = ["/ews", "/exchange.asmx"].iter().any(|e| url.trim_end_matches('/').to_lowercase().ends_with(e));
+            let (kind, server, url) = match (place, what) {
+                (Some(place), "managesieve") => ("managesieve", Some(with_port(place, 4190)), None),
+                (None, _) if ews => ("ews", None, Some(url)),
+                (None, "carddav") => ("carddav", None, Some(url)),
+                _ => {
+                    let d = broken(format!("`{url}` is no address of {table}"));
+                    let help = "write sieve://HOST:PORT for rules, https://HOST/PATH for contacts";
+                    diagnostics.push(d.label(end.at(field), "leads to something else").help(help));
+                    continue;
+                }
+            };
+            parts.push(json!({
+                "key": format!("{key}-{table}"),
+                "table": table,
+                "kind": kind,
+                "server": server,
+                "url": url,
+                "secret": end.secret("login").map_or_else(String::new, secret_marker),
+            }));
+        }
+        parts
     }
 
     /// The users of the cohorts that move with this service; without any, the accounts of the new side that the old side has
@@ -244,12 +281,15 @@ impl<'t> Place<'_, 't> {
             migration.is_some_and(|m| refs(m, "cms").any(|id| *id == self.cms.id))
         };
         let mut users: BTreeSet<&str> = BTreeSet::new();
-        for cohort in topology.all("cohort").filter(ours) {
-            users.extend(cohort.children("select").flat_map(|s| s.texts("users")));
-            for out in cohort.children("exclude") {
-                out.texts("users").into_iter().for_each(|u| _ = users.remove(u));
-            }
-        }
+        // Whoever lowers without reading lists sees the people that the topology itself names.
+        let named: Vec<Chosen> = topology
+            .all("cohort")
+            .filter(ours)
+            .map(|c| {
+                self.shared.people.get(c.id.name.as_str()).cloned().unwrap_or_else(|| people::named_here(topology, c))
+            })
+            .collect();
+        users.extend(named.iter().flat_map(Chosen::addresses));
         if users.is_empty() {
             let on = |name: &str| -> BTreeSet<&str> {
                 self.survey.accounts_on(name).into_iter().map(|a| a.address).collect()
@@ -262,6 +302,12 @@ impl<'t> Place<'_, 't> {
         }
         users.into_iter().map(|u| json!({"user": u})).collect()
     }
+}
+
+/// `HOST:PORT` of what may have no port; an IPv6 address stands in brackets.
+fn with_port(place: &str, port: u16) -> String {
+    let after = place.rsplit_once(']').map_or(place, |(_, rest)| rest);
+    if after.contains(':') { place.to_owned() } else { format!("{place}:{port}") }
 }
 
 /// Products by the dialect that the service knows of them.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::model::topology::{Node, Value};
 use crate::model::{Diagnostic, Diagnostics, SecretRef};
+use crate::people::Chosen;
 
 use super::certificate::Certificates;
 use super::mail_auth::Composed;
@@ -29,6 +30,7 @@ pub struct Shared<'a> {
     pub certificates: &'a Certificates<'a>,
     pub secrets: &'a BTreeMap<String, SecretRef>,
     pub composed: &'a Composed<'a>,
+    pub people: &'a BTreeMap<String, Chosen>,
 }
 
 /// A service of ours, as the topology names it and as its pack knows it.

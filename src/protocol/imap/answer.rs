@@ -38,6 +38,12 @@ pub enum Answer {
     Search(Set),
     /// Of one quota root: each resource with what is used and what is allowed (RFC 9208 section 4.2).
     Quota(Vec<(String, u64, u64)>),
+    /// Of one folder: each identifier with its rights (RFC 4314 section 3.6).
+    Acl(Vec<u8>, Vec<(String, String)>),
+    /// Of one folder: what who asks may do (section 3.8).
+    MyRights(Vec<u8>, String),
+    /// Of one folder and one identifier: rights that it has in any case, and groups of rights that are given together (section 3.7).
+    ListRights(Vec<u8>, String, Vec<String>),
     Other,
 }
 
@@ -103,6 +109,8 @@ pub struct Figures {
     pub validity: Option<u64>,
     pub modseq: Option<u64>,
     pub identity: Option<String>,
+    /// Octets of all messages (STATUS=SIZE, RFC 8438).
+    pub size: Option<u64>,
 }
 
 /// What a server tells of one message, in the parts that were asked for.
@@ -194,6 +202,28 @@ pub fn decode(pieces: &[Piece]) -> Answer {
             let of = |three: &[Value]| Some((three[0].text()?.to_uppercase(), three[1].number()?, three[2].number()?));
             Answer::Quota(list.chunks_exact(3).filter_map(of).collect())
         }
+        b"ACL" => {
+            let all = values(pieces, behind);
+            let Some(folder) = all.first().and_then(Value::octets) else { return Answer::Other };
+            let pair = |two: &[Value]| Some((two[0].text()?, two[1].text()?));
+            Answer::Acl(folder.to_vec(), all[1..].chunks_exact(2).filter_map(pair).collect())
+        }
+        b"MYRIGHTS" => match values(pieces, behind).as_slice() {
+            [folder, rights, ..] => match (folder.octets(), rights.text()) {
+                (Some(folder), Some(rights)) => Answer::MyRights(folder.to_vec(), rights),
+                _ => Answer::Other,
+            },
+            _ => Answer::Other,
+        },
+        b"LISTRIGHTS" => match values(pieces, behind).as_slice() {
+            [folder, who, rights @ ..] => match (folder.octets(), who.text()) {
+                (Some(folder), Some(who)) => {
+                    Answer::ListRights(folder.to_vec(), who, rights.iter().filter_map(Value::text).collect())
+                }
+                _ => Answer::Other,
+            },
+            _ => Answer::Other,
+        },
         b"NAMESPACE" => {
             let all = values(pieces, behind);
             let spaces = |n: usize| all.get(n).and_then(Value::list).map(|l| l.iter().filter_map(space_of).collect());
@@ -370,6 +400,7 @@ fn standing(pieces: &[Piece], at: usize) -> Answer {
         let number = value.number();
         match key.text().unwrap_or_default().to_ascii_uppercase().as_str() {
             "MESSAGES" => found.messages = number,
+            "SIZE" => found.size = number,
             "UIDNEXT" => found.next = number,
             "UIDVALIDITY" => found.validity = number,
             "HIGHESTMODSEQ" => found.modseq = number.filter(|n| *n > 0),

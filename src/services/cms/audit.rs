@@ -78,6 +78,18 @@ pub enum Event<'a> {
         id: &'a str,
         digest: String,
     },
+    /// Something beside mail was put or removed on the written side.
+    Thing {
+        user: &'a str,
+        item: &'a str,
+        id: &'a str,
+        what: &'a str,
+    },
+    /// A person said that the mover with another ledger is gone.
+    TakenOver {
+        user: &'a str,
+        from: &'a str,
+    },
     Exception {
         user: &'a str,
         folder: &'a str,

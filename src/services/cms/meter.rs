@@ -15,6 +15,8 @@ pub struct Meter {
     pub removed: AtomicU64,
     pub doubts: AtomicU64,
     pub surplus: AtomicU64,
+    /// Rules, contacts and other things beside mail.
+    pub things: AtomicU64,
     pub passes: AtomicU64,
     pub moving: AtomicI64,
     faults: Mutex<BTreeMap<Class, u64>>,
@@ -46,6 +48,7 @@ impl Meter {
         );
         one("doubts_total", "counter", "Appends whose answer was lost.", plain(&self.doubts));
         one("surplus_total", "counter", "Late copies of lost appends that were removed.", plain(&self.surplus));
+        one("things_total", "counter", "Things beside mail that were put or removed.", plain(&self.things));
         one("passes_total", "counter", "Passes that ended.", plain(&self.passes));
         one("moving", "gauge", "Mailboxes in a pass now.", vec![(String::new(), self.moving.load(Ordering::Relaxed))]);
         let faults = self.faults.lock().unwrap_or_else(|e| e.into_inner());

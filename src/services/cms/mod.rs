@@ -11,17 +11,21 @@
 
 pub mod audit;
 pub mod config;
+pub mod contacts;
 pub mod custom;
+pub mod ews;
 pub mod imap;
 pub mod jmap;
 pub mod ledger;
 pub mod lmtp;
 pub mod mailbox;
 pub mod maildir;
+pub mod managesieve;
 pub mod mbox;
 pub mod meter;
 pub mod mover;
 pub mod people;
+pub mod personal;
 pub mod pop3;
 pub mod preflight;
 pub mod queue;

@@ -73,6 +73,22 @@ impl People {
         self.0.keys().map(String::as_str)
     }
 
+    /// What somebody who is called so on the side that is read is called on the written one; `None` when nobody who moves has that name.
+    pub fn called(&self, name: &str, way: Way) -> Option<&str> {
+        fn name_of(m: &Mailbox, old: bool) -> &str {
+            let said = if old { &m.source_user } else { &m.target_user };
+            said.as_deref().unwrap_or(&m.user)
+        }
+        let old = way == Way::Forward;
+        let found = self.0.values().find(|m| name_of(m, old).eq_ignore_ascii_case(name));
+        // Where users log in by the part before the @, others call them so, too.
+        let local = |m: &&Mailbox| name_of(m, old).split('@').next().is_some_and(|n| n.eq_ignore_ascii_case(name));
+        let mut alike = self.0.values().filter(local);
+        let found = found.or_else(|| alike.next().filter(|_| alike.next().is_none()));
+        let found = found.map(|m| name_of(m, !old))?;
+        Some(if name.contains('@') || !found.contains('@') { found } else { found.split('@').next().unwrap_or(found) })
+    }
+
     /// By address; a difference in case only is none.
     pub fn find(&self, user: &str) -> Option<&str> {
         self.0
@@ -91,7 +107,19 @@ impl People {
         reads: bool,
     ) -> Result<Access, Fault> {
         let old = reads == (way == Way::Forward);
-        let end = if old { &config.source } else { &config.target };
+        self.access_at(if old { &config.source } else { &config.target }, passwords, user, way, reads)
+    }
+
+    /// The same for an end of that side which is not its mail.
+    pub fn access_at(
+        &self,
+        end: &End,
+        passwords: &Passwords,
+        user: &str,
+        way: Way,
+        reads: bool,
+    ) -> Result<Access, Fault> {
+        let old = reads == (way == Way::Forward);
         let entry =
             self.0.get(user).ok_or_else(|| Fault::new(Class::Login, format!("{user} is not in the configuration")))?;
         let (name, reference) = match old {

@@ -1,13 +1,15 @@
 //! What was moved, what was not and why: one report a mailbox, as JSON for programs and as text for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use sha2::{Digest as _, Sha256};
 
-use super::ledger::{Exception, Ledger, Passed, Summary};
+use super::ledger::{CarriedThing, Exception, Ledger, Passed, Summary};
 use super::mailbox::Fault;
+use super::personal::is_personal;
 use crate::model::unit::format_bytes;
 
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +20,9 @@ pub struct Report {
     #[serde(flatten)]
     pub mailbox: Summary,
     pub folders: Vec<FolderReport>,
+    /// What was carried beside mail, counted by item, and each.
+    pub carried: BTreeMap<String, u64>,
+    pub things: Vec<CarriedThing>,
     pub exceptions: Vec<Excepted>,
     pub passes: Vec<PassReport>,
 }
@@ -55,6 +60,12 @@ fn time(ms: i64) -> String {
 /// A difference that a verification found is of no class of an end.
 fn help(what: &Exception) -> &'static str {
     match what.item.strip_prefix("verify:") {
+        Some(name) if is_personal(name) => {
+            "if the user changed it on the new side since, nothing; otherwise let another pass run and verify again"
+        }
+        None if is_personal(&what.item) && what.class == super::mailbox::Class::Unsupported => {
+            "do it by hand on the written side, or tell the user; all else of the user is carried"
+        }
         Some(_) => "let another pass run and verify again; if it stays, look at the message on both sides",
         None => what.class.help(),
     }
@@ -73,6 +84,9 @@ impl Report {
             let digest = super::mailbox::Sha256(digest.finalize().into()).to_string();
             folders.push(FolderReport { old, new, messages: digests.len() as u64, octets, digest });
         }
+        let things = ledger.carried_things(user).await?;
+        let mut carried: BTreeMap<String, u64> = BTreeMap::new();
+        things.iter().for_each(|t| *carried.entry(t.item.clone()).or_default() += 1);
         let exceptions = ledger.exceptions(user).await?;
         let exceptions = exceptions.into_iter().map(|what| Excepted { help: help(&what), what }).collect();
         let passes =
@@ -82,6 +96,8 @@ impl Report {
             at: format!("{:.0}", jiff::Timestamp::now()),
             mailbox,
             folders,
+            carried,
+            things,
             exceptions,
             passes,
         }))
@@ -100,6 +116,15 @@ impl Report {
             let short = f.digest.get(..16).unwrap_or_default();
             let _ =
                 writeln!(text, "  {}{to}: {} messages, {}, sha256 {short}", f.old, f.messages, format_bytes(f.octets));
+        }
+        if !self.carried.is_empty() {
+            let counts: Vec<String> = self.carried.iter().map(|(item, n)| format!("{item}: {n}")).collect();
+            let _ = writeln!(text, "\nBeside mail\n  {}", counts.join(", "));
+        }
+        for thing in &self.things {
+            for note in &thing.notes {
+                let _ = writeln!(text, "  {} `{}`: {note}", thing.item, thing.id);
+            }
         }
         if self.exceptions.is_empty() {
             let _ = writeln!(text, "\nNo exceptions.");
@@ -120,6 +145,7 @@ impl Report {
                 (w.doubts, "lost answers"),
                 (w.found, "found again"),
                 (w.surplus, "late copies removed"),
+                (w.things, "things beside mail"),
             ] {
                 if n > 0 {
                     let _ = write!(text, ", {n} {what}");

@@ -108,6 +108,17 @@ impl Dovecot {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Changes its configuration while it runs; new sessions have it.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let conf = self.path().join("conf");
+        let text = std::fs::read_to_string(&conf).unwrap();
+        assert!(text.contains(from), "{from} is not in the configuration");
+        std::fs::write(&conf, text.replace(from, to)).unwrap();
+        self.doveadm(&["reload"]);
+        // The master reads it in its own time.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+
     pub fn client(&self, user: &str) -> Client {
         Client::open(self.imap, user)
     }

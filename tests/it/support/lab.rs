@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cutover::lab::{
-    self, ActiveFault, Fault, ImageChoice, LabDisk, LabHost, LabNetwork, LabRecord, LabSpec, LabUser, Note, Progress,
-    RelayProgram, Sudo,
+    self, ActiveFault, Fault, ImageChoice, Input, LabDisk, LabHost, LabNetwork, LabRecord, LabSpec, LabUser, Note,
+    Progress, RelayProgram, Sudo,
 };
 use cutover::model::attr::SecretRef;
 use cutover::model::host::HostAccess;
@@ -105,8 +105,8 @@ impl Lab {
     /// As [`Lab::sh`], but the caller judges the result.
     pub fn try_sh(&self, host: &str, line: &str) -> Output {
         let argv = ["sh", "-c", line].map(String::from);
-        let mut command = lab::exec_command(&self.record, host, &argv, false).expect("a host of this lab");
-        command.stdin(std::process::Stdio::null()).output().expect("the engine answers")
+        let mut command = lab::exec_command(&self.record, host, &argv, Input::None).expect("a host of this lab");
+        command.output().expect("the engine answers")
     }
 
     /// `lab up` once more, with the spec as it is now.

@@ -22,7 +22,7 @@ pub struct Said {
 }
 
 impl Said {
-    fn of(output: &Output) -> Self {
+    pub fn of(output: &Output) -> Self {
         let text = [output.stdout.as_slice(), &output.stderr].concat();
         Self { code: output.status.code().unwrap_or(-1), text: String::from_utf8_lossy(&text).into_owned() }
     }
@@ -38,11 +38,18 @@ impl Move {
         Self::with("")
     }
 
+    /// Between servers that are there already.
+    pub fn between(old: Dovecot, new: Dovecot) -> Self {
+        let folder = tempfile::Builder::new().prefix("cms-move-").tempdir().unwrap();
+        let made = Self { old, new, folder };
+        std::fs::write(made.path("password"), "secret\n").unwrap();
+        made.configure(made.old.imap, made.new.imap, "");
+        made
+    }
+
     /// `more` stands at the end of the configuration.
     pub fn with(more: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("cms-move-").tempdir().unwrap();
-        let made = Self { old: Dovecot::start(), new: Dovecot::start(), folder };
-        std::fs::write(made.path("password"), "secret\n").unwrap();
+        let made = Self::between(Dovecot::start(), Dovecot::start());
         made.configure(made.old.imap, made.new.imap, more);
         made
     }
@@ -52,6 +59,11 @@ impl Move {
     }
 
     pub fn configure(&self, old: u16, new: u16, more: &str) {
+        self.configure_as("state", old, new, more);
+    }
+
+    /// With the state folder of this name.
+    pub fn configure_as(&self, state: &str, old: u16, new: u16, more: &str) {
         let at = self.folder.path().display();
         let end = |name: &str, port: u16| {
             format!(
@@ -59,7 +71,7 @@ impl Move {
             )
         };
         let text = format!(
-            "[cms]\nstate = \"{at}/state\"\ncontrol = \"{at}/control\"\n{}{}[[mailbox]]\nuser = \"{USER}\"\n{more}",
+            "[cms]\nstate = \"{at}/{state}\"\ncontrol = \"{at}/control\"\n{}{}[[mailbox]]\nuser = \"{USER}\"\n{more}",
             end("source", old),
             end("target", new)
         );

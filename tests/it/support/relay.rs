@@ -1,5 +1,5 @@
 //! A relay before a real IMAP server that meddles with lines: passes them, changes them, answers by itself, cuts the connection, waits.
-//! Literals pass as they are. What the client says can be read back.
+//! Literals pass as they are, unless it rewrites messages. What the client says can be read back.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
@@ -28,6 +28,7 @@ pub enum Reply {
 }
 
 type Meddle = dyn Fn(From, &str) -> Reply + Send + Sync;
+type Rewrite = dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync;
 
 pub struct Relay {
     pub port: u16,
@@ -36,6 +37,23 @@ pub struct Relay {
 
 impl Relay {
     pub fn start(server: u16, meddle: impl Fn(From, &str) -> Reply + Send + Sync + 'static) -> Self {
+        Self::begin(server, meddle, None)
+    }
+
+    /// What the client appends is stored as `rewrite` makes it; the client must not wait for its literals (LITERAL+).
+    pub fn rewriting(
+        server: u16,
+        meddle: impl Fn(From, &str) -> Reply + Send + Sync + 'static,
+        rewrite: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::begin(server, meddle, Some(Arc::new(rewrite)))
+    }
+
+    fn begin(
+        server: u16,
+        meddle: impl Fn(From, &str) -> Reply + Send + Sync + 'static,
+        rewrite: Option<Arc<Rewrite>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -45,9 +63,9 @@ impl Relay {
                 let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
                 for (from, one, two) in [(From::Client, &client, &server), (From::Server, &server, &client)] {
                     let (one, two) = (one.try_clone().unwrap(), two.try_clone().unwrap());
-                    let (meddle, heard) = (meddle.clone(), heard.clone());
+                    let (meddle, heard, rewrite) = (meddle.clone(), heard.clone(), rewrite.clone());
                     std::thread::spawn(move || {
-                        let _ = carry(from, &one, &two, &*meddle, &heard);
+                        let _ = carry(from, &one, &two, &*meddle, rewrite.as_deref(), &heard);
                         let _ = (one.shutdown(Shutdown::Both), two.shutdown(Shutdown::Both));
                     });
                 }
@@ -80,6 +98,7 @@ fn carry(
     one: &TcpStream,
     two: &TcpStream,
     meddle: &Meddle,
+    rewrite: Option<&Rewrite>,
     heard: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     one.set_nodelay(true)?;
@@ -98,6 +117,24 @@ fn carry(
             heard.lock().unwrap().push(text.clone());
         }
         let length = literal(&text);
+        // A message: its announcement has a parenthesis for flags, and follows at once.
+        let message = from == From::Client && text.ends_with("+}") && text.contains(" (");
+        if let (Some(rewrite), Some(length), true) = (rewrite, length, message) {
+            let mut content = Vec::new();
+            (&mut reader).take(length).read_to_end(&mut content)?;
+            let made = rewrite(content);
+            let (head, _) = text.rsplit_once('{').unwrap();
+            let line = format!("{head}{{{}+}}", made.len());
+            match meddle(from, &text) {
+                Reply::Cut => return Ok(()),
+                Reply::Answer(answer) => {
+                    let tag = text.split(' ').next().unwrap_or_default();
+                    back.write_all(&octets(&(answer.replace("{tag}", tag) + "\r\n")))?;
+                }
+                _ => forth.write_all(&[&octets(&line)[..], b"\r\n", &made].concat())?,
+            }
+            continue;
+        }
         let reply = meddle(from, &text);
         let passes = match &reply {
             Reply::Instead(other) => literal(other).is_some(),

@@ -65,6 +65,7 @@ impl Config {
         }
         for (at, end) in [("source", &self.source), ("target", &self.target)] {
             end.judge(at, &mut fault);
+            end.judge_parts(at, &mut fault);
         }
         faults
     }
@@ -72,33 +73,44 @@ impl Config {
 
 impl Kind {
     pub fn reads(self) -> bool {
-        self != Kind::Lmtp
+        self.is_mail() && self != Kind::Lmtp
     }
 
     pub fn writes(self) -> bool {
-        !matches!(self, Kind::Pop3 | Kind::Mbox)
+        self.is_mail() && !matches!(self, Kind::Pop3 | Kind::Mbox)
     }
 }
 
 impl End {
-    fn judge(&self, at: &str, fault: &mut impl FnMut(&str, String)) {
+    pub(super) fn judge(&self, at: &str, fault: &mut impl FnMut(&str, String)) {
         let missing = |what: &str| format!("write {what}");
         match self.kind {
-            Kind::Imap | Kind::Pop3 | Kind::Lmtp if self.server.as_deref().is_none_or(|s| !s.contains(':')) => {
+            Kind::Imap | Kind::Pop3 | Kind::Lmtp | Kind::Managesieve
+                if self.server.as_deref().is_none_or(|s| !s.contains(':')) =>
+            {
                 fault(&format!("{at}.server"), missing("HOST:PORT"));
             }
-            Kind::Jmap | Kind::Ews if self.url.as_deref().is_none_or(|u| !u.starts_with("http")) => {
+            Kind::Jmap | Kind::Ews | Kind::Carddav if self.url.as_deref().is_none_or(|u| !u.starts_with("http")) => {
                 fault(&format!("{at}.url"), missing("the https:// address of the service"));
             }
             Kind::Maildir | Kind::Mbox if self.path.is_none() => {
                 fault(&format!("{at}.path"), missing("where a mailbox lies, as in /var/vmail/{domain}/{name}/Maildir"));
+            }
+            Kind::Sieve | Kind::Vcard | Kind::Ldif | Kind::Csv | Kind::Signature if self.path.is_none() => {
+                fault(&format!("{at}.path"), missing("where a user's files lie, as in /var/export/{user}"));
             }
             Kind::Custom if self.program.is_empty() => {
                 fault(&format!("{at}.program"), missing("the program and its arguments"))
             }
             _ => {}
         }
-        for (key, text) in [("login", Some(&self.login)), ("path", self.path.as_ref())] {
+        for (header, place) in &self.columns {
+            if !crate::services::cms::contacts::is_place(place) {
+                let what = "is no place of a contact; write one as EMAIL, N.family, ADR.city;home, or nothing";
+                fault(&format!("{at}.columns"), format!("`{header}`: `{place}` {what}"));
+            }
+        }
+        for (key, text) in [("login", Some(&self.login)), ("path", self.path.as_ref()), ("url", self.url.as_ref())] {
             for part in text.into_iter().flat_map(|t| parts(t)) {
                 if !PARTS.contains(&part) {
                     fault(

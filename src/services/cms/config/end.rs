@@ -1,9 +1,11 @@
 //! One end: where it is, what it speaks, how mailboxes are opened there.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::Part;
 use crate::model::written::duration;
 use crate::services::trust;
 
@@ -44,6 +46,9 @@ pub struct End {
     pub token: bool,
     /// For `maildir` and `mbox`: folder or file of a mailbox, with the parts of `login`.
     pub path: Option<String>,
+    /// For `csv`: header of a column to where it goes, as in `EMAIL`, `N.family`, `TEL;home`; empty to leave it out.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
     /// For `custom`: program and arguments.
     #[serde(default)]
     pub program: Vec<String>,
@@ -58,6 +63,12 @@ pub struct End {
     /// Ask for compression (RFC 4978) where the server offers it; worth it on slow links only.
     #[serde(default)]
     pub compress: bool,
+    /// Where this side keeps rules and out-of-office.
+    pub rules: Option<Box<Part>>,
+    /// Where this side keeps contacts.
+    pub contacts: Option<Box<Part>>,
+    /// Where this side keeps signatures.
+    pub signature: Option<Box<Part>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -71,6 +82,17 @@ pub enum Kind {
     Lmtp,
     Ews,
     Custom,
+    /// RFC 5804: for `rules` of a side.
+    Managesieve,
+    /// A Sieve script, or a folder of them: for `rules` of a side.
+    Sieve,
+    /// For `contacts` of a side.
+    Carddav,
+    Vcard,
+    Ldif,
+    Csv,
+    /// Files of text and HTML: for `signature` of a side.
+    Signature,
 }
 
 /// Products whose dialect differs from their protocol.

@@ -5,6 +5,7 @@
 
 mod check;
 mod end;
+mod part;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use end::{End, Kind, Profile, Tls};
+pub use part::{Field, Part};
 
 use super::preflight::Problem;
 use crate::model::written::{duration, size};
@@ -114,6 +116,34 @@ pub enum Item {
     OutOfOffice,
     Signature,
     Rules,
+    Permissions,
+}
+
+impl Item {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Item::Messages => "messages",
+            Item::Flags => "flags",
+            Item::Folders => "folders",
+            Item::Subscriptions => "subscriptions",
+            Item::Contacts => "contacts",
+            Item::OutOfOffice => "out-of-office",
+            Item::Signature => "signature",
+            Item::Rules => "rules",
+            Item::Permissions => "permissions",
+        }
+    }
+}
+
+/// What comes of things beside mail that cannot be carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Personal {
+    /// They are named in the report; the mailbox moves.
+    #[default]
+    Report,
+    /// `final` does not call a mailbox moved while there is one.
+    Refuse,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -159,11 +189,21 @@ pub struct Limits {
     /// Part of a mailbox's messages that may stay behind as exceptions before the mailbox counts as failed, as in `0%`.
     #[serde(default = "default_failed")]
     pub max_failed: String,
+    /// Things beside mail (rules, contacts, ..) that cannot be carried: `report` or `refuse`.
+    #[serde(default)]
+    pub personal: Personal,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { messages: None, rate: None, hours: Vec::new(), largest: default_largest(), max_failed: default_failed() }
+        Self {
+            messages: None,
+            rate: None,
+            hours: Vec::new(),
+            largest: default_largest(),
+            max_failed: default_failed(),
+            personal: Personal::default(),
+        }
     }
 }
 

@@ -118,7 +118,13 @@ impl Custom {
         let answer = self.ask(&json!({ "op": "open", "raw": raw_of(folder) })).await?;
         let number = |key: &str| answer[key].as_u64();
         let count = number("count").ok_or_else(|| self.protocol("`open` without count"))?;
-        Ok(Mark { validity: number("validity").unwrap_or(1), next: number("next"), modseq: number("modseq"), count })
+        Ok(Mark {
+            validity: number("validity").unwrap_or(1),
+            next: number("next"),
+            modseq: number("modseq"),
+            count,
+            state: None,
+        })
     }
 
     pub async fn changes(&mut self, _since: Option<&Mark>) -> Result<Changes, Fault> {

@@ -107,6 +107,37 @@ impl Session {
         Err(refused.unwrap_or_else(|| self.says("LIST failed", Class::Protocol)))
     }
 
+    /// Octets of all messages in these folders, where the server tells (RFC 8438). A server may have to look at each message for it.
+    pub async fn octets(&mut self, folders: &[Folder]) -> Result<Option<u64>, Fault> {
+        if !self.can("STATUS=SIZE") {
+            return Ok(None);
+        }
+        let (mut octets, mut told) = (0u64, 0);
+        for part in folders.chunks(50) {
+            let mut tags = Vec::new();
+            for folder in part {
+                tags.push(
+                    self.begin(&[Part::Text("STATUS "), Part::String(&folder.raw), Part::Text(" (SIZE)")]).await?,
+                );
+            }
+            self.stream.flush().await?;
+            for tag in tags {
+                let done = self
+                    .finish(&tag, |answer| {
+                        if let Answer::Status(_, Figures { size: Some(size), .. }) = answer {
+                            octets = octets.saturating_add(size);
+                            told += 1;
+                        }
+                    })
+                    .await?;
+                if !done.is_ok() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok((told == folders.len()).then_some(octets))
+    }
+
     fn items(&self) -> String {
         let modseq = if self.can("CONDSTORE") || self.qresync { " HIGHESTMODSEQ" } else { "" };
         // Cyrus 3.6 writes freed memory for it, the same for several folders, when LIST asks.
@@ -337,5 +368,11 @@ fn look_alike(c: char) -> char {
 
 /// A mark needs a UIDVALIDITY and a count; the rest may be missing.
 pub(super) fn mark(figures: &Figures) -> Option<Mark> {
-    Some(Mark { validity: figures.validity?, next: figures.next, modseq: figures.modseq, count: figures.messages? })
+    Some(Mark {
+        validity: figures.validity?,
+        next: figures.next,
+        modseq: figures.modseq,
+        count: figures.messages?,
+        state: None,
+    })
 }

@@ -167,6 +167,7 @@ impl Open {
             next: self.figures.next,
             modseq: self.figures.modseq,
             count: u64::from(self.exists),
+            state: None,
         }
     }
 }

@@ -151,14 +151,11 @@ impl Session {
         let inbox = self.begin(&[Part::Text("STATUS INBOX (UIDVALIDITY)")]).await?;
         self.stream.flush().await?;
         let (mut qresync, mut delimiter) = (false, None);
-        let mut found: Option<(Vec<Space>, Vec<Space>)> = None;
+        let mut found: Option<[Vec<Space>; 3]> = None;
         let mut hear = |answer: Answer| match answer {
             Answer::Enabled(words) => qresync |= words.iter().any(|w| w == "QRESYNC"),
             Answer::List(listed) => delimiter = listed.delimiter.or(delimiter),
-            Answer::Namespace { personal, mut others, shared } => {
-                others.extend(shared);
-                found = Some((personal, others));
-            }
+            Answer::Namespace { personal, others, shared } => found = Some([personal, others, shared]),
             _ => {}
         };
         for tag in [identified, enabled, spaces].into_iter().flatten() {
@@ -175,11 +172,13 @@ impl Session {
                 return Err(Fault { class, ..fault });
             }
         }
-        if let Some((personal, foreign)) = found {
+        if let Some([personal, owned, shared]) = found {
             if let Some(first) = personal.into_iter().next() {
                 self.personal = first;
             }
-            self.foreign = foreign.into_iter().filter(|s| !s.prefix.is_empty()).collect();
+            let all = owned.iter().cloned().chain(shared);
+            self.foreign = all.filter(|s| !s.prefix.is_empty()).collect();
+            self.owned = owned.into_iter().filter(|s| !s.prefix.is_empty()).collect();
         }
         self.personal.delimiter = self.personal.delimiter.or(delimiter);
         self.learn();

@@ -9,6 +9,7 @@
 //! It never repeats what may have been done. What it asks in another form after a BAD (an option that the server offers and does not
 //! understand) is asked before anything was changed.
 
+pub mod acl;
 mod append;
 mod faults;
 mod fetch;
@@ -51,6 +52,8 @@ pub struct Session {
     personal: Space,
     /// Prefixes of folders that belong to others.
     foreign: Vec<Space>,
+    /// Those of them that begin with the owner's name (other users, RFC 2342 section 4).
+    owned: Vec<Space>,
     /// VANISHED is on (RFC 7162).
     qresync: bool,
     open: Option<Open>,
@@ -96,6 +99,7 @@ impl Session {
             tags: 0,
             personal: none,
             foreign: Vec::new(),
+            owned: Vec::new(),
             qresync: false,
             open: None,
             abilities: dialect.abilities(),
@@ -114,6 +118,14 @@ impl Session {
     /// Octets that came and went so far.
     pub fn counts(&self) -> super::wire::Counts {
         self.stream.counts()
+    }
+
+    /// Prefix and delimiter of the user's own folders.
+    pub fn space(&self) -> super::mailbox::Space {
+        super::mailbox::Space {
+            prefix: String::from_utf8_lossy(&self.personal.prefix).into_owned(),
+            delimiter: self.personal.delimiter.map_or('/', char::from),
+        }
     }
 
     pub async fn close(mut self) {

@@ -1,15 +1,13 @@
 //! Requests: who asks, how an answer that is no success is understood.
 
-use std::time::Duration;
-
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::services::cms::config::End;
 use crate::services::cms::mailbox::{Access, Class, Fault};
-use crate::services::cms::wire::{shown, tls_client};
+use crate::services::cms::wire::http::{self, encoded};
+use crate::services::cms::wire::shown;
 
 /// Octets of one JSON answer.
 const MOST: usize = 64 << 20;
@@ -32,28 +30,9 @@ pub(super) struct Http {
 impl Http {
     /// Reads the session resource (RFC 8620 section 2).
     pub(super) async fn open(end: &End, access: &Access) -> Result<Self, Fault> {
-        let local = |e: &dyn std::fmt::Display| Fault::new(Class::Local, format!("jmap: {e}"));
-        let base = Url::parse(end.url.as_deref().unwrap_or_default()).map_err(|e| local(&e))?;
-        let mut word = Zeroizing::new(String::new());
-        if end.token {
-            word.push_str("Bearer ");
-            word.push_str(&access.password);
-        } else {
-            let pair = Zeroizing::new(format!("{}:{}", access.login, access.password.as_str()));
-            word.push_str("Basic ");
-            word.push_str(&crate::protocol::sasl::encode(pair.as_bytes()));
-        }
-        let mut value = HeaderValue::from_str(&word)
-            .map_err(|_| Fault::new(Class::Login, "the password cannot stand in a header"))?;
-        value.set_sensitive(true);
-        let builder = Client::builder()
-            .connect_timeout(end.timeout)
-            .read_timeout(end.timeout)
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]))
-            // A redirect would carry the password to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_backend_preconfigured((*tls_client(end)?).clone());
-        let client = builder.build().map_err(|e| local(&e))?;
+        let base = Url::parse(end.url.as_deref().unwrap_or_default())
+            .map_err(|e| Fault::new(Class::Local, format!("jmap: {e}")))?;
+        let client = http::client(end, &access.login, &access.password, HeaderMap::new(), "jmap")?;
         let mut http = Self {
             client,
             account: String::new(),
@@ -126,12 +105,11 @@ impl Http {
             _ if status.is_server_error() => Class::Busy,
             _ => Class::Protocol,
         };
-        let after =
-            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok());
+        let after = http::retry_after(&response);
         let words = response.text().await.unwrap_or_default();
         let fault = Fault::new(class, format!("jmap: HTTP {status}: {}", shown(words.trim())));
         Err(match after {
-            Some(seconds) => fault.after(Duration::from_secs(seconds)),
+            Some(wait) => fault.after(wait),
             None => fault,
         })
     }
@@ -189,29 +167,8 @@ impl Http {
     }
 }
 
-/// For a place in a URL.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|b| {
-            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
-}
-
 pub(super) fn unreachable(e: &reqwest::Error) -> Fault {
-    let mut words = e.to_string();
-    let mut source = std::error::Error::source(e);
-    while let Some(inner) = source {
-        words.push_str(&format!(": {inner}"));
-        source = inner.source();
-    }
-    // A certificate that is not accepted does not become one by asking again.
-    let class = if words.contains("certificate") { Class::Protocol } else { Class::Unreachable };
-    Fault::new(class, format!("jmap: {}", shown(&words)))
+    http::unreachable("jmap", e)
 }
 
 /// An error of a method or of one object (RFC 8620 sections 3.6.2 and 5.3). What may pass is never taken for a message's own fault.

@@ -93,25 +93,21 @@ impl Jmap {
         self.known.clear();
         // A state is any text; of Cyrus it is a number that grows with every change of the account's mail.
         let modseq = answers[1]["state"].as_str().and_then(|s| s.parse().ok());
-        Ok(Mark { validity: 1, next: None, modseq, count })
+        Ok(Mark { validity: 1, next: None, modseq, count, state: None })
     }
 
     fn mailbox(&self) -> Result<String, Fault> {
         self.mailbox.clone().ok_or_else(|| Fault::new(Class::Local, "no folder is open"))
     }
 
-    async fn found(&mut self, path: &FolderPath) -> Result<Option<Folder>, Fault> {
-        Ok(self.folders().await?.into_iter().find(|f| f.path == *path))
-    }
-
     /// A mailbox that is there already is the one meant, whoever made it and when.
     pub async fn create(&mut self, path: &FolderPath, special: Option<SpecialUse>) -> Result<Folder, Fault> {
         let mut parent: Option<String> = None;
-        let mut made = None;
+        let (mut all, mut made) = (self.folders().await?, None);
         for depth in 1..=path.names().len() {
             let Some(part) = FolderPath::new(path.names()[..depth].to_vec()) else { continue };
-            let folder = match self.found(&part).await? {
-                Some(folder) => folder,
+            let folder = match found(&all, &part) {
+                Some(folder) => folder.clone(),
                 None => {
                     let role = special
                         .filter(|_| part == *path)
@@ -127,7 +123,8 @@ impl Jmap {
                         done => done?,
                     }
                     let lost = || Fault::new(Class::Protocol, format!("jmap: {part} was made and is not there"));
-                    self.found(&part).await?.ok_or_else(lost)?
+                    all = self.folders().await?;
+                    found(&all, &part).cloned().ok_or_else(lost)?
                 }
             };
             parent = Some(id_of(&folder));
@@ -162,7 +159,7 @@ impl Jmap {
         };
         self.update(folder, json!({ "name": to.names().last(), "parentId": parent })).await?;
         let lost = || Fault::new(Class::Protocol, format!("jmap: {to} is not there after it was named so"));
-        self.found(to).await?.ok_or_else(lost)
+        found(&self.folders().await?, to).cloned().ok_or_else(lost)
     }
 
     pub async fn delete(&mut self, folder: &Folder) -> Result<(), Fault> {
@@ -185,6 +182,10 @@ impl Jmap {
     }
 
     pub async fn close(self) {}
+}
+
+fn found<'f>(all: &'f [Folder], path: &FolderPath) -> Option<&'f Folder> {
+    all.iter().find(|f| f.path == *path)
 }
 
 fn id_of(folder: &Folder) -> String {

@@ -58,6 +58,33 @@ impl Held {
         .await
     }
 
+    /// Takes a folder that several mailboxes see and none owns; `false` when another mailbox has it.
+    pub async fn claim_folder(&self, way: Way, from: FolderPath, to: FolderPath) -> Result<bool, Fault> {
+        let mailbox = self.mailbox;
+        self.run(move |db| {
+            let (f, t) = (way.from(), way.to());
+            let taken: bool = db
+                .query_row(
+                    &format!("SELECT EXISTS (SELECT 1 FROM folder WHERE mailbox <> ?1 AND {f}_path = ?2)"),
+                    params![mailbox, from.key()],
+                    |r| r.get(0),
+                )
+                .map_err(|e| failed(&e))?;
+            if taken {
+                return Ok(false);
+            }
+            db.execute(
+                &format!(
+                    "INSERT INTO folder (mailbox, {f}_path, {t}_path, subscribed) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING"
+                ),
+                params![mailbox, from.key(), to.key()],
+            )
+            .map_err(|e| failed(&e))?;
+            Ok(true)
+        })
+        .await
+    }
+
     pub async fn add_folder(
         &self,
         way: Way,

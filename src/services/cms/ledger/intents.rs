@@ -156,13 +156,14 @@ impl Held {
         .await
     }
 
-    /// Folders with intents, without reading the items.
-    pub async fn doubtful(&self) -> Result<std::collections::HashSet<i64>, Fault> {
-        let mailbox = self.mailbox;
+    /// Folders with open intents, or with ones that were made within `watch`; without reading the items.
+    pub async fn doubtful(&self, watch: std::time::Duration) -> Result<std::collections::HashSet<i64>, Fault> {
+        let (mailbox, since) = (self.mailbox, now() - watch.as_millis() as i64);
         self.run(move |db| {
-            let mut asked =
-                db.prepare_cached("SELECT DISTINCT folder FROM intent WHERE mailbox = ?1").map_err(|e| failed(&e))?;
-            asked.query_map([mailbox], |r| r.get(0)).and_then(Iterator::collect).map_err(|e| failed(&e))
+            let mut asked = db
+                .prepare_cached("SELECT DISTINCT folder FROM intent WHERE mailbox = ?1 AND (state = 0 OR made > ?2)")
+                .map_err(|e| failed(&e))?;
+            asked.query_map([mailbox, since], |r| r.get(0)).and_then(Iterator::collect).map_err(|e| failed(&e))
         })
         .await
     }

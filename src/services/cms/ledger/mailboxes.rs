@@ -59,6 +59,9 @@ pub struct Passed {
     pub found: u64,
     /// Copies that a lost append left late, taken away again.
     pub surplus: u64,
+    /// Things beside mail that were put or removed.
+    #[serde(default)]
+    pub things: u64,
     pub exceptions: u64,
     /// There are no exceptions, or no more than `limits.max-failed` allows.
     #[serde(default)]
@@ -220,8 +223,8 @@ impl Held {
         .await
     }
 
-    /// A pass begins. When it goes the other way than the last, or the source counts again after a switch, only the validities of marks
-    /// stay, so that every folder is looked into.
+    /// A pass begins. When it goes the other way than the last, or the source counts again after a switch, marks only tell
+    /// which folder it is (a modseq of 0), so that every folder is looked into.
     pub async fn enter(&self, phase: Phase, way: Way) -> Result<(), Fault> {
         let mailbox = self.mailbox;
         self.run(move |db| {
@@ -235,8 +238,7 @@ impl Held {
             if turned {
                 let begun = |side: &str| {
                     format!(
-                        "{side}_mark = CASE WHEN {side}_mark IS NULL THEN NULL ELSE json_object('validity', json_extract({side}_mark, '$.validity'),
-                         'next', NULL, 'modseq', NULL, 'count', 0) END"
+                        "{side}_mark = CASE WHEN {side}_mark IS NULL THEN NULL ELSE json_remove(json_set({side}_mark, '$.modseq', 0), '$.state') END"
                     )
                 };
                 db.execute(&format!("UPDATE folder SET {}, {} WHERE mailbox = ?1", begun("old"), begun("new")), [mailbox])
@@ -252,12 +254,14 @@ impl Held {
         .await
     }
 
-    pub async fn total(&self, messages: u64, octets: u64) -> Result<(), Fault> {
+    /// What the read side has. `octets` are not asked for at each pass: what was told before stays.
+    pub async fn total(&self, messages: u64, octets: Option<u64>) -> Result<(), Fault> {
         let mailbox = self.mailbox;
         self.run(move |db| {
             db.execute(
-                "UPDATE mailbox SET total = ?2, total_octets = ?3 WHERE id = ?1 AND (total, total_octets) IS NOT (?2, ?3)",
-                params![mailbox, messages as i64, octets as i64],
+                "UPDATE mailbox SET total = ?2, total_octets = coalesce(?3, total_octets)
+                 WHERE id = ?1 AND (total, total_octets) IS NOT (?2, coalesce(?3, total_octets))",
+                params![mailbox, messages as i64, octets.map(|n| n as i64)],
             )
             .map(drop)
             .map_err(|e| failed(&e))
@@ -269,7 +273,7 @@ impl Held {
     pub async fn ended(&self, phase: Phase, passed: Passed, clears: bool) -> Result<(), Fault> {
         let mailbox = self.mailbox;
         self.run(move |db| {
-            let quiet = passed.fault.is_none() && passed.appended + passed.flags + passed.removed + passed.surplus == 0;
+            let quiet = passed.fault.is_none() && passed.appended + passed.flags + passed.removed + passed.surplus + passed.things == 0;
             let what = serde_json::to_string(&passed).unwrap_or_default();
             let known: Option<(String, Option<String>)> = db
                 .query_row("SELECT phase, fault FROM mailbox WHERE id = ?1", [mailbox], |r| Ok((r.get(0)?, r.get(1)?)))

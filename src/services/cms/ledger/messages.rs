@@ -225,8 +225,8 @@ impl Held {
         rows: Vec<(i64, Option<Id>)>,
     ) -> Result<(), Fault> {
         self.run(move |db| {
-            let begun =
-                serde_json::to_string(&Mark { validity, next: None, modseq: None, count: 0 }).unwrap_or_default();
+            let begun = serde_json::to_string(&Mark { validity, next: None, modseq: None, count: 0, state: None })
+                .unwrap_or_default();
             db.execute(&format!("UPDATE message SET {side}_id = NULL WHERE folder = ?1"), [folder])
                 .and_then(|_| {
                     db.execute(&format!("UPDATE folder SET {side}_mark = ?2 WHERE id = ?1"), params![folder, begun])

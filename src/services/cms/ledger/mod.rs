@@ -5,6 +5,7 @@
 //! savepoint of its own, so that one that fails takes nothing else with it. Several processes may open the same file; who moves a mailbox
 //! is decided by its [`lease`](Held).
 
+mod claims;
 mod exceptions;
 mod folders;
 mod intents;
@@ -12,6 +13,7 @@ mod lease;
 mod mailboxes;
 mod messages;
 mod schema;
+mod things;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,12 +22,14 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+pub use claims::Takeover;
 pub use exceptions::Exception;
 pub use folders::Known;
 pub use intents::{Intent, IntentState, Item};
 pub use lease::{Held, LEASE, Owner};
 pub use mailboxes::{Passed, Phase, Summary};
 pub use messages::{Row, Stored};
+pub use things::{Carried, CarriedThing};
 
 use super::mailbox::{Class, Fault};
 

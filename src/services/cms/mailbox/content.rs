@@ -23,7 +23,15 @@ pub struct Budget {
 
 /// Memory that is taken; given back on drop.
 #[derive(Debug)]
-pub struct Share(#[allow(dead_code)] OwnedSemaphorePermit);
+pub struct Share(OwnedSemaphorePermit);
+
+impl Share {
+    /// Gives back what is more than this: who did not know how much would come has taken the most.
+    pub fn shrink(&mut self, octets: u64) {
+        let keep = usize::try_from(octets).unwrap_or(usize::MAX).max(1);
+        drop(self.0.split(self.0.num_permits().saturating_sub(keep)));
+    }
+}
 
 impl Budget {
     /// At least one message of [`IN_MEMORY`] fits.

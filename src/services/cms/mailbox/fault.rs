@@ -27,6 +27,8 @@ pub enum Class {
     Renumbered,
     /// The server says what its protocol does not allow.
     Protocol,
+    /// A mover with another ledger fills the mailbox.
+    Claimed,
     /// This machine: disk, memory, a file that cannot be read.
     Local,
     /// The end cannot do this at all.
@@ -56,6 +58,7 @@ impl Class {
             Class::Vanished => "vanished",
             Class::Renumbered => "renumbered",
             Class::Protocol => "protocol",
+            Class::Claimed => "claimed",
             Class::Local => "local",
             Class::Unsupported => "unsupported",
         }
@@ -78,6 +81,9 @@ impl Class {
             Class::Vanished => "nothing: the source no longer has it",
             Class::Renumbered => "nothing: the service compares by content and goes on",
             Class::Protocol => "keep the log: the server's answer breaks its protocol; try the profile of its product",
+            Class::Claimed => {
+                "stop the other one; when it is gone for good, `cutover-cms retry --take-over USER`, or give this one its state folder"
+            }
             Class::Local => "look at disk space and permissions of the service's state folder",
             Class::Unsupported => "choose another extractor or importer, or leave this item out",
         }

@@ -137,6 +137,17 @@ pub struct Mark {
     pub modseq: Option<u64>,
     /// Messages.
     pub count: u64,
+    /// How far an end of its own words has come (a sync state of EWS); known only once changes were listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+impl Mark {
+    /// Whether ids of a former mark mean the same messages still. A new UIDVALIDITY says that they do not, and so does a UIDNEXT that went
+    /// back (RFC 9051, section 2.3.1.1, forbids it): a server that was restored, or lost its index within the second in which it was made.
+    pub fn continues(&self, was: &Mark) -> bool {
+        self.validity == was.validity && was.next.zip(self.next).is_none_or(|(was, is)| is >= was)
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod fault;
 mod flags;
 mod folder;
 mod message;
+mod space;
 
 pub use access::Access;
 pub use content::{Budget, Content, IN_MEMORY, Share, Spool};
@@ -13,3 +14,4 @@ pub use fault::{Class, Fault};
 pub use flags::Flags;
 pub use folder::{Folder, FolderPath, Mark, SpecialUse};
 pub use message::{Changes, Date, Fetched, Id, Message, Seen, Sha256};
+pub use space::Space;

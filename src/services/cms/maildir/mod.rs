@@ -227,6 +227,7 @@ impl Maildir {
             next: list.map(|l| u64::from(l.next)),
             modseq: files::settled_stamp(&opened.directory),
             count: opened.files.len() as u64,
+            state: None,
         })
     }
 

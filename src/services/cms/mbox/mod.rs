@@ -89,7 +89,8 @@ impl Mbox {
         let path = self.file(folder);
         self.opened = None;
         let index = blocking(|| read_index(&path))?;
-        let mark = Mark { validity: 1, next: None, modseq: index.stamp, count: index.entries.len() as u64 };
+        let mark =
+            Mark { validity: 1, next: None, modseq: index.stamp, count: index.entries.len() as u64, state: None };
         self.opened = Some((path, index));
         Ok(mark)
     }

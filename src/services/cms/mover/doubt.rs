@@ -22,8 +22,12 @@ const QUIET: Duration = Duration::from_millis(1000);
 
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long after an append late copies of it are looked for. A server works off what it has received within its own time-outs.
+/// How long after an append each pass looks for late copies of it. A server works off what it has received within its own time-outs.
 pub(super) const WATCH: Duration = Duration::from_secs(600);
+
+/// How long after that a pass still looks when the written folder is not as it was left, so that a copy which comes after a night of a
+/// stopped server is found too. It costs nothing where nothing came.
+const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
 /// How old a lost append must be before a final pass says that it is done.
 pub(super) const SURE: Duration = Duration::from_secs(12);
@@ -43,7 +47,7 @@ impl Course {
             self.open_intents(lane, folder, path, validity, &open, &mut read).await?;
         }
         if !watched.is_empty() {
-            self.watched_intents(lane, folder, path, validity, &watched, &mut read).await?;
+            self.watched_intents(lane, folder, path, validity, watched, &mut read).await?;
         }
         Ok(())
     }
@@ -117,9 +121,19 @@ impl Course {
         folder: i64,
         path: &str,
         validity: u64,
-        watched: &[Intent],
+        watched: Vec<Intent>,
         read: &mut HashMap<Id, Sha256>,
     ) -> Result<(), Fault> {
+        // What a user copies on the new side after the switch is theirs.
+        let keeps = if self.switched { WATCH } else { REMEMBERED };
+        let (old, watched): (Vec<_>, Vec<_>) = watched.into_iter().partition(|i| age(i.made) > keeps);
+        for intent in old {
+            self.held.resolve(self.way, folder, intent.id, Vec::new(), false).await?;
+        }
+        if watched.is_empty() {
+            return Ok(());
+        }
+        let watched = watched.as_slice();
         let sizes: Vec<u64> = watched.iter().flat_map(|i| i.items.iter().map(|m| m.size)).collect();
         let mut candidates = self.candidates(lane, folder, since(watched, validity), &sizes, read).await?;
         let mut surplus: Vec<Id> = Vec::new();
@@ -160,9 +174,6 @@ impl Course {
         }
         if !surplus.is_empty() {
             self.remove_surplus(lane, folder, path, &surplus).await?;
-        }
-        for intent in watched.iter().filter(|i| age(i.made) > WATCH) {
-            self.held.resolve(self.way, folder, intent.id, Vec::new(), false).await?;
         }
         Ok(())
     }

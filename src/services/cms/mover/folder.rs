@@ -29,13 +29,14 @@ pub(super) struct Work {
     pub noted: bool,
 }
 
+/// It says how the folder is numbered, and which one it is when it is renamed; not what was worked off. No server has a modseq of 0.
 fn begun(mark: &Mark) -> Mark {
-    Mark { validity: mark.validity, next: None, modseq: None, count: 0 }
+    Mark { modseq: Some(0), state: None, ..mark.clone() }
 }
 
-/// Whether a mark says more than how the folder is numbered.
+/// Whether a mark says what was worked off.
 pub(super) fn says(mark: &Mark) -> bool {
-    mark.next.is_some() || mark.modseq.is_some() || mark.count > 0
+    mark.modseq != Some(0) && (mark.next.is_some() || mark.modseq.is_some() || mark.count > 0 || mark.state.is_some())
 }
 
 impl Course {
@@ -57,16 +58,20 @@ impl Course {
         }
         let mut since = known.from_mark.clone().filter(says);
         let mut left = known.to_mark.clone().filter(says);
-        if known.to_mark.as_ref().is_some_and(|m| m.validity != to.validity) {
+        if known.to_mark.as_ref().is_some_and(|m| !to.continues(m)) {
             self.renumbered_target(lane, id, path, &to).await?;
             (left, since) = (None, None);
         }
-        if known.from_mark.as_ref().is_some_and(|m| m.validity != from.validity) {
+        if known.from_mark.as_ref().is_some_and(|m| !from.continues(m)) {
             self.renumbered_source(lane, id, path, &from).await?;
             since = None;
         }
         self.doubts(lane, id, path, to.validity).await?;
         let listing = lane.source.changes(since.as_ref()).await?;
+        self.still_ours(&mut lane.target).await?;
+        if self.adopts {
+            self.adopt(lane, id, &listing).await?;
+        }
         let count = self.held.count(id).await?;
         let look = count > 0 && (self.switched || left.as_ref() != Some(&to));
         let held: rules::Held = match look {
@@ -95,7 +100,7 @@ impl Course {
             self.held.settle(id, vec!["folder".into()]).await?;
         }
         let to = lane.target.open(&work.to).await?;
-        let from = if kept { begun(&from) } else { from };
+        let from = if kept { begun(&from) } else { lane.source.reached(from) };
         self.held.mark_folder(self.way, id, Some(from), Some(to)).await
     }
 
@@ -190,7 +195,7 @@ impl Course {
         let path = known.from_path.key();
         let Some(to) = to else { return self.held.drop_folder(known.id).await };
         let mark = lane.target.open(to).await?;
-        if known.to_mark.as_ref().is_some_and(|m| m.validity != mark.validity) {
+        if known.to_mark.as_ref().is_some_and(|m| !mark.continues(m)) {
             // Made anew by somebody else: nothing in it is ours.
             return self.held.drop_folder(known.id).await;
         }

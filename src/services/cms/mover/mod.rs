@@ -7,15 +7,18 @@
 //!
 //! A rollback is the same with the sides exchanged ([`Way::Back`]).
 
+mod claim;
 mod doubt;
 mod folder;
 mod lane;
 mod names;
 mod pace;
 mod pass;
+mod personal;
 mod renumber;
 mod rules;
 mod shape;
+mod shared;
 mod store;
 mod verify;
 
@@ -111,6 +114,8 @@ struct Tally {
     doubts: AtomicU64,
     found: AtomicU64,
     surplus: AtomicU64,
+    /// Beside mail.
+    things: AtomicU64,
 }
 
 fn add(count: &AtomicU64, n: usize) {
@@ -132,6 +137,7 @@ impl Tally {
             doubts: of(&self.doubts),
             found: of(&self.found),
             surplus: of(&self.surplus),
+            things: of(&self.things),
             exceptions: 0,
             borne: false,
             fault: None,

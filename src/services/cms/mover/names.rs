@@ -34,7 +34,7 @@ pub fn plan(from: &[Folder], to: &[Folder], known: &[Known], rules: &config::Fol
         .iter()
         .filter(|f| {
             let why = match () {
-                () if !f.selectable => return false,
+                () if !f.selectable || super::claim::is_claim(&f.path) => return false,
                 () if f.foreign && !rules.shared => "it belongs to somebody else (folders.shared)",
                 () if way == Way::Forward && skipped(rules, &f.path) => "folders.skip",
                 () => return true,
@@ -112,12 +112,11 @@ pub fn plan(from: &[Folder], to: &[Folder], known: &[Known], rules: &config::Fol
 fn same_folder(known: &Known, folder: &Folder) -> bool {
     match (&known.from_identity, &folder.identity) {
         (Some(a), Some(b)) => a == b,
-        _ => known.from_mark.as_ref().zip(folder.mark.as_ref()).is_some_and(|(was, is)| {
-            was.count > 0
-                && is.count > 0
-                && was.validity == is.validity
-                && was.next.zip(is.next).is_none_or(|(was, is)| is >= was)
-        }),
+        _ => known
+            .from_mark
+            .as_ref()
+            .zip(folder.mark.as_ref())
+            .is_some_and(|(was, is)| was.count > 0 && is.count > 0 && is.continues(was)),
     }
 }
 
@@ -129,6 +128,16 @@ fn skipped(rules: &config::Folders, path: &FolderPath) -> bool {
     })
 }
 
+/// Where the configuration sends a folder.
+pub fn in_rules(rules: &config::Folders, way: Way, path: &FolderPath) -> Option<FolderPath> {
+    let key = path.key();
+    let said = match way {
+        Way::Forward => rules.rename.get(&key),
+        Way::Back => rules.rename.iter().find(|(_, new)| **new == key).map(|(old, _)| old),
+    };
+    said.and_then(|p| FolderPath::of_key(p))
+}
+
 fn mapped(
     folder: &Folder,
     to: &[Folder],
@@ -136,12 +145,7 @@ fn mapped(
     way: Way,
     taken: &BTreeSet<FolderPath>,
 ) -> FolderPath {
-    let key = folder.path.key();
-    let said = match way {
-        Way::Forward => rules.rename.get(&key),
-        Way::Back => rules.rename.iter().find(|(_, new)| **new == key).map(|(old, _)| old),
-    };
-    if let Some(path) = said.and_then(|p| FolderPath::of_key(p)) {
+    if let Some(path) = in_rules(rules, way, &folder.path) {
         return path;
     }
     let exact = to.iter().any(|t| t.path == folder.path);
@@ -179,13 +183,13 @@ mod tests {
             selectable: true,
             foreign: false,
             identity: None,
-            mark: Some(Mark { validity, next: Some(5), modseq: Some(9), count: 4 }),
+            mark: Some(Mark { validity, next: Some(5), modseq: Some(9), count: 4, state: None }),
         }
     }
 
     fn known(id: i64, path: &str, validity: u64) -> Known {
         let path = FolderPath::of_key(path).expect("path");
-        let mark = Some(Mark { validity, next: Some(5), modseq: Some(9), count: 4 });
+        let mark = Some(Mark { validity, next: Some(5), modseq: Some(9), count: 4, state: None });
         Known {
             id,
             from_path: path.clone(),

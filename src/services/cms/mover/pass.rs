@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use super::claim::Seen;
 use super::folder::Work;
 use super::lane::{Lane, side};
 use super::{Mover, Pass, Tally, doubt, names, rules};
 use crate::model::unit::Percent;
 use crate::services::cms::audit::Event;
-use crate::services::cms::config::Verify;
-use crate::services::cms::ledger::{Held, LEASE, Passed, Phase, Way};
-use crate::services::cms::mailbox::{Class, Fault};
+use crate::services::cms::config::{Personal, Verify};
+use crate::services::cms::ledger::{Held, LEASE, Passed, Phase, Takeover, Way};
+use crate::services::cms::mailbox::{Class, Fault, Folder, Space};
+use crate::services::cms::personal::is_personal;
 
 /// Times that a folder is tried in one pass, each with fresh sessions.
 const TRIES: u32 = 4;
@@ -28,7 +30,12 @@ pub(super) struct Course {
     pub switched: bool,
     /// Removals are held back: too much went at once.
     pub keep: bool,
+    /// Another mover's messages are looked for before they are stored again.
+    pub adopts: bool,
+    pub seen: Arc<Mutex<Seen>>,
     pub tally: Arc<Tally>,
+    /// How both sides name folders, the read one first; known after the first listing.
+    pub spaces: [Space; 2],
 }
 
 /// Renews a lease until it is dropped.
@@ -81,18 +88,24 @@ impl Mover {
         };
         held.enter(phase, way).await?;
         let tally = Arc::new(Tally::default());
-        let course =
-            Course { mover: self.clone(), held: held.clone(), way, switched, keep: false, tally: tally.clone() };
+        let mut course = Course {
+            mover: self.clone(),
+            held: held.clone(),
+            way,
+            switched,
+            keep: false,
+            adopts: false,
+            seen: Arc::new(Mutex::new(Seen::now())),
+            tally: tally.clone(),
+            spaces: Default::default(),
+        };
         let done = match pass {
             Pass::Delta | Pass::Rollback => course.move_all(before.retry, before.removals).await,
             Pass::Final => course.finish(before.retry, before.removals).await,
-            Pass::Verify(how) => course.verify(how).await,
+            Pass::Verify(how) => course.verify(how, false).await,
         };
         let mut passed = tally.passed(pass.as_str(), began.elapsed().as_secs_f64());
-        let exceptions: Vec<Class> = self.ledger.exceptions(&held.user).await?.iter().map(|e| e.class).collect();
-        let share = Percent::parse(&self.config.limits.max_failed).unwrap_or(Percent(0));
-        passed.exceptions = exceptions.len() as u64;
-        passed.borne = exceptions.is_empty() || rules::bearable(&exceptions, held.count_all().await?, share);
+        (passed.exceptions, passed.borne) = self.borne(held).await?;
         let fault = done.err();
         if let Some(fault) = &fault {
             self.meter.fault(fault.class);
@@ -113,6 +126,20 @@ impl Mover {
     }
 }
 
+impl Mover {
+    /// How many exceptions a mailbox has, and whether it may count as moved with them.
+    async fn borne(&self, held: &Held) -> Result<(u64, bool), Fault> {
+        let all = self.ledger.exceptions(&held.user).await?;
+        let share = Percent::parse(&self.config.limits.max_failed).unwrap_or(Percent(0));
+        // What is not mail is only named, unless the configuration refuses it.
+        let (beside, of_mail): (Vec<_>, Vec<_>) = all.iter().partition(|e| e.folder == 0 && is_personal(&e.item));
+        let exceptions: Vec<Class> = of_mail.iter().map(|e| e.class).collect();
+        let borne = (exceptions.is_empty() || rules::bearable(&exceptions, held.count_all().await?, share))
+            && (beside.is_empty() || self.config.limits.personal == Personal::Report);
+        Ok((all.len() as u64, borne))
+    }
+}
+
 impl Course {
     /// The last delta, late copies of lost appends, and a verification.
     async fn finish(mut self, retry: bool, removals: bool) -> Result<(), Fault> {
@@ -126,12 +153,14 @@ impl Course {
                 break;
             }
         }
+        self.personal(removals).await?;
         let how = self.mover.config.cms.verify;
-        self.verify(how).await
+        self.verify(how, true).await
     }
 
     async fn move_all(mut self, retry: bool, removals: bool) -> Result<(), Fault> {
-        self.move_once(retry, removals).await
+        self.move_once(retry, removals).await?;
+        self.personal(removals).await
     }
 
     async fn move_once(&mut self, retry: bool, removals: bool) -> Result<(), Fault> {
@@ -140,6 +169,11 @@ impl Course {
             tokio::try_join!(async { lane.source.folders().await.map_err(|f| side(f, self.way.from())) }, async {
                 lane.target.folders().await.map_err(|f| side(f, self.way.to()))
             },)?;
+        let owned = from.into_iter().map(|f| (lane.source.owner_of(&f), f)).map(|(owner, f)| (f, owner)).collect();
+        let from = self.ours(owned).await?;
+        self.spaces = [lane.source.space(), lane.target.space()];
+        let to = self.claim(&mut lane, &from, &to).await?.unwrap_or(to);
+        self.adopts = self.held.takeover().await? == Takeover::Done;
         let known = self.held.folders(self.way).await?;
         let plan = names::plan(&from, &to, &known, &self.mover.config.folders, self.way);
         let left: Option<u64> = plan.pairs.iter().map(|p| p.from.mark.as_ref().map(|m| m.count)).sum();
@@ -150,11 +184,22 @@ impl Course {
         if self.keep {
             self.mover.audit.tell(&Event::RemovalsHeld { user: &self.held.user, left, known: carried })?;
         }
-        self.held.total(left, 0).await?;
+        // Told once, while the first pass has yet to carry it.
+        let octets = match self.held.standing().await?.phase {
+            Phase::Bulk => {
+                let read: Vec<Folder> = plan.pairs.iter().map(|p| p.from.clone()).collect();
+                lane.source.octets(&read).await.map_err(|f| side(f, self.way.from()))?
+            }
+            _ => None,
+        };
+        self.held.total(left, octets).await?;
         let gone = plan.gone.clone();
         self.held.settle_all("skipped:").await?;
         for (path, why) in &plan.skipped {
             tracing::info!("{}: {path} is left out: {why}", self.held.user);
+        }
+        if self.way == Way::Forward {
+            self.beside(lane.source.beside()).await?;
         }
         // Before anything is renamed, while the names of the listing hold.
         if !self.switched {
@@ -164,7 +209,8 @@ impl Course {
             }
         }
         let work = self.shape(&mut lane, plan, retry).await?;
-        self.work_off(lane, work).await
+        self.work_off(lane, work).await?;
+        if self.adopts { self.held.took_over(Takeover::None).await } else { Ok(()) }
     }
 
     async fn work_off(&self, first: Lane, work: Vec<Work>) -> Result<(), Fault> {
@@ -183,7 +229,10 @@ impl Course {
                 way: self.way,
                 switched: self.switched,
                 keep: self.keep,
+                adopts: self.adopts,
+                seen: self.seen.clone(),
                 tally: self.tally.clone(),
+                spaces: self.spaces.clone(),
             };
             let (queue, lane) = (queue.clone(), first.take());
             running.spawn(async move { course.run_lane(&queue, lane).await });
@@ -254,13 +303,16 @@ impl Course {
         Ok(())
     }
 
-    pub(super) async fn verify(&self, how: Verify) -> Result<(), Fault> {
+    /// `last`: when nothing stands in the way, the mailbox is moved by this.
+    pub(super) async fn verify(&mut self, how: Verify, last: bool) -> Result<(), Fault> {
         self.held.settle_all("verify:").await?;
         let Some(mut lane) = self.mover.lane(&self.held.user, self.way, true).await? else { return Ok(()) };
-        let done = self.verify_all(&mut lane, how).await;
-        if done.is_ok() {
-            lane.close().await;
+        self.spaces = [lane.source.space(), lane.target.space()];
+        self.verify_all(&mut lane, how).await?;
+        if last && self.mover.borne(&self.held).await?.1 {
+            self.unclaim(&mut lane).await?;
         }
-        done
+        lane.close().await;
+        self.verify_personal().await
     }
 }

@@ -137,8 +137,7 @@ pub fn assign(wanted: &[Sha256], candidates: &[(Id, Sha256)]) -> Vec<Option<Id>>
 /// the report, and no more than this share of all. What a verification found to differ is never borne.
 pub fn bearable(exceptions: &[Class], moved: u64, share: Percent) -> bool {
     let left = exceptions.len() as u64;
-    let all = u128::from(moved + left);
-    exceptions.iter().all(|class| class.of_message()) && u128::from(left) * 100_000_000 <= u128::from(share.0) * all
+    exceptions.iter().all(|class| class.of_message()) && share.covers(left, moved + left)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) struct Excepted {
 impl Course {
     /// Carries out what is about folders, and says which of them are to be looked into.
     pub(super) async fn shape(&self, lane: &mut Lane, plan: Plan, retry_all: bool) -> Result<Vec<Work>, Fault> {
-        let doubtful = self.held.doubtful().await?;
+        let doubtful = self.held.doubtful(super::doubt::WATCH).await?;
         let mut excepted: HashMap<i64, Excepted> = HashMap::new();
         for (folder, item, class) in self.held.excepted().await? {
             let of = excepted.entry(folder).or_default();

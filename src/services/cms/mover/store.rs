@@ -86,6 +86,14 @@ impl Course {
         let mut done: Done = None;
         let mut ready = self.announce(&mut rx, &mut carry, at, abilities, None).await?;
         while let Some((batch, intent)) = ready {
+            if let Err(fault) = self.still_ours(target).await {
+                // What was announced and not sent is no doubt.
+                self.held.step(self.way, at.folder, Some((intent, Vec::new())), None).await?;
+                if done.is_some() {
+                    self.held.step(self.way, at.folder, done, None).await?;
+                }
+                return Err(fault);
+            }
             let (settled, next) = tokio::join!(
                 self.append(target, batch),
                 self.announce(&mut rx, &mut carry, at, abilities, done.take())

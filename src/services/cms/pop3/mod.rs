@@ -69,7 +69,7 @@ impl Pop3 {
 
     pub async fn open(&mut self, _folder: &Folder) -> Result<Mark, Fault> {
         self.look().await?;
-        Ok(Mark { validity: 1, next: None, modseq: None, count: self.held.len() as u64 })
+        Ok(Mark { validity: 1, next: None, modseq: None, count: self.held.len() as u64, state: None })
     }
 
     pub async fn changes(&mut self, _since: Option<&Mark>) -> Result<Changes, Fault> {

@@ -83,9 +83,12 @@ async fn answer<Q: Queue>(service: &Service<Q>, uid: Option<u32>, request: Reque
             })
             .await
         }
-        Request::Retry { users, removals } => {
+        Request::Retry { users, removals, takes } => {
             each(service, uid, "retry", &users, |user| async move {
                 let known = service.mover.ledger.retry(&user, removals).await?;
+                if takes {
+                    service.mover.ledger.take_over(&user).await?;
+                }
                 service.put(&user, Pass::Delta, Urgency::Asked, Duration::ZERO);
                 Ok(known)
             })
@@ -161,13 +164,20 @@ async fn status<Q: Queue>(service: &Service<Q>) -> Answer {
         Err(e) => return Answer::Error(e.to_string()),
     };
     let left: u64 = mailboxes.iter().map(|m| m.total.saturating_sub(m.messages)).sum();
+    let left_octets: u64 = mailboxes.iter().map(|m| m.total_octets.saturating_sub(m.octets)).sum();
+    let octets = service.mover.meter.octets.load(Ordering::Relaxed);
     let moved = service.mover.meter.messages.load(Ordering::Relaxed);
     let seconds = service.began.elapsed().as_secs();
     Answer::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         waiting: service.queue.waiting(),
         moving: service.mover.meter.moving.load(Ordering::Relaxed),
-        left_seconds: (moved > 0 && left > 0).then(|| left.saturating_mul(seconds.max(1)) / moved),
+        // By messages and by octets: whichever takes longer.
+        left_seconds: [(left, moved), (left_octets, octets)]
+            .into_iter()
+            .filter(|(left, done)| *left > 0 && *done > 0)
+            .map(|(left, done)| left.saturating_mul(seconds.max(1)) / done)
+            .max(),
         mailboxes,
     }))
 }

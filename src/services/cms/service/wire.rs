@@ -20,6 +20,9 @@ pub enum Request {
     Retry {
         users: Vec<String>,
         removals: bool,
+        /// Another mover's mailboxes are taken over.
+        #[serde(default)]
+        takes: bool,
     },
     /// A pass now; the answer comes when it is over.
     Final {

@@ -4,9 +4,10 @@ use tokio::sync::mpsc;
 
 use super::config::{End, Kind};
 use super::custom::Custom;
+use super::ews::Ews;
 use super::imap::Session;
 use super::jmap::Jmap;
-use super::mailbox::{Access, Budget, Changes, Class, Fault, Fetched, Folder, Id, Mark};
+use super::mailbox::{Access, Budget, Changes, Class, Fault, Fetched, Folder, Id, Mark, Space};
 use super::maildir::Maildir;
 use super::mbox::Mbox;
 use super::pop3::Pop3;
@@ -20,6 +21,7 @@ pub enum Source {
     Mbox(Box<Mbox>),
     Custom(Box<Custom>),
     Jmap(Box<Jmap>),
+    Ews(Box<Ews>),
 }
 
 /// What a fetch may use.
@@ -42,7 +44,16 @@ impl Source {
             Kind::Mbox => Ok(Self::Mbox(Box::new(Mbox::connect(end, access).await?))),
             Kind::Custom => Ok(Self::Custom(Box::new(Custom::connect(end, access, false).await?))),
             Kind::Jmap => Ok(Self::Jmap(Box::new(Jmap::connect(end, access).await?))),
+            Kind::Ews => Ok(Self::Ews(Box::new(Ews::connect(end, access, false).await?))),
             _ => Err(Fault::new(Class::Unsupported, "this end cannot be read yet")),
+        }
+    }
+
+    /// Whose a folder of others is, where the end says so.
+    pub fn owner_of(&self, folder: &Folder) -> Option<String> {
+        match self {
+            Self::Imap(session) => session.owner_of(folder),
+            _ => None,
         }
     }
 
@@ -51,10 +62,27 @@ impl Source {
         match self {
             Self::Imap(session) => session.folders().await,
             Self::Jmap(session) => session.folders().await,
+            Self::Ews(session) => session.folders().await,
             Self::Custom(session) => session.folders().await,
             Self::Mbox(session) => session.folders().await,
             Self::Pop3(session) => session.folders().await,
             Self::Maildir(session) => session.folders().await,
+        }
+    }
+
+    /// Folders of the last listing that hold something else than mail and stay behind: each with what is in it.
+    pub fn beside(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Ews(session) => session.beside(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Octets of all messages of these folders, where one round trip tells them.
+    pub async fn octets(&mut self, folders: &[Folder]) -> Result<Option<u64>, Fault> {
+        match self {
+            Self::Imap(session) => session.octets(folders).await,
+            _ => Ok(None),
         }
     }
 
@@ -63,6 +91,7 @@ impl Source {
         match self {
             Self::Imap(session) => session.open(folder).await,
             Self::Jmap(session) => session.open(folder).await,
+            Self::Ews(session) => session.open(folder).await,
             Self::Custom(session) => session.open(folder).await,
             Self::Mbox(session) => session.open(folder).await,
             Self::Pop3(session) => session.open(folder).await,
@@ -75,10 +104,19 @@ impl Source {
         match self {
             Self::Imap(session) => session.changes(since).await,
             Self::Jmap(session) => session.changes(since).await,
+            Self::Ews(session) => session.changes(since).await,
             Self::Custom(session) => session.changes(since).await,
             Self::Mbox(session) => session.changes(since).await,
             Self::Pop3(session) => session.changes(since).await,
             Self::Maildir(session) => session.changes(since).await,
+        }
+    }
+
+    /// The mark of the open folder, with how far the last listing came where the end says so.
+    pub fn reached(&self, mark: Mark) -> Mark {
+        match self {
+            Self::Ews(session) => session.reached(mark),
+            _ => mark,
         }
     }
 
@@ -89,6 +127,7 @@ impl Source {
         match self {
             Self::Imap(session) => session.fetch(ids, means, to).await,
             Self::Jmap(session) => session.fetch(ids, means, to).await,
+            Self::Ews(session) => session.fetch(ids, means, to).await,
             Self::Custom(session) => session.fetch(ids, means, to).await,
             Self::Mbox(session) => session.fetch(ids, means, to).await,
             Self::Pop3(session) => session.fetch(ids, means, to).await,
@@ -96,10 +135,19 @@ impl Source {
         }
     }
 
+    /// How the end names folders, for texts of users that name them.
+    pub fn space(&self) -> Space {
+        match self {
+            Self::Imap(session) => session.space(),
+            _ => Space::default(),
+        }
+    }
+
     pub async fn close(self) {
         match self {
             Self::Imap(session) => session.close().await,
             Self::Jmap(session) => session.close().await,
+            Self::Ews(session) => session.close().await,
             Self::Custom(session) => session.close().await,
             Self::Mbox(session) => session.close().await,
             Self::Pop3(session) => session.close().await,

@@ -4,11 +4,12 @@ use tokio::sync::mpsc;
 
 use super::config::{End, Kind};
 use super::custom::Custom;
+use super::ews::Ews;
 use super::imap::Session;
 use super::jmap::Jmap;
 use super::lmtp::Lmtp;
 use super::mailbox::{
-    Access, Changes, Class, Fault, Fetched, Flags, Folder, FolderPath, Id, Mark, Message, SpecialUse,
+    Access, Changes, Class, Fault, Fetched, Flags, Folder, FolderPath, Id, Mark, Message, Space, SpecialUse,
 };
 use super::maildir::Maildir;
 use super::source::Means;
@@ -21,6 +22,7 @@ pub enum Target {
     Lmtp(Box<Lmtp>),
     Custom(Box<Custom>),
     Jmap(Box<Jmap>),
+    Ews(Box<Ews>),
 }
 
 /// What an append came to.
@@ -87,6 +89,7 @@ impl Target {
             Kind::Lmtp => Ok(Self::Lmtp(Box::new(Lmtp::connect(end, access).await?))),
             Kind::Custom => Ok(Self::Custom(Box::new(Custom::connect(end, access, true).await?))),
             Kind::Jmap => Ok(Self::Jmap(Box::new(Jmap::connect(end, access).await?))),
+            Kind::Ews => Ok(Self::Ews(Box::new(Ews::connect(end, access, true).await?))),
             _ => Err(Fault::new(Class::Unsupported, "this end cannot be written yet")),
         }
     }
@@ -95,6 +98,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.abilities(),
             Self::Jmap(session) => session.abilities(),
+            Self::Ews(session) => session.abilities(),
             Self::Custom(session) => session.abilities(),
             Self::Lmtp(session) => session.abilities(),
             Self::Maildir(session) => session.abilities(),
@@ -105,6 +109,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.folders().await,
             Self::Jmap(session) => session.folders().await,
+            Self::Ews(session) => session.folders().await,
             Self::Custom(session) => session.folders().await,
             Self::Lmtp(session) => session.folders().await,
             Self::Maildir(session) => session.folders().await,
@@ -117,6 +122,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.create(path, special).await,
             Self::Jmap(session) => session.create(path, special).await,
+            Self::Ews(session) => session.create(path, special).await,
             Self::Custom(session) => session.create(path, special).await,
             Self::Lmtp(session) => session.create(path, special).await,
             Self::Maildir(session) => session.create(path, special).await,
@@ -127,6 +133,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.rename(folder, to).await,
             Self::Jmap(session) => session.rename(folder, to).await,
+            Self::Ews(session) => session.rename(folder, to).await,
             Self::Custom(session) => session.rename(folder, to).await,
             Self::Lmtp(session) => session.rename(folder, to).await,
             Self::Maildir(session) => session.rename(folder, to).await,
@@ -138,6 +145,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.delete(folder).await,
             Self::Jmap(session) => session.delete(folder).await,
+            Self::Ews(session) => session.delete(folder).await,
             Self::Custom(session) => session.delete(folder).await,
             Self::Lmtp(session) => session.delete(folder).await,
             Self::Maildir(session) => session.delete(folder).await,
@@ -148,6 +156,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.subscribe(folder, on).await,
             Self::Jmap(session) => session.subscribe(folder, on).await,
+            Self::Ews(session) => session.subscribe(folder, on).await,
             Self::Custom(session) => session.subscribe(folder, on).await,
             Self::Lmtp(session) => session.subscribe(folder, on).await,
             Self::Maildir(session) => session.subscribe(folder, on).await,
@@ -159,6 +168,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.open(folder).await,
             Self::Jmap(session) => session.open(folder).await,
+            Self::Ews(session) => session.open(folder).await,
             Self::Custom(session) => session.open(folder).await,
             Self::Lmtp(session) => session.open(folder).await,
             Self::Maildir(session) => session.open(folder).await,
@@ -170,6 +180,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.changes(since).await,
             Self::Jmap(session) => session.changes(since).await,
+            Self::Ews(session) => session.changes(since).await,
             Self::Custom(session) => session.changes(since).await,
             Self::Lmtp(session) => session.changes(since).await,
             Self::Maildir(session) => session.changes(since).await,
@@ -182,6 +193,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.arrived(from).await,
             Self::Jmap(session) => session.arrived(from).await,
+            Self::Ews(session) => session.arrived(from).await,
             Self::Custom(session) => session.arrived(from).await,
             Self::Lmtp(session) => session.arrived(from).await,
             Self::Maildir(session) => session.arrived(from).await,
@@ -193,6 +205,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.fetch(ids, means, to).await,
             Self::Jmap(session) => session.fetch(ids, means, to).await,
+            Self::Ews(session) => session.fetch(ids, means, to).await,
             Self::Custom(session) => session.fetch(ids, means, to).await,
             Self::Lmtp(session) => session.fetch(ids, means, to).await,
             Self::Maildir(session) => session.fetch(ids, means, to).await,
@@ -204,6 +217,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.append(messages).await,
             Self::Jmap(session) => session.append(messages).await,
+            Self::Ews(session) => session.append(messages).await,
             Self::Custom(session) => session.append(messages).await,
             Self::Lmtp(session) => session.append(messages).await,
             Self::Maildir(session) => session.append(messages).await,
@@ -215,6 +229,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.set_flags(flags).await,
             Self::Jmap(session) => session.set_flags(flags).await,
+            Self::Ews(session) => session.set_flags(flags).await,
             Self::Custom(session) => session.set_flags(flags).await,
             Self::Lmtp(session) => session.set_flags(flags).await,
             Self::Maildir(session) => session.set_flags(flags).await,
@@ -226,6 +241,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.remove(ids).await,
             Self::Jmap(session) => session.remove(ids).await,
+            Self::Ews(session) => session.remove(ids).await,
             Self::Custom(session) => session.remove(ids).await,
             Self::Lmtp(session) => session.remove(ids).await,
             Self::Maildir(session) => session.remove(ids).await,
@@ -237,7 +253,15 @@ impl Target {
         match self {
             Self::Imap(session) => session.quota().await,
             Self::Lmtp(session) => session.quota().await,
-            Self::Maildir(_) | Self::Custom(_) | Self::Jmap(_) => Ok(None),
+            Self::Maildir(_) | Self::Custom(_) | Self::Jmap(_) | Self::Ews(_) => Ok(None),
+        }
+    }
+
+    /// As of a source.
+    pub fn space(&self) -> Space {
+        match self {
+            Self::Imap(session) => session.space(),
+            _ => Space::default(),
         }
     }
 
@@ -245,6 +269,7 @@ impl Target {
         match self {
             Self::Imap(session) => session.close().await,
             Self::Jmap(session) => session.close().await,
+            Self::Ews(session) => session.close().await,
             Self::Custom(session) => session.close().await,
             Self::Lmtp(session) => session.close().await,
             Self::Maildir(session) => session.close().await,

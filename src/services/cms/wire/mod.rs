@@ -1,6 +1,7 @@
 //! A connection to a server: TCP, TLS, compression, time-outs. Gives lines, and octets in pieces as they come, so that who reads a
 //! message needs no memory for all of it. Knows no protocol: STARTTLS, STLS and COMPRESS are negotiated by who speaks one.
 
+pub(in crate::services::cms) mod http;
 mod squeeze;
 
 use std::fmt;
@@ -18,10 +19,10 @@ use super::config::{End, Tls};
 use super::mailbox::{Class, Fault};
 use crate::services::trust;
 
-/// Octets that are read at once.
-const PIECE: usize = 64 << 10;
+/// Octets that are read at once. A service has hundreds of connections: what each keeps for itself is what its memory is.
+const PIECE: usize = 16 << 10;
 /// Octets to be sent that are gathered before they go out by themselves.
-const GATHERED: usize = 128 << 10;
+const GATHERED: usize = 32 << 10;
 
 /// One connection. Whatever fails breaks it: what is under way is then unknown.
 pub struct Stream {
@@ -202,8 +203,17 @@ impl Stream {
 
     /// Gathers octets to be sent; a large heap goes out at once, the rest with [`Stream::flush`].
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        self.out.extend_from_slice(octets);
-        if self.out.len() >= GATHERED { self.flush().await } else { Ok(()) }
+        // Never more at once: a whole message in here would stay as room that is not used.
+        let mut left = octets;
+        while !left.is_empty() {
+            let (now, later) = left.split_at(left.len().min(GATHERED - self.out.len().min(GATHERED - 1)));
+            self.out.extend_from_slice(now);
+            left = later;
+            if self.out.len() >= GATHERED {
+                self.flush().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends what was gathered, and wipes it: passwords go this way too.
@@ -258,6 +268,7 @@ impl Stream {
     async fn fill(&mut self) -> Result<(), Fault> {
         if self.taken == self.held.len() {
             self.held.clear();
+            self.held.shrink_to(PIECE);
             (self.taken, self.scanned) = (0, 0);
         } else if self.taken > PIECE {
             self.held.drain(..self.taken);
@@ -312,9 +323,27 @@ impl Stream {
     }
 }
 
-/// TLS of an end that is spoken with by HTTP.
-pub(in crate::services::cms) fn tls_client(end: &End) -> Result<std::sync::Arc<rustls::ClientConfig>, Fault> {
-    trust::client(end.verify, end.ca.as_deref(), &end.pins).map_err(|e| Fault::new(Class::Local, e))
+/// What makes a certificate the right one: as an end says it.
+type Trusts = (trust::Verify, Option<std::path::PathBuf>, Vec<String>);
+type Client = std::sync::Arc<rustls::ClientConfig>;
+
+/// What was read lately, and when. There are two ends, and hundreds of sessions of each.
+static CLIENTS: std::sync::Mutex<Vec<(Trusts, std::time::Instant, Client)>> = std::sync::Mutex::new(Vec::new());
+
+/// How long authorities that were read are believed: one that is renewed is noticed then.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// How the server of an end is spoken with by TLS. Reads the file of authorities at most once a minute.
+pub(in crate::services::cms) fn tls_client(end: &End) -> Result<Client, Fault> {
+    let trusts = (end.verify, end.ca.clone(), end.pins.clone());
+    let mut clients = CLIENTS.lock().unwrap_or_else(|e| e.into_inner());
+    clients.retain(|(_, read, _)| read.elapsed() < FRESH);
+    if let Some((_, _, client)) = clients.iter().find(|(of, ..)| *of == trusts) {
+        return Ok(client.clone());
+    }
+    let client = trust::client(end.verify, end.ca.as_deref(), &end.pins).map_err(|e| Fault::new(Class::Local, e))?;
+    clients.push((trusts, std::time::Instant::now(), client.clone()));
+    Ok(client)
 }
 
 /// A server's words for a text: one line, no control characters, bounded.

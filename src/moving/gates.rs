@@ -1,4 +1,4 @@
-//! How a route changes on several gates at once, without a moment in which one gate serves the old side and another one the new.
+//! The gates of a proxy: how a route changes on several at once, without a moment in which one gate serves the old side and another one the new.
 //!
 //! ```text
 //! ask all ──▶ hold on all ──▶ set on all ──▶ ask all again
@@ -112,8 +112,9 @@ pub async fn set(
         }
         return Ok(before);
     }
-    // One gate alone changes a route in one moment.
-    if before.len() > 1 || to == Route::Held {
+    // One gate alone changes a route in one moment, and who is held everywhere is on no side.
+    let held = before.values().all(|t| users.iter().all(|u| t.users.get(u) == Some(&Route::Held)));
+    if !held && before.len() > 1 || to == Route::Held {
         hold(gates, users, &order(Route::Held), &before).await?;
     }
     if to != Route::Held {

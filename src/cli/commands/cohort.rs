@@ -1,0 +1,289 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::super::args::Format;
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::failure::Failure;
+use super::super::moving::{self, Course, Entry, spoken};
+use super::super::project::Project;
+use super::super::runtime;
+use super::Answer;
+use crate::model::topology::Node;
+use crate::model::unit::{Percent, format_bytes, format_duration};
+use crate::moving::standing::{Standing, State};
+use crate::moving::transfer::{Direction, End, Transfer};
+use crate::moving::wave::{Rules, goes_on, waves};
+use crate::people::Chosen;
+
+/// Users that are held at the same time, so that nobody waits for many others.
+const TOGETHER: usize = 8;
+
+/// Cohorts: who is in them, how far each person is, and there and back in waves
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cutover cohort list                            cohorts with their people, counted
+  cutover cohort status pilot-1 --env production how far each of them is
+  cutover cohort status pilot-1 --csv            the same for a spreadsheet
+  cutover cohort move pilot-1                    canaries first, then wave by wave; stops before more fail than may
+  cutover cohort rollback pilot-1                all back, with the mail that has come since")]
+pub struct Args {
+    #[command(subcommand)]
+    command: CohortCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CohortCommand {
+    /// Show the cohorts of the topology; no host is asked
+    List,
+    /// Show how far each person of a cohort is
+    Status {
+        #[arg(value_name = "COHORT")]
+        name: String,
+        /// A line a person, with a header
+        #[arg(long)]
+        csv: bool,
+    },
+    /// Move the people of a cohort who are not moved yet
+    Move {
+        #[arg(value_name = "COHORT")]
+        name: String,
+        /// Do not wait between canaries and the others
+        #[arg(long)]
+        no_soak: bool,
+    },
+    /// Bring the people of a cohort back to the old side
+    Rollback {
+        #[arg(value_name = "COHORT")]
+        name: String,
+    },
+}
+
+pub fn run(args: &Args, context: &Context) -> Answer {
+    context.formats("cohort", &[Format::Text, Format::Json])?;
+    match &args.command {
+        CohortCommand::List => list(context),
+        CohortCommand::Status { name, csv } => status(name, *csv, context),
+        CohortCommand::Move { name, no_soak } => go(name, Direction::New, *no_soak, context),
+        CohortCommand::Rollback { name } => go(name, Direction::Old, true, context),
+    }
+}
+
+fn list(context: &Context) -> Answer {
+    let project = Project::compile(context)?;
+    let names: Vec<String> = project.topology.all("cohort").map(|c| c.id.name.to_string()).collect();
+    let mut documents = Vec::new();
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    let mut twice = Vec::new();
+    for name in &names {
+        let Some((node, chosen)) = project.topology.get("cohort", name).zip(project.made.people.get(name)) else {
+            continue;
+        };
+        for address in chosen.addresses() {
+            if let Some(first) = owners.insert(address.to_owned(), name.clone()) {
+                twice.push(format!("{address} is in {first} and in {name}"));
+            }
+        }
+        match context.json() {
+            true => documents.push(serde_json::json!({
+                "name": name, "type": node.text("type"), "people": chosen.members.len(), "digest": chosen.digest().0,
+                "left_out": chosen.left_out.len(),
+            })),
+            false => context.out.result(row(node, chosen)),
+        }
+    }
+    if context.json() {
+        context.out.json(&documents);
+    } else if names.is_empty() {
+        context.out.result("This topology has no cohort.");
+    }
+    if let Some(first) = twice.first() {
+        let more = if twice.len() > 1 { format!(", and {} more like this", twice.len() - 1) } else { String::new() };
+        return Err(Failure::new(format!("{first}{more}")).help("take each of them out of all cohorts but one"));
+    }
+    Ok(Exit::Ok)
+}
+
+fn row(node: &Node, chosen: &Chosen) -> String {
+    let mut text =
+        format!("{:<16} {:<6} {:>7} people", node.id.name, node.text("type").unwrap_or(""), chosen.members.len());
+    let digest = chosen.digest();
+    let _ = write!(text, "  sha256 {}", digest.short());
+    if !chosen.left_out.is_empty() {
+        let _ = write!(text, "  {} left out", chosen.left_out.len());
+    }
+    for (field, _) in &chosen.unasked {
+        let _ = write!(text, "\n                 and whom `{field}` names: nobody is asked about that yet");
+    }
+    for out in chosen.left_out.iter().filter(|o| o.reason.is_some()).take(3) {
+        let _ = write!(text, "\n                 without {}: {}", out.address, out.reason.as_deref().unwrap_or(""));
+    }
+    text
+}
+
+/// What moves a cohort in which somebody is.
+fn open(name: &str, context: &Context) -> Result<Course, Failure> {
+    let project = Project::compile(context)?;
+    let (node, chosen) = moving::cohort(&project, name)?;
+    if chosen.members.is_empty() {
+        return Err(Failure::new(format!("nobody is in cohort {name}")).help("say who with select"));
+    }
+    let migration = node.reference("migration").map(|id| id.name.to_string());
+    Course::of(context, project, migration.as_deref())
+}
+
+fn status(name: &str, csv: bool, context: &Context) -> Answer {
+    let course = open(name, context)?;
+    let (_, chosen) = moving::cohort(&course.project, name)?;
+    let standings = runtime::block_on(course.look(&course.users(chosen.addresses())))??;
+    let past = course.diary(context).read()?;
+    let moved = |user: &str| past.get(user).and_then(|all| all.iter().rev().find(|e| e.arrived && e.to == "new"));
+    if context.json() {
+        let people: Vec<_> = standings
+            .iter()
+            .map(|s| {
+                serde_json::json!({
+                    "user": s.user, "state": s.state, "mailbox": s.mailbox, "routes": s.routes, "moved": moved(&s.user),
+                })
+            })
+            .collect();
+        context.out.json(&serde_json::json!({ "cohort": name, "digest": chosen.digest().0, "people": people }));
+        return Ok(Exit::Ok);
+    }
+    if csv {
+        context.out.raw(table(&standings, &moved)?.as_bytes());
+        return Ok(Exit::Ok);
+    }
+    let mut text = String::new();
+    for s in &standings {
+        let (messages, octets) = s.mailbox.as_ref().map_or((0, 0), |m| (m.messages, m.octets));
+        let _ =
+            write!(text, "{:<8} {:<32} {messages:>8} messages {:>10}", s.state.as_str(), s.user, format_bytes(octets));
+        if let Some(ms) = moved(&s.user).and_then(|e| e.held_ms) {
+            let _ = write!(text, "  waited {}", spoken(ms));
+        }
+        if let Some(m) = s.mailbox.as_ref().filter(|m| m.exceptions > 0) {
+            let _ = write!(text, "  {} exceptions", m.exceptions);
+        }
+        if let Some(fault) = s.mailbox.as_ref().and_then(|m| m.fault.as_deref()) {
+            let _ = write!(text, "  {fault}");
+        }
+        text.push('\n');
+    }
+    let mut counts: BTreeMap<State, usize> = BTreeMap::new();
+    standings.iter().for_each(|s| *counts.entry(s.state).or_default() += 1);
+    let each: Vec<String> = counts.iter().map(|(state, n)| format!("{n} {}", state.as_str())).collect();
+    let waited: Vec<u64> = standings.iter().filter_map(|s| moved(&s.user)?.held_ms).collect();
+    let _ = write!(text, "{} people: {}", standings.len(), each.join(", "));
+    if let Some(most) = waited.iter().max() {
+        let _ = write!(text, "; logins waited {} at most", spoken(*most));
+    }
+    context.out.result(text);
+    Ok(Exit::Ok)
+}
+
+fn table<'e>(standings: &[Standing], moved: &impl Fn(&str) -> Option<&'e Entry>) -> Result<String, Failure> {
+    let failed = |e: String| Failure::new(format!("the table cannot be written: {e}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let header = ["user", "state", "phase", "messages", "octets", "exceptions", "moved_at", "held_ms", "fault"];
+    writer.write_record(header).map_err(|e| failed(e.to_string()))?;
+    for s in standings {
+        let m = s.mailbox.as_ref();
+        let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
+        let past = moved(&s.user);
+        let row = [
+            s.user.clone(),
+            s.state.as_str().to_owned(),
+            m.map_or("", |m| m.phase.as_str()).to_owned(),
+            number(m.map(|m| m.messages)),
+            number(m.map(|m| m.octets)),
+            number(m.map(|m| m.exceptions)),
+            past.map_or_else(String::new, |e| e.at.clone()),
+            number(past.and_then(|e| e.held_ms)),
+            m.and_then(|m| m.fault.clone()).unwrap_or_default(),
+        ];
+        writer.write_record(row).map_err(|e| failed(e.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| failed(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|e| failed(e.to_string()))
+}
+
+/// What the topology says of how a cohort goes.
+fn rules(node: &Node, direction: Direction) -> Rules {
+    let count = |field: &str| node.int(field).and_then(|n| usize::try_from(n).ok());
+    let canaries = if direction == Direction::New { count("canaries").unwrap_or(0) } else { 0 };
+    // On the way back everybody is tried, whatever fails.
+    let max_failed = match direction {
+        Direction::New => node.percent("max-failed").unwrap_or(Percent(0)),
+        Direction::Old => Percent(100_000_000),
+    };
+    Rules {
+        canaries,
+        soak: node.duration("canary-soak").unwrap_or(Duration::from_secs(1800)),
+        size: count("wave-size"),
+        together: TOGETHER,
+        max_failed,
+    }
+}
+
+fn go(name: &str, direction: Direction, no_soak: bool, context: &Context) -> Answer {
+    let course = open(name, context)?;
+    let (node, chosen) = moving::cohort(&course.project, name)?;
+    let (users, rules) = (course.users(chosen.addresses()), rules(node, direction));
+    let diary = course.diary(context);
+    let _lock = moving::lock(&course.project.state(context))?;
+    let done = runtime::block_on(async {
+        let mut done: Vec<Transfer> = Vec::new();
+        'waves: for wave in waves(&users, &rules) {
+            context.out.note(format!("{}: {} people", wave.name, wave.count()));
+            let begun = done.len();
+            for group in &wave.groups {
+                let ended = course.transfer(group, direction, &diary, &context.out).await?;
+                if !context.json() {
+                    ended.iter().for_each(|t| context.out.result(moving::line(t, direction)));
+                }
+                done.extend(ended);
+                if !goes_on(&done, users.len(), &rules) {
+                    break 'waves;
+                }
+            }
+            let arrived = done.iter().skip(begun).any(|t| t.end == End::Arrived);
+            if let Some(soak) = wave.soak.filter(|_| !no_soak && arrived) {
+                context.out.note(format!(
+                    "{} watched for {} before the others follow",
+                    wave.name,
+                    format_duration(soak)
+                ));
+                tokio::time::sleep(soak).await;
+            }
+        }
+        Ok::<_, Failure>(done)
+    })??;
+    ended(&done, users.len(), direction, context)
+}
+
+fn ended(done: &[Transfer], all: usize, direction: Direction, context: &Context) -> Answer {
+    if context.json() {
+        context.out.json(&done);
+    }
+    let fine = done.iter().filter(|t| matches!(t.end, End::Arrived | End::Already)).count();
+    let there = if direction == Direction::New { "on the new side" } else { "on the old side" };
+    let waited = done
+        .iter()
+        .filter_map(|t| t.held_ms)
+        .max()
+        .map_or_else(String::new, |ms| format!("; logins waited {} at most", spoken(ms)));
+    context.out.note(format!("{fine} of {all} people are {there}{waited}"));
+    match (fine == all, done.len() < all) {
+        (true, _) => Ok(Exit::Ok),
+        (false, true) => {
+            Err(Failure::new(format!("stopped after {} of {all} people: more failed than may", done.len()))
+                .help("each line says why; mend it and say the same command again: who has arrived stays there"))
+        }
+        (false, false) => Ok(Exit::Error),
+    }
+}

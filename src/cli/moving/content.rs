@@ -1,0 +1,86 @@
+//! The content service where the pack puts it, over SSH.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::failure::Failure;
+use super::super::near::{Near, with_users};
+use super::super::project::Project;
+use crate::model::HostName;
+use crate::model::host::HostAccess;
+use crate::model::topology::Node;
+use crate::moving::content::{Carry, Content};
+use crate::services::cms::ledger::Summary;
+use crate::services::cms::service::wire::PassDone;
+
+/// As the service's own user, so that nothing in its folder ever belongs to root.
+const PROGRAM: &str = "runuser -u cutover-cms -- /usr/local/bin/cutover-cms";
+const LOOK: Duration = Duration::from_secs(60);
+/// A last pass with its verification: an hour for a mailbox that is far larger than usual.
+const PASS: Duration = Duration::from_secs(3600);
+
+pub struct Service {
+    near: Arc<Near>,
+    host: HostAccess,
+}
+
+impl Service {
+    /// The content service of that name, or the only one.
+    pub fn of(project: &Project, near: Arc<Near>, name: Option<&str>) -> Result<Self, Failure> {
+        let all: Vec<&Node> = project.topology.all("cms").collect();
+        let node = match (name, all.as_slice()) {
+            (Some(name), _) => all.iter().find(|c| c.id.name == *name).copied(),
+            (None, [only]) => Some(*only),
+            (None, []) => {
+                return Err(Failure::new("this topology has no content service")
+                    .help("write cms NAME from=.. to=.. { on SERVER; }"));
+            }
+            (None, _) => {
+                return Err(Failure::new("this topology has several content services")
+                    .help("put the users into a cohort, whose migration names its cms"));
+            }
+        };
+        let on = node.and_then(|c| c.refs("on").next()).map(|(id, _)| id.name.to_string());
+        let host = on.as_deref().and_then(|name| project.site.hosts.get(&HostName::from(name)));
+        let Some(host) = host.cloned() else {
+            let name = node.map_or("", |c| c.id.name.as_str());
+            return Err(Failure::new(format!("the host of content service {name} cannot be reached"))
+                .help("the server in its `on` needs a connection"));
+        };
+        Ok(Self { near, host })
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        command: &str,
+        users: &[String],
+        limit: Duration,
+    ) -> Result<T, String> {
+        let heard = self.near.run(&self.host, with_users(&format!("{PROGRAM} {command} --json"), users), limit).await?;
+        // What a pass left over is an exit code of its own, with an answer all the same.
+        if heard.out.trim().is_empty() && heard.code != Some(0) {
+            return Err(heard.why("cutover-cms"));
+        }
+        serde_json::from_str(&heard.out)
+            .map_err(|e| format!("cutover-cms there answers in a form that is not known here: {e}"))
+    }
+}
+
+impl Content for Service {
+    async fn look(&self, users: &[String]) -> Result<BTreeMap<String, Summary>, String> {
+        let found: Vec<Summary> = self.ask("status", users, LOOK).await?;
+        let find = |m: &Summary| users.iter().find(|u| u.eq_ignore_ascii_case(&m.user)).cloned();
+        Ok(found.into_iter().filter_map(|m| Some((find(&m)?, m))).collect())
+    }
+
+    async fn carry(&self, users: &[String], what: Carry) -> Result<Vec<PassDone>, String> {
+        let mut done: Vec<PassDone> = self.ask(what.as_str(), users, PASS).await?;
+        for d in &mut done {
+            if let Some(asked) = users.iter().find(|u| u.eq_ignore_ascii_case(&d.user)) {
+                d.user.clone_from(asked);
+            }
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,87 @@
+//! What was done to whom and when, a line of JSON each, in the state folder. Where somebody stands is never read from here: gates and
+//! content service are asked. It keeps what they do not know: how long logins waited, and who asked for the move.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::failure::Failure;
+use crate::execution::{Clock as _, SystemClock};
+use crate::journal::{Holder, StateDir};
+use crate::moving::transfer::{Direction, End, Transfer};
+
+pub struct Diary {
+    path: PathBuf,
+    state: StateDir,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// RFC 3339.
+    pub at: String,
+    pub user: String,
+    /// `new` or `old`.
+    pub to: String,
+    pub arrived: bool,
+    pub held_ms: Option<u64>,
+    pub messages: Option<u64>,
+    pub octets: Option<u64>,
+    pub why: Option<String>,
+    /// USER@MACHINE.
+    pub by: String,
+}
+
+impl Diary {
+    pub fn of(state: &StateDir) -> Self {
+        Self { path: state.path().join("moves.jsonl"), state: state.clone() }
+    }
+
+    /// Durable when it returns.
+    pub fn write(&self, direction: Direction, done: &[Transfer]) -> Result<(), Failure> {
+        let failed = |e: std::io::Error| {
+            Failure::new(format!("{}: what was done cannot be written down: {e}", self.path.display()))
+                .help("people stand where `cutover user show` says; mend the folder")
+        };
+        let changed = |t: &&Transfer| matches!(t.end, End::Arrived | End::Stayed | End::Held);
+        let me = Holder::this_process("", SystemClock.now());
+        let at = format!("{:.0}", jiff::Timestamp::now());
+        let mut text = String::new();
+        for t in done.iter().filter(changed) {
+            let entry = Entry {
+                at: at.clone(),
+                user: t.user.clone(),
+                to: direction.side().as_str().to_owned(),
+                arrived: t.end == End::Arrived,
+                held_ms: t.held_ms,
+                messages: t.passed.as_ref().map(|p| p.appended),
+                octets: t.passed.as_ref().map(|p| p.octets),
+                why: t.why.clone(),
+                by: format!("{}@{}", me.user, me.machine),
+            };
+            text += &serde_json::to_string(&entry).unwrap_or_default();
+            text.push('\n');
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.state.create().map_err(failed)?;
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.path).map_err(failed)?;
+        (&file).write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
+    /// Of each user all entries, the youngest last. A line that was cut off by a kill is passed over.
+    pub fn read(&self) -> Result<BTreeMap<String, Vec<Entry>>, Failure> {
+        let text = match std::fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(Failure::new(format!("{}: {e}", self.path.display()))),
+        };
+        let mut by: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for entry in text.lines().filter_map(|l| serde_json::from_str::<Entry>(l).ok()) {
+            by.entry(entry.user.clone()).or_default().push(entry);
+        }
+        Ok(by)
+    }
+}

@@ -1,0 +1,34 @@
+//! The content service as the move sees it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use crate::services::cms::ledger::Summary;
+use crate::services::cms::service::wire::PassDone;
+
+/// A pass that a move asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// What is left goes to the new side, and is verified; the source is held.
+    Final,
+    /// What came to the new side goes back to the old one.
+    Rollback,
+}
+
+impl Carry {
+    /// The command of `cutover-cms`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Carry::Final => "final",
+            Carry::Rollback => "rollback",
+        }
+    }
+}
+
+pub trait Content {
+    /// How these mailboxes stand; who is not among the service's mailboxes is not in the answer.
+    fn look(&self, users: &[String]) -> impl Future<Output = Result<BTreeMap<String, Summary>, String>> + Send;
+
+    /// A pass of each. An error says that there was no answer: what became of the passes is unknown.
+    fn carry(&self, users: &[String], what: Carry) -> impl Future<Output = Result<Vec<PassDone>, String>> + Send;
+}
