@@ -31,6 +31,7 @@ mod served;
 mod session;
 mod signing;
 mod told;
+mod whole;
 mod work;
 
 use std::process::ExitCode;

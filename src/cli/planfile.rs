@@ -10,6 +10,7 @@
 use std::path::Path;
 
 use super::failure::Failure;
+use super::whole;
 use crate::model::attr::Digest;
 use crate::model::plan::{PLAN_VERSION, Plan};
 use crate::secret::StateKey;
@@ -23,13 +24,7 @@ pub fn save(path: &Path, plan: &Plan, key: &StateKey) -> Result<(), Failure> {
     let mut file = format!("{MAGIC} {PLAN_VERSION} {} {}\n", key.id(), mac(key, &body)).into_bytes();
     file.extend_from_slice(&body);
     file.push(b'\n');
-    // Written aside and renamed: a plan cut short by a full disk never stands under the name that was asked for.
-    let dir = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
-    let mut aside = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
-    std::io::Write::write_all(&mut aside, &file).map_err(fail)?;
-    aside.as_file().sync_all().map_err(fail)?;
-    aside.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    whole::write(path, |f| std::io::Write::write_all(f, &file)).map_err(fail)
 }
 
 /// Reads a saved plan and checks that it is whole, ours and untouched.

@@ -4,6 +4,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use super::failure::Failure;
+use super::whole;
 use crate::model::observed::Observed;
 
 pub fn load(path: &Path) -> Result<Observed, Failure> {
@@ -20,10 +21,10 @@ pub fn load(path: &Path) -> Result<Observed, Failure> {
 
 pub fn save(path: &Path, observed: &Observed) -> Result<(), Failure> {
     let fail = |e: std::io::Error| Failure::new(format!("the observation was not saved to {}: {e}", path.display()));
-    let dir = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
-    let mut aside = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
-    serde_json::to_writer(std::io::BufWriter::new(&mut aside), observed).map_err(|e| fail(e.into()))?;
-    aside.as_file().sync_all().map_err(fail)?;
-    aside.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    whole::write(path, |f| {
+        let mut buffered = std::io::BufWriter::new(f);
+        serde_json::to_writer(&mut buffered, observed)?;
+        std::io::Write::flush(&mut buffered)
+    })
+    .map_err(fail)
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
-use super::super::runtime;
+use super::super::{runtime, whole};
 use super::Answer;
 use crate::importing::{self, Outcome, ServerOptions, UserOptions, ZoneOptions};
 use crate::language::schema::schema;
@@ -278,6 +278,11 @@ fn write_all(files: &BTreeMap<PathBuf, &str>, force: bool) -> Result<(), Failure
     let mut aside = Vec::new();
     for (path, text) in files {
         let fail = |e: std::io::Error| Failure::new(format!("{} was not written: {e}", path.display()));
+        // Only with --force, for it is there: a pipe or device stays what it is.
+        if whole::is_special(path) {
+            whole::write(path, |f| f.write_all(text.as_bytes())).map_err(fail)?;
+            continue;
+        }
         let folder = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(fail)?;
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
