@@ -9,6 +9,7 @@
 //! | [`protocol`] | model |
 //! | [`language`], [`rules`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
 //! | [`people`] | ground |
+//! | [`process`] | ground, people |
 //! | [`importing`], [`lowering`] | ground, protocol, people |
 //! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport, protocol |
@@ -32,6 +33,7 @@ pub mod model;
 pub mod moving;
 pub mod people;
 pub mod planning;
+pub mod process;
 pub mod protocol;
 pub mod providers;
 pub mod reporting;
