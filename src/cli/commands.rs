@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 
 mod apply;
+mod calendar;
 mod check;
 mod cohort;
 mod completions;
@@ -58,6 +59,7 @@ pub enum Command {
     Cohort(cohort::Args),
     Routes(routes::Args),
     Dns(dns::Args),
+    Calendar(calendar::Args),
     Drift(drift::Args),
     Show(show::Args),
     History(history::Args),
@@ -91,6 +93,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Cohort(args) => cohort::run(&args, context),
         Command::Routes(args) => routes::run(&args, context),
         Command::Dns(args) => dns::run(&args, context),
+        Command::Calendar(args) => calendar::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Destroy(args) => destroy::run(&args, context),

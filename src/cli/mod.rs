@@ -3,6 +3,7 @@
 mod args;
 pub mod authority;
 mod back;
+mod calendar;
 pub mod cms;
 pub mod codes;
 mod commands;
@@ -12,6 +13,7 @@ mod failure;
 mod guard;
 mod interrupt;
 pub mod lab_spec;
+mod lines;
 mod logging;
 mod moving;
 mod near;

@@ -5,17 +5,19 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::ProgressDrawTarget;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::back::way_back;
+use super::calendar::control::{self, Admission};
+use super::calendar::record;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::interrupt;
+use super::interrupt::{self, Closing};
 use super::output::Output;
 use super::session::Session;
 use crate::catalog::barrier;
@@ -53,6 +55,9 @@ pub struct Work {
     apply: String,
     json: bool,
     patience: Patience,
+    /// By whose leave the run goes on, and until when.
+    admission: OnceLock<Admission>,
+    urgent: Option<String>,
     // Last, so that the lock goes after everything else.
     lock: LocalLock,
 }
@@ -77,11 +82,26 @@ impl Work {
             tracing::info!("{} died with the lock; its leases are taken over", dead.name());
         }
         let patience = Patience::default();
-        Ok(Self { journal, identity: Identity { holder, dead }, apply, json, patience, lock })
+        let identity = Identity { holder, dead };
+        Ok(Self { journal, identity, apply, json, patience, admission: OnceLock::new(), urgent: None, lock })
     }
 
     pub fn patient(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Why what was cut off does not wait for the window of its change.
+    pub fn urgent(self, urgent: Option<String>) -> Self {
+        Self { urgent, ..self }
+    }
+
+    /// The change that this run belongs to; the first word holds.
+    pub fn admit(&self, admission: Admission) {
+        drop(self.admission.set(admission));
+    }
+
+    fn closing(&self) -> Option<Closing> {
+        self.admission.get().and_then(|a| a.closes).map(Closing::at)
     }
 
     /// The last apply, when it did not come to its end.
@@ -121,6 +141,16 @@ impl Work {
         plan: &Plan,
         undo_of: Option<String>,
     ) -> Result<Exit, Failure> {
+        let of = match &undo_of {
+            // What takes a change back belongs to it, and waits for no window.
+            Some(former) => record::by_apply(&session.state)?.remove(former).map(|e| record::Entry {
+                change: e.change,
+                window: e.window,
+                ..record::Entry::new(&self.apply)
+            }),
+            None => self.admission.get().and_then(|a| a.entry(&self.apply)),
+        };
+        of.map(|entry| record::file(&session.state).append(&entry)).transpose()?;
         let (exit, shut) = self.carry_out(session, context, plan, &self.apply, undo_of).await?;
         self.timed_out(session, context, plan, &self.apply, exit, &shut).await
     }
@@ -135,10 +165,11 @@ impl Work {
     ) -> Result<(Exit, Shut), Failure> {
         let (events, reader) = self.reader(context, plan, Tally::default());
         let settings = self.settings(session);
-        let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
+        let closing = self.closing().filter(|_| undo_of.is_none());
+        let run = self.run(session, &settings, events, interrupt::listen(&context.out, closing.clone())?);
         let report = execution::apply(run, plan, apply, &self.identity, undo_of).await;
         self.took_over(&report);
-        self.close(context, plan, reader, report).await
+        self.close(context, plan, reader, report, closing.as_ref()).await
     }
 
     /// Takes a window back whose name servers did not follow in time, where its topology says so.
@@ -179,13 +210,19 @@ impl Work {
 
     /// Goes on with an apply of the journal.
     pub async fn resume(&self, session: &Session, context: &Context, saved: &Saved) -> Result<Exit, Failure> {
+        let id = &saved.header.apply;
+        let admission = control::again(session, &context.out, self, id, self.urgent.as_deref())?;
+        if self.urgent.is_some() {
+            admission.entry(id).map(|entry| record::file(&session.state).append(&entry)).transpose()?;
+        }
+        let closing = admission.closes.map(Closing::at);
         let tally = Tally::of(&crate::journal::events(saved));
         let (events, reader) = self.reader(context, &saved.plan, tally);
         let settings = self.settings(session);
-        let run = self.run(session, &settings, events, interrupt::listen(&context.out)?);
+        let run = self.run(session, &settings, events, interrupt::listen(&context.out, closing.clone())?);
         let report = execution::resume(run, &saved.header.apply, &self.identity).await;
         self.took_over(&report);
-        let (exit, shut) = self.close(context, &saved.plan, reader, report).await?;
+        let (exit, shut) = self.close(context, &saved.plan, reader, report, closing.as_ref()).await?;
         self.timed_out(session, context, &saved.plan, &saved.header.apply, exit, &shut).await
     }
 
@@ -243,6 +280,7 @@ impl Work {
         plan: &Plan,
         reader: tokio::task::JoinHandle<Tally>,
         report: Result<Report, execution::ApplyError>,
+        closing: Option<&Closing>,
     ) -> Result<(Exit, Shut), Failure> {
         let tally = reader.await.map_err(|e| Failure::new(format!("the progress display broke: {e}")))?;
         let report = report?;
@@ -266,6 +304,10 @@ impl Work {
         }
         let exit = match (report.is_success(), report.interrupted) {
             (true, _) => Exit::Ok,
+            (false, true) if closing.is_some_and(Closing::has_come) => {
+                context.out.note("the window of the change has closed; in its next opening go on with: cutover resume");
+                Exit::Waits
+            }
             (false, true) => Exit::Interrupted,
             (false, false) => Exit::Error,
         };

@@ -18,6 +18,9 @@ pub struct HistoryEntry {
     pub steps: u32,
     /// `None`: it has not ended.
     pub ended: Option<Ended>,
+    /// The change that it belonged to, or why to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, schemars::JsonSchema)]
@@ -47,6 +50,9 @@ pub fn history_text(entries: &[HistoryEntry], time: impl Fn(i64) -> String, pain
         }
         if let Some(former) = &e.undo_of {
             let _ = write!(outcome, " (undo of {})", one_line(former));
+        }
+        if let Some(change) = &e.change {
+            let _ = write!(outcome, " ({})", one_line(change));
         }
         rows.push([one_line(&e.apply), time(e.at), one_line(&e.holder), e.steps.to_string(), outcome]);
     }

@@ -24,6 +24,8 @@ struct Outputs {
     resources: BTreeSet<String>,
     findings: BTreeSet<String>,
     slices: BTreeMap<String, BTreeSet<NodeId>>,
+    /// What is open when, and which change may use it.
+    schedule: BTreeSet<String>,
     /// Nodes with their values, for what the language itself does.
     nodes: BTreeMap<NodeId, String>,
     environment: Option<String>,
@@ -79,10 +81,34 @@ fn outputs(text: &str) -> Outputs {
     for phase in c.topology.all("phase") {
         out.slices.insert(phase.id.name.to_string(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
     }
+    schedule(&c.topology, &mut out);
     if !c.diagnostics.has_errors() && c.topology.organization().is_some() {
         resources(&c, &mut out);
     }
     out
+}
+
+fn schedule(topology: &Topology, out: &mut Outputs) {
+    use cutover::process::{calendar::Calendar, change, forward};
+    if !change::controlled(topology) && topology.all("phase").next().is_none() {
+        return;
+    }
+    let Ok(calendar) = Calendar::of(topology) else { return };
+    let at = |text: &str| text.parse::<jiff::Timestamp>().expect("time");
+    let within = cutover::process::calendar::Span { from: at("2026-11-22T00:00:00Z"), to: at("2027-03-01T00:00:00Z") };
+    let said = forward::schedule(topology, &calendar, &[], within, within.from);
+    out.schedule.extend(said.items.iter().map(|i| format!("{i:?}")));
+    out.schedule.extend(said.conflicts.into_iter().chain(said.undated));
+    for c in topology.all("change") {
+        let wish = change::wish(topology, &calendar, c);
+        out.schedule.insert(format!("{} {:?}", c.id, calendar.decide(&wish, within.from)));
+        let covered = change::covered(topology, c, slice::deployed, slice::closure);
+        out.schedule.insert(format!("{} covers {covered:?}", c.id));
+    }
+    for phase in topology.all("phase") {
+        let early = change::early(topology, Some(&phase.id.name), None).map(|c| &c.id);
+        out.schedule.insert(format!("{} {early:?}", phase.id));
+    }
 }
 
 fn resources(c: &language::Compiled, out: &mut Outputs) {
@@ -302,7 +328,7 @@ fn acts_in(
             if after.findings != before.findings {
                 found.insert("rule");
             }
-            if after.slices != before.slices {
+            if after.slices != before.slices || after.schedule != before.schedule {
                 found.insert("gate");
             }
             if others(before, &after, &kind.name) {

@@ -1,5 +1,7 @@
 //! The flows, in one test binary: it links once.
 
+mod calendar;
+mod calendar_days;
 mod cli;
 mod cms_acl;
 mod cms_contacts;

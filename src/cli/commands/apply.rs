@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::super::args::Format;
+use super::super::calendar::control::{self, ChangeArgs};
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
@@ -27,6 +28,7 @@ Examples:
   cutover apply plan.cut                   a plan saved by `plan --out plan.cut`; a saved plan is not asked about again
   cutover apply --yes --json               events as JSON lines on standard output
   cutover apply --phase pilot-1            only what this phase deploys
+  cutover apply --change new-tls           as this change of the topology: only while its window is open
   cutover apply --window night-1           a cutover window; ends with 3 before a long wait, `cutover resume` goes on
 
 Ctrl-C once: running steps end, no new one starts. Twice: stop at once. `cutover resume` goes on.")]
@@ -42,6 +44,8 @@ pub struct Args {
     /// Events as JSON lines on standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
     #[command(flatten)]
     patience: Patience,
 }
@@ -95,11 +99,14 @@ async fn go_on(args: &Args, context: &Context, session: &Session, work: &Work, s
     let (wish, Asked { plan, observed }) = match saved {
         Some(saved) => {
             let wish = again(&saved);
+            control::early(session, &context.out, &args.change, &wish)?;
             let observed = fresh(context, session, &saved, &wish).await?;
+            work.admit(control::admit(session, &context.out, &args.change, &wish, &saved)?);
             (wish, Asked { plan: saved, observed })
         }
         None => {
             let wish = args.wish.wish(false);
+            control::early(session, &context.out, &args.change, &wish)?;
             match planned(args, &wish, context, session, work).await? {
                 Some(asked) => (wish, asked),
                 None => return Ok(Exit::Ok),
@@ -134,6 +141,7 @@ async fn planned(
         session.settled(wish, &asked.observed).await;
         return Ok(None);
     }
+    work.admit(control::admit(session, &context.out, &args.change, wish, &asked.plan)?);
     confirm(context, args.yes, "Carry this out? (yes/no)", "yes")?;
     Ok(Some(asked))
 }

@@ -1,4 +1,5 @@
 use super::super::args::Format;
+use super::super::calendar::control::{self, ChangeArgs};
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
@@ -31,6 +32,8 @@ pub struct Args {
     /// Events as JSON lines on standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
@@ -55,6 +58,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     if plan.is_empty() || args.only_plan {
         return Ok(Exit::Ok);
     }
+    work.admit(control::admit(&session, &context.out, &args.change, &args.wish.wish(true), &plan)?);
     let environment = session.project.site.environment.as_deref().unwrap_or("the base");
     let question = format!("This removes all of the above from {environment}. Type `{name}` to go on:");
     confirm(context, args.yes.is_some(), &question, &name)?;

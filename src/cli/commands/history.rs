@@ -1,4 +1,5 @@
 use super::super::args::Format;
+use super::super::calendar::record;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::project::Project;
@@ -24,7 +25,9 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     let state = Project::compile(context)?.state(context);
     let list = if state.state().exists() { Journal::read(&state.state())?.history()? } else { Vec::new() };
     let from = if args.limit == 0 { 0 } else { list.len().saturating_sub(args.limit) };
-    let mut entries: Vec<HistoryEntry> = list[from..].iter().map(entry).collect();
+    let changes = record::by_apply(&state)?;
+    let told = |s: &Summary| HistoryEntry { change: changes.get(&s.header.apply).and_then(|c| c.told()), ..entry(s) };
+    let mut entries: Vec<HistoryEntry> = list[from..].iter().map(told).collect();
     entries.reverse();
     match format {
         Format::Json => context.out.json(&entries),
@@ -52,5 +55,6 @@ fn entry(summary: &Summary) -> HistoryEntry {
         holder: header.holder.clone(),
         steps: header.steps,
         ended,
+        change: None,
     }
 }

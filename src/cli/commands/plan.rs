@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::super::args::Format;
+use super::super::calendar::control;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
@@ -97,6 +98,9 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         }
     };
     show(&plan, format, !args.no_diff, context)?;
+    if let Some(said) = control::told(&session, &context.out, &wish, &plan)? {
+        context.out.note(said);
+    }
     if plan.blocked() {
         return Err(blocked(&plan));
     }

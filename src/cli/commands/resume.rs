@@ -1,4 +1,5 @@
 use super::super::args::Format;
+use super::super::calendar::control::UrgentArgs;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
@@ -24,13 +25,15 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    urgent: UrgentArgs,
+    #[command(flatten)]
     patience: Patience,
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     context.formats("resume", &[Format::Text])?;
     let session = Session::open(context)?;
-    let work = Work::begin(&session, context, args.json)?.patient(args.patience);
+    let work = Work::begin(&session, context, args.json)?.patient(args.patience).urgent(args.urgent.emergency.clone());
     let saved = match &args.apply {
         None => work.resumable()?,
         Some(id) => {

@@ -236,7 +236,7 @@ fn effect(word: &str) -> &str {
     match word {
         "resource" => "makes things on hosts",
         "rule" => "lint rules judge it",
-        "gate" => "holds a phase until it is met",
+        "gate" => "holds what may be applied, and when",
         "report" => "stands in reports",
         "forecast" => "feeds the forecast",
         "language" => "part of the language",

@@ -17,7 +17,7 @@ use crate::model::step::Action;
 
 pub use dot::dot;
 pub use mermaid::mermaid;
-pub(in crate::reporting) use svg::escaped;
+pub use svg::escaped;
 pub use svg::svg;
 
 /// One thing in the picture.

@@ -104,7 +104,7 @@ fn write_lines(out: &mut String, view: &GraphView, l: &Layout) {
 }
 
 /// As a text of XML.
-pub(in crate::reporting) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
             '&' => out.push_str("&amp;"),
