@@ -17,7 +17,7 @@
 //! | [`lab`] | ground, transport |
 //! | [`editor`] | ground, language, rules, reporting |
 //! | [`services`] | model, protocol |
-//! | [`moving`] | model, services |
+//! | [`moving`] | model, services, people |
 //! | [`cli`] | all |
 
 pub mod catalog;

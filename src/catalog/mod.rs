@@ -5,6 +5,7 @@
 pub mod barrier;
 mod compare;
 pub mod record_set;
+pub mod wave;
 
 pub use compare::same;
 
@@ -87,7 +88,13 @@ pub fn touches(step: Kind, other: Kind) -> bool {
         Kind::File | Kind::Binary => matches!(other, Kind::Line | Kind::Setting | Kind::MailAccount),
         Kind::Line => other == Kind::Setting,
         Kind::Setting => other == Kind::Line,
-        Kind::Directory | Kind::Firewall | Kind::DnsZone | Kind::MailAccount | Kind::RecordSet | Kind::Barrier => false,
+        Kind::Directory
+        | Kind::Firewall
+        | Kind::DnsZone
+        | Kind::MailAccount
+        | Kind::RecordSet
+        | Kind::Barrier
+        | Kind::Wave => false,
     }
 }
 
@@ -97,7 +104,7 @@ pub fn spec(kind: Kind) -> &'static KindSpec {
     &SPECS[kind as usize]
 }
 
-pub static SPECS: [KindSpec; 17] = [
+pub static SPECS: [KindSpec; 18] = [
     KindSpec {
         kind: Kind::Package,
         doc: "Debian package",
@@ -273,6 +280,21 @@ pub static SPECS: [KindSpec; 17] = [
             field("timeout", Input, "seconds after which a server that does not follow is named and the run ends"),
         ],
         undo: UndoSpec::Irreversible("a barrier changes nothing"),
+    },
+    KindSpec {
+        kind: Kind::Wave,
+        doc: "people of a cohort who move together to the new side; key `canaries`, or the number of the wave",
+        stage: 8,
+        fields: &[
+            field("people", Input, "how many"),
+            field(
+                "digest",
+                Input,
+                "SHA-256 over their addresses, a line each; who they are stands in the cohort's lists",
+            ),
+            field("soak", Input, "seconds for which they are watched on the new side before others follow"),
+        ],
+        undo: UndoSpec::Restores("people back to the old side, with the mail that has come since"),
     },
 ];
 

@@ -15,7 +15,7 @@ mod interrupt;
 pub mod lab_spec;
 mod lines;
 mod logging;
-mod moving;
+pub mod moving;
 mod near;
 mod output;
 pub mod packs;

@@ -5,11 +5,14 @@ use crate::language::slice;
 use crate::model::topology::Topology;
 use crate::planning::PhaseSlice;
 
-/// The owners that a phase deploys, with what they refer to.
+/// The owners that a phase deploys, with what they refer to, and the cohorts that it moves. Those of earlier phases move with them only.
 pub fn slice(topology: &Topology, name: &str) -> Result<PhaseSlice, Failure> {
     match slice::deployed(topology, name) {
         Some(nodes) => {
-            Ok(PhaseSlice { name: name.to_owned(), owners: nodes.iter().map(ToString::to_string).collect() })
+            let phase = topology.get("phase", name);
+            let migrates =
+                phase.into_iter().flat_map(|p| p.refs("migrates")).map(|(id, _)| id.name.to_string()).collect();
+            Ok(PhaseSlice { name: name.to_owned(), owners: nodes.iter().map(ToString::to_string).collect(), migrates })
         }
         None => {
             let names: Vec<&str> = topology.all("phase").map(|p| p.id.name.as_str()).collect();

@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::context::Context;
 use super::failure::Failure;
 use super::guard;
+use super::moving::{Crews, Service};
 use super::output::Output;
 use super::project::Project;
 use super::rotation::Course;
+use super::routes::{self, Reached};
 use super::secrets::{self, ForConnections};
 use super::served::Servers;
-use super::{lab_spec, phase, routes, runtime};
-use crate::execution::{self, Clock as _, SystemClock};
+use super::{lab_spec, phase, runtime};
+use crate::execution::{self, Clock as _, SystemClock, Wanted};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
 use crate::model::host::{HostAccess, HostError, Reach};
@@ -35,6 +39,7 @@ pub struct Session {
     pub agent: Arc<Hosts>,
     pub state: StateDir,
     pub parallel: usize,
+    crews: Arc<Crews<Reached, Service>>,
     out: Arc<Output>,
     runtime: tokio::runtime::Runtime,
 }
@@ -81,9 +86,15 @@ impl Session {
         let readers = Arc::new(ForConnections { resolver: Arc::clone(&resolver), root: project.root.clone() });
         let network = Network::new(settings, project.site.hosts.clone(), Arc::clone(&readers) as _);
         let shell = ShellAgent::new(network, providers::Settings::default());
-        let agent = Arc::new(Agents::new(shell, readers));
+        let crews = Arc::new(Crews::of(context, &project));
+        let agent = Arc::new(Agents::new(shell, readers).with_people(Arc::clone(&crews) as _));
         let parallel = usize::from(context.globals.parallel);
-        Ok(Self { project, resolver, key, agent, state, parallel, out: Arc::clone(&context.out), runtime })
+        Ok(Self { project, resolver, key, agent, state, parallel, crews, out: Arc::clone(&context.out), runtime })
+    }
+
+    /// From now on a run may be told to end: people who move are let go on between two groups.
+    pub fn heed(&self, wanted: watch::Receiver<Wanted>) {
+        self.crews.heed(wanted);
     }
 
     pub fn block_on<F: Future>(&self, work: F) -> F::Output {
@@ -215,8 +226,8 @@ fn take_in_departed(state: &StateDir, site: &mut Site, out: &Output) -> Result<(
     for (name, mut access) in journal.known_hosts()? {
         // Many zones have one primary: what they are is their name.
         let here = |h: &HostAccess| {
-            !name.is_zone()
-                && h.zone().is_none()
+            access.is_machine()
+                && h.is_machine()
                 && (h.address.as_str(), h.port) == (access.address.as_str(), access.port)
         };
         if site.hosts.contains_key(&name) || site.hosts.values().any(here) {

@@ -23,6 +23,7 @@ use super::session::Session;
 use crate::catalog::barrier;
 use crate::execution::{self, Clock as _, Identity, Report, Run, Settings, SystemClock};
 use crate::journal::{Holder, Journal, LocalLock, LockError, Saved, Status, events, replay};
+use crate::model::Kind;
 use crate::model::cutover::{Stage, clock};
 use crate::model::event::Event;
 use crate::model::plan::Plan;
@@ -243,6 +244,7 @@ impl Work {
         events: mpsc::UnboundedSender<Event>,
         wanted: tokio::sync::watch::Receiver<execution::Wanted>,
     ) -> Run<'a, super::session::Hosts, crate::secret::Resolver, SystemClock> {
+        session.heed(wanted.clone());
         Run {
             agent: session.agent.as_ref(),
             resolve: session.resolver.as_ref(),
@@ -298,6 +300,9 @@ impl Work {
                 Some(until) => {
                     format!("waits until {}: {}. Go on then with: cutover resume", clock(until, timezone), waits.why)
                 }
+                None if moves(plan, waits.step) => {
+                    format!("people wait to be moved: {}. Go on then with: cutover resume", waits.why)
+                }
                 None => format!("waits for what people enter: {}. Go on then with: cutover resume", waits.why),
             });
             return Ok((Exit::Waits, report.shut));
@@ -313,6 +318,10 @@ impl Work {
         };
         Ok((exit, if report.interrupted { Shut::new() } else { report.shut }))
     }
+}
+
+fn moves(plan: &Plan, step: StepId) -> bool {
+    plan.steps.get(step as usize).is_some_and(|s| s.address.kind == Kind::Wave)
 }
 
 /// Barriers that a name server kept shut, with those that lag.
@@ -332,6 +341,13 @@ pub fn left_to_prune(saved: &Saved) -> Result<bool, Failure> {
     let standing = replay(saved)?;
     let done = |(id, status): (usize, &Status)| *status == Status::Done || prunes.contains(&(id as StepId));
     Ok(standing.resumable() && standing.statuses.iter().enumerate().all(done))
+}
+
+/// All that is not done is people who are still to be moved: they need not be moved to be taken back.
+pub fn left_to_waves(saved: &Saved) -> Result<bool, Failure> {
+    let standing = replay(saved)?;
+    let left = |(id, status): (usize, &Status)| *status == Status::Done || moves(&saved.plan, id as StepId);
+    Ok(standing.statuses.iter().enumerate().all(left))
 }
 
 async fn read(

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | done, failed, stale | anything | that |
 //! | none | anything | not begun: it may run, the pinned fingerprint decides as ever |
+//! | begun, no end, of a wave | anything | it goes on: whoever is there is left alone, and the others are asked about one by one |
 //! | begun, no end | the former state | not done: it may run |
 //! | begun, no end | the wanted state, or each attribute as before or as wanted | our own work, perhaps half: it may go on from exactly this |
 //! | begun, no end | anything else | unknown: somebody else may have worked there, a person plans anew |
@@ -76,6 +77,10 @@ fn went_back(step: &Step, record: Option<&Record>, evidence: Evidence<'_>) -> bo
 }
 
 fn begun(step: &Step, record: Option<&Record>, evidence: Evidence<'_>) -> Verdict {
+    if step.address.kind == Kind::Wave {
+        // It begins with a look at where each person stands.
+        return Verdict::Again { expect: None };
+    }
     match step.action {
         Action::Reload | Action::Restart => {
             // What asks for it stays written on the host until it is done.
@@ -86,7 +91,7 @@ fn begun(step: &Step, record: Option<&Record>, evidence: Evidence<'_>) -> Verdic
         }
         Action::Run => return command(step, record),
         // It changed nothing: it asks again.
-        Action::Wait => return Verdict::Again { expect: None },
+        Action::Wait | Action::Move => return Verdict::Again { expect: None },
         Action::Create | Action::Update | Action::Replace | Action::Delete | Action::Restore => {}
     }
     let Some(record) = record else {
@@ -131,7 +136,7 @@ pub fn wanted(step: &Step, record: &Record) -> bool {
                 && compared(step)
                     .all(|(name, compare, desired)| catalog::same(compare, desired, record.attrs.get(name)))
         }
-        Action::Restore | Action::Run | Action::Reload | Action::Restart | Action::Wait => false,
+        Action::Restore | Action::Run | Action::Reload | Action::Restart | Action::Wait | Action::Move => false,
     }
 }
 
@@ -168,7 +173,13 @@ fn half_done(step: &Step, record: &Record) -> bool {
                         || before.get(name).is_some_and(|b| *b == found.map(Attr::to_string).as_deref())
                 })
         }
-        Action::Delete | Action::Restore | Action::Run | Action::Reload | Action::Restart | Action::Wait => false,
+        Action::Delete
+        | Action::Restore
+        | Action::Run
+        | Action::Reload
+        | Action::Restart
+        | Action::Wait
+        | Action::Move => false,
     }
 }
 

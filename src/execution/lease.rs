@@ -43,11 +43,9 @@ pub fn anchor(plan: &Plan) -> Result<&HostAccess, ApplyError> {
         Some(name) => {
             plan.hosts.get(name).ok_or_else(|| ApplyError::BadPlan(format!("its anchor {name} is not among its hosts")))
         }
-        None => plan
-            .hosts
-            .values()
-            .find(|h| h.zone().is_none())
-            .ok_or_else(|| ApplyError::BadPlan("it has no hosts".into())),
+        None => {
+            plan.hosts.values().find(|h| h.is_machine()).ok_or_else(|| ApplyError::BadPlan("it has no hosts".into()))
+        }
     }
 }
 

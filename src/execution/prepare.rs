@@ -51,7 +51,7 @@ fn wanted(step: &Step) -> Option<&Content> {
             Attr::Content(c) => Some(c),
             _ => None,
         }),
-        Action::Delete | Action::Reload | Action::Restart | Action::Restore | Action::Wait => None,
+        Action::Delete | Action::Reload | Action::Restart | Action::Restore | Action::Wait | Action::Move => None,
     }
 }
 

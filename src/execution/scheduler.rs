@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::times::{Due, Times};
 use crate::journal::{Change, IllegalTransition, Status, next_status};
-use crate::model::HostName;
 use crate::model::host::{HostAccess, ZoneAccess};
 use crate::model::plan::Plan;
 use crate::model::step::{Action, Outcome, Step, StepId};
+use crate::model::{HostName, Kind};
 
 /// The plan cannot be carried out as it stands (edited by hand, or cut).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,11 +33,13 @@ const RISKY: usize = 1;
 const BARRIER: usize = 2;
 /// Carried out by people.
 const HANDS: usize = 3;
+/// Moves people, one wave a batch: it runs long, and ends between two groups when the run is to stop.
+const WAVE: usize = 4;
 
 #[derive(Debug, Default)]
 struct HostState {
     /// Steps that may go, by class.
-    ready: [BTreeSet<StepId>; 4],
+    ready: [BTreeSet<StepId>; 5],
     all: Vec<StepId>,
     busy: bool,
     /// Given up for this run: what waits on it stays waiting.
@@ -70,6 +72,7 @@ fn class(plan: &Plan, step: &Step) -> usize {
     let by_hand = plan.hosts.get(&step.address.host).and_then(HostAccess::zone).is_some_and(ZoneAccess::is_manual);
     match (step.action, step.risky) {
         (Action::Wait, _) => BARRIER,
+        _ if step.address.kind == Kind::Wave => WAVE,
         _ if by_hand => HANDS,
         (_, true) => RISKY,
         (_, false) => CALM,
@@ -204,7 +207,7 @@ impl Scheduler {
         // The class of the smallest step that may go.
         let firsts = self.hosts[host].ready.each_ref().map(|r| r.first().copied());
         let class = (0..firsts.len()).filter(|c| firsts[*c].is_some()).min_by_key(|c| firsts[*c]).unwrap_or(CALM);
-        let most_steps = if class == BARRIER { 1 } else { most_steps };
+        let most_steps = if matches!(class, BARRIER | WAVE) { 1 } else { most_steps };
         // Steps that are ready because what they wait for is in this batch, and how much of it is.
         let mut opened: BTreeSet<StepId> = BTreeSet::new();
         let mut inside: BTreeMap<StepId, u32> = BTreeMap::new();

@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::judge::{Evidence, Verdict, judge};
 use super::lease::patiently;
 use super::settings::Settings;
+use crate::model::Kind;
 use crate::model::host::{HostAccess, HostError};
 use crate::model::observed::Observation;
 use crate::model::plan::Plan;
@@ -113,7 +114,8 @@ impl<A: Agent, C: Clock> Asker<'_, A, C> {
 
 /// Whether the verdict on a step needs the state itself.
 fn look(step: &Step, mark: Option<&Outcome>) -> bool {
-    step.risky || (step.action != Action::Wait && matches!(mark, Some(Outcome::Unknown { .. })))
+    let asks_again = step.action == Action::Wait || step.address.kind == Kind::Wave;
+    step.risky || (!asks_again && matches!(mark, Some(Outcome::Unknown { .. })))
 }
 
 fn nothing(host: &HostAccess) -> Observation {

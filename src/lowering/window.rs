@@ -80,10 +80,23 @@ fn can_move(provider: &Node) -> bool {
     provider.text("type") == Some("rfc2136") || service_kind(provider) == Some(ServiceKind::Powerdns)
 }
 
+/// Begin and end of a window (Unix seconds). `None` where its fields are wrong, which is said elsewhere.
+pub fn span(node: &Node, zone: TimeZone) -> Option<(i64, i64)> {
+    let start: DateTime = node.text("start")?.parse().ok()?;
+    let start = start.to_zoned(zone).ok()?.timestamp().as_second();
+    let lasts = i64::try_from(node.duration("for")?.as_secs()).ok()?;
+    Some((start, start.saturating_add(lasts)))
+}
+
+/// The name of the zone in which times of windows are written.
+pub fn timezone(topology: &Topology) -> &str {
+    topology.organization().and_then(|o| o.text("timezone")).unwrap_or("UTC")
+}
+
 /// `None` where its fields are wrong, which is said elsewhere.
 fn window(topology: &Topology, node: &Node, policies: &[StsPolicy], diagnostics: &mut Diagnostics) -> Option<Window> {
     let name = node.id.name.to_string();
-    let timezone = topology.organization().and_then(|o| o.text("timezone")).unwrap_or("UTC");
+    let timezone = timezone(topology);
     let Ok(zone) = TimeZone::get(timezone) else {
         diagnostics.push(
             Diagnostic::error("E1035", format!("no timezone is called `{timezone}`"))
@@ -92,9 +105,7 @@ fn window(topology: &Topology, node: &Node, policies: &[StsPolicy], diagnostics:
         );
         return None;
     };
-    let start: DateTime = node.text("start")?.parse().ok()?;
-    let start = start.to_zoned(zone).ok()?.timestamp().as_second();
-    let lasts = i64::try_from(node.duration("for")?.as_secs()).ok()?;
+    let (start, end) = span(node, zone)?;
     let scale = topology.environment().and_then(|e| e.int("time-scale")).and_then(|s| u64::try_from(s).ok());
     let named = node.texts("steps");
     let stage = |s: &Stage| named.contains(&s.as_str());
@@ -118,7 +129,7 @@ fn window(topology: &Topology, node: &Node, policies: &[StsPolicy], diagnostics:
     Some(Window {
         name,
         start,
-        end: start.saturating_add(lasts),
+        end,
         timezone: timezone.to_owned(),
         // Publishing is no step of a window that anybody writes: it comes before the others where something is missing.
         stages: Stage::ALL.into_iter().filter(|s| *s == Stage::Publish || stage(s)).collect(),

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Where resources live: the topology name of a server, as in `server mail-1` (not its DNS name), or a zone that is changed over the
-/// network, as `zone.acme.example` or `zone.acme.example@internal`. Names of servers hold no dot, so the two are never mistaken.
+/// network, as `zone.acme.example` or `zone.acme.example@internal`, or the people of a cohort, as `cohort.pilot-1`. Names of servers
+/// hold no dot, so they are never mistaken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct HostName(pub String);
@@ -18,9 +19,19 @@ impl HostName {
         if view == "both" { Self(format!("zone.{zone}")) } else { Self(format!("zone.{zone}@{view}")) }
     }
 
+    /// The name of a cohort as a place of waves.
+    pub fn of_cohort(cohort: &str) -> Self {
+        Self(format!("cohort.{cohort}"))
+    }
+
     /// A zone, and no machine.
     pub fn is_zone(&self) -> bool {
         self.0.starts_with("zone.")
+    }
+
+    /// The people of a cohort, and no machine.
+    pub fn is_cohort(&self) -> bool {
+        self.0.starts_with("cohort.")
     }
 }
 
@@ -36,7 +47,7 @@ impl From<&str> for HostName {
     }
 }
 
-/// Kinds of resource that a host or a zone can hold. The description of each stands in `catalog`.
+/// Kinds of resource that a host, a zone or a cohort can hold. The description of each stands in `catalog`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -57,10 +68,11 @@ pub enum Kind {
     Timer,
     RecordSet,
     Barrier,
+    Wave,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Package,
         Kind::Group,
         Kind::User,
@@ -78,6 +90,7 @@ impl Kind {
         Kind::Timer,
         Kind::RecordSet,
         Kind::Barrier,
+        Kind::Wave,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -99,6 +112,7 @@ impl Kind {
             Kind::Timer => "timer",
             Kind::RecordSet => "record-set",
             Kind::Barrier => "barrier",
+            Kind::Wave => "wave",
         }
     }
 }
@@ -117,7 +131,8 @@ impl FromStr for Kind {
     }
 }
 
-/// Address of a resource: host, kind and key. Printed as `server.HOST/KIND:KEY`, in a zone as `zone.ZONE/KIND:KEY`.
+/// Address of a resource: host, kind and key. Printed as `server.HOST/KIND:KEY`, in a zone as `zone.ZONE/KIND:KEY`, of a cohort as
+/// `cohort.COHORT/KIND:KEY`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     pub host: HostName,
@@ -138,7 +153,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = if self.host.is_zone() { "" } else { "server." };
+        let prefix = if self.host.is_zone() || self.host.is_cohort() { "" } else { "server." };
         write!(f, "{prefix}{}/{}:{}", self.host, self.kind, self.key)
     }
 }
@@ -148,7 +163,11 @@ impl FromStr for Address {
 
     fn from_str(s: &str) -> Result<Self, String> {
         let bad = || format!("`{s}` is not an address such as server.mail-1/file:/etc/postfix/main.cf");
-        let rest = if s.starts_with("zone.") { s } else { s.strip_prefix("server.").ok_or_else(bad)? };
+        let rest = if s.starts_with("zone.") || s.starts_with("cohort.") {
+            s
+        } else {
+            s.strip_prefix("server.").ok_or_else(bad)?
+        };
         let (host, local) = rest.split_once('/').ok_or_else(bad)?;
         let (kind, key) = local.split_once(':').ok_or_else(bad)?;
         if host.is_empty() || key.is_empty() {
@@ -176,6 +195,6 @@ impl schemars::JsonSchema for Address {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^(server|zone)\\.[^/]+/[a-z-]+:.+$" })
+        schemars::json_schema!({ "type": "string", "pattern": "^(server|zone|cohort)\\.[^/]+/[a-z-]+:.+$" })
     }
 }

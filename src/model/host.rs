@@ -17,6 +17,48 @@ pub enum Reach {
     Local,
     /// No machine: the record sets of a zone.
     Zone(Box<ZoneAccess>),
+    /// No machine: the people of a cohort.
+    Cohort(Box<CohortAccess>),
+}
+
+/// The people of a cohort as a place: its waves are its resources. Who is in them stands in no plan, only how many and a digest; whoever
+/// carries it out reads the lists again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct CohortAccess {
+    pub cohort: String,
+    /// By which they reach their side, and what carries their mailboxes: names of nodes.
+    pub proxy: String,
+    pub cms: String,
+    /// The hosts of both.
+    pub gates: Vec<HostName>,
+    pub carrier: HostName,
+    /// Cohorts that come before this one.
+    pub first: Vec<String>,
+    /// Phases that move it. No plan moves anybody without one of them.
+    pub phases: Vec<String>,
+    pub people: u64,
+    /// Of them at most so many may stay behind.
+    pub may_fail: u64,
+    /// Held at the same time.
+    pub together: usize,
+    /// Seconds that a login may wait; who would wait longer stays where they are.
+    pub longest_hold: Option<u64>,
+    /// No wave is begun outside of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
+    /// The host that keeps what became of each wave.
+    pub ledger: HostAccess,
+}
+
+/// When people may be moved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Opening {
+    pub window: String,
+    /// Unix seconds, both.
+    pub start: i64,
+    pub end: i64,
+    /// In which people are shown the times.
+    pub timezone: String,
 }
 
 /// How the record sets of a zone are read and changed: by transfer and update (RFC 5936, RFC 2136) unless `file` or `service` says
@@ -154,8 +196,21 @@ impl HostAccess {
     pub fn zone(&self) -> Option<&ZoneAccess> {
         match &self.reach {
             Reach::Zone(zone) => Some(zone),
-            Reach::Ssh | Reach::Local => None,
+            Reach::Ssh | Reach::Local | Reach::Cohort(_) => None,
         }
+    }
+
+    /// What is needed of a cohort; `None` for anything else.
+    pub fn cohort(&self) -> Option<&CohortAccess> {
+        match &self.reach {
+            Reach::Cohort(cohort) => Some(cohort),
+            Reach::Ssh | Reach::Local | Reach::Zone(_) => None,
+        }
+    }
+
+    /// Scripts run there.
+    pub fn is_machine(&self) -> bool {
+        matches!(self.reach, Reach::Ssh | Reach::Local)
     }
 
     pub fn timeout(&self) -> Duration {

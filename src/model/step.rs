@@ -23,11 +23,13 @@ pub enum Action {
     Restore,
     /// Nothing is changed: waits until every name server serves what it names.
     Wait,
+    /// People go to the new side.
+    Move,
 }
 
 impl Action {
     /// In the order that people are shown them.
-    pub const ALL: [Action; 9] = [
+    pub const ALL: [Action; 10] = [
         Action::Create,
         Action::Update,
         Action::Replace,
@@ -37,6 +39,7 @@ impl Action {
         Action::Restart,
         Action::Restore,
         Action::Wait,
+        Action::Move,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Action {
             Action::Restart => "restart",
             Action::Restore => "restore",
             Action::Wait => "wait",
+            Action::Move => "move",
         }
     }
 }

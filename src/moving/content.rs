@@ -25,7 +25,7 @@ impl Carry {
     }
 }
 
-pub trait Content {
+pub trait Content: Sync {
     /// How these mailboxes stand; who is not among the service's mailboxes is not in the answer.
     fn look(&self, users: &[String]) -> impl Future<Output = Result<BTreeMap<String, Summary>, String>> + Send;
 

@@ -11,6 +11,7 @@
 //! Killed at any place and repeated it comes to the same end: a gate that is there already is told again, which changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::future::Future;
 
 use futures_util::future::join_all;
@@ -48,9 +49,9 @@ pub struct Table {
     pub sessions: Vec<SessionLine>,
 }
 
-pub trait Gates {
+pub trait Gates: Sync {
     fn names(&self) -> Vec<String>;
-    fn order(&self, gate: &str, order: &Order) -> impl Future<Output = Said>;
+    fn order(&self, gate: &str, order: &Order) -> impl Future<Output = Said> + Send;
 }
 
 /// Which gates failed, with why, in what phase.
@@ -60,6 +61,13 @@ pub struct Broken {
     pub gates: BTreeMap<String, String>,
     /// Gates on which what was held could not be put back.
     pub held: BTreeSet<String>,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each = self.gates.iter().map(|(gate, why)| format!("{gate}: {why}"));
+        f.write_str(&each.collect::<Vec<_>>().join("; "))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,57 +214,57 @@ pub async fn sync(gates: &impl Gates, from: &str) -> Result<BTreeMap<String, Tab
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
     use super::*;
 
     /// Gates in memory, of which one fails at its n-th order, or the operator is killed then.
     struct Fake {
-        tables: RefCell<BTreeMap<String, Table>>,
+        tables: Mutex<BTreeMap<String, Table>>,
         fails: Option<(String, usize)>,
         dies: Option<usize>,
-        orders: Cell<usize>,
+        orders: AtomicUsize,
         /// Every state in which some gate lets a user in on one side and another one on the other.
-        split: Cell<bool>,
+        split: AtomicBool,
     }
 
     impl Fake {
         fn new(gates: &[&str]) -> Self {
             let tables = gates.iter().map(|g| ((*g).to_owned(), Table::default())).collect();
             Self {
-                tables: RefCell::new(tables),
+                tables: Mutex::new(tables),
                 fails: None,
                 dies: None,
-                orders: Cell::new(0),
-                split: Cell::new(false),
+                orders: AtomicUsize::new(0),
+                split: AtomicBool::new(false),
             }
         }
 
         fn routes(&self, user: &str) -> Vec<Option<Route>> {
-            self.tables.borrow().values().map(|t| t.users.get(user).copied()).collect()
+            self.tables.lock().unwrap().values().map(|t| t.users.get(user).copied()).collect()
         }
 
         fn look(&self) {
             let routes = self.routes("ann");
             let old = routes.iter().any(|r| matches!(r, None | Some(Route::Old)));
             if old && routes.contains(&Some(Route::New)) {
-                self.split.set(true);
+                self.split.store(true, SeqCst);
             }
         }
     }
 
     impl Gates for Fake {
         fn names(&self) -> Vec<String> {
-            self.tables.borrow().keys().cloned().collect()
+            self.tables.lock().unwrap().keys().cloned().collect()
         }
 
         async fn order(&self, gate: &str, order: &Order) -> Said {
-            let n = self.orders.get();
-            self.orders.set(n + 1);
+            let n = self.orders.fetch_add(1, SeqCst);
             if self.dies.is_some_and(|d| n >= d) || self.fails.as_ref().is_some_and(|(g, d)| g == gate && n >= *d) {
                 return Err("no answer".into());
             }
-            let mut tables = self.tables.borrow_mut();
+            let mut tables = self.tables.lock().unwrap();
             let table = tables.get_mut(gate).ok_or("no such gate")?;
             match order {
                 Order::Set { users, to, .. } => users.iter().for_each(|u| _ = table.users.insert(u.clone(), *to)),
@@ -280,33 +288,33 @@ mod tests {
         let gates = Fake::new(&["a", "b", "c"]);
         let after = set(&gates, &users(), Route::New, false).await.unwrap();
         assert!(after.values().all(|t| t.users["ann"] == Route::New));
-        assert!(!gates.split.get());
-        let orders = gates.orders.get();
+        assert!(!gates.split.load(SeqCst));
+        let orders = gates.orders.load(SeqCst);
         set(&gates, &users(), Route::New, false).await.unwrap();
-        assert_eq!(gates.orders.get() - orders, 3, "asked, and told nothing");
+        assert_eq!(gates.orders.load(SeqCst) - orders, 3, "asked, and told nothing");
     }
 
     #[tokio::test]
     async fn a_gate_that_does_not_answer_leaves_everything_as_it_was_or_held() {
         for at in 0..12 {
             let mut gates = Fake::new(&["a", "b", "c"]);
-            gates.tables.borrow_mut().get_mut("a").unwrap().users.insert("bob".into(), Route::Blocked);
+            gates.tables.lock().unwrap().get_mut("a").unwrap().users.insert("bob".into(), Route::Blocked);
             gates.fails = Some(("b".into(), at));
             let done = set(&gates, &users(), Route::New, false).await;
-            assert!(!gates.split.get(), "fails at {at}");
+            assert!(!gates.split.load(SeqCst), "fails at {at}");
             match done {
                 Ok(_) => assert!(gates.routes("ann").iter().all(|r| *r == Some(Route::New))),
                 Err(broken) => {
                     assert_eq!(broken.gates.keys().collect::<Vec<_>>(), ["b"]);
                     if broken.phase == Phase::Held {
                         // Whoever obeyed has its former routes again.
-                        let tables = gates.tables.borrow();
+                        let tables = gates.tables.lock().unwrap();
                         assert_eq!(tables["a"].users, BTreeMap::from([("bob".to_owned(), Route::Blocked)]), "at {at}");
                     }
                     gates.fails = None;
                     set(&gates, &users(), Route::New, false).await.unwrap();
                     assert!(gates.routes("ann").iter().all(|r| *r == Some(Route::New)));
-                    assert!(!gates.split.get());
+                    assert!(!gates.split.load(SeqCst));
                 }
             }
         }
@@ -318,20 +326,20 @@ mod tests {
             let mut gates = Fake::new(&["a", "b", "c"]);
             gates.dies = Some(at);
             let _ = set(&gates, &users(), Route::New, false).await;
-            assert!(!gates.split.get(), "killed at {at}");
+            assert!(!gates.split.load(SeqCst), "killed at {at}");
             gates.dies = None;
             set(&gates, &users(), Route::New, false).await.unwrap();
             assert!(gates.routes("bob").iter().all(|r| *r == Some(Route::New)), "killed at {at}");
-            assert!(!gates.split.get(), "repeated after {at}");
+            assert!(!gates.split.load(SeqCst), "repeated after {at}");
         }
     }
 
     #[tokio::test]
     async fn a_new_gate_gets_what_another_one_has() {
         let gates = Fake::new(&["a", "b"]);
-        gates.tables.borrow_mut().get_mut("a").unwrap().users.insert("ann".into(), Route::New);
-        gates.tables.borrow_mut().get_mut("b").unwrap().users.insert("cem".into(), Route::New);
-        assert_eq!(apart(&gates.tables.borrow()).keys().collect::<Vec<_>>(), ["ann", "cem"]);
+        gates.tables.lock().unwrap().get_mut("a").unwrap().users.insert("ann".into(), Route::New);
+        gates.tables.lock().unwrap().get_mut("b").unwrap().users.insert("cem".into(), Route::New);
+        assert_eq!(apart(&gates.tables.lock().unwrap()).keys().collect::<Vec<_>>(), ["ann", "cem"]);
         let after = sync(&gates, "a").await.unwrap();
         assert!(apart(&after).is_empty());
         assert_eq!(after["b"].users, BTreeMap::from([("ann".to_owned(), Route::New)]));

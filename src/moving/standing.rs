@@ -1,6 +1,7 @@
 //! Where a person stands in the move, from what the gates and the content service say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -140,6 +141,15 @@ fn state(side: Route, phase: Option<Phase>) -> State {
 pub enum Silent {
     Gates(Broken),
     Content(String),
+}
+
+impl fmt::Display for Silent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Silent::Gates(broken) => write!(f, "a gate does not answer: {broken}"),
+            Silent::Content(why) => write!(f, "the content service cannot be asked: {why}"),
+        }
+    }
 }
 
 /// Asks gates and service at the same time, each once, however many users there are.

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::content::{Carry, Content};
 use super::gates::{self, Broken, Gates};
 use super::standing::{self, Silent, Standing, State};
+use crate::model::unit::format_duration;
 use crate::services::cms::ledger::{Passed, Phase, Way};
 use crate::services::cms::service::wire::PassDone;
 use crate::services::proxy::route::Route;
@@ -97,6 +98,8 @@ pub struct Wish {
     pub default: Route,
     /// How long an answer of the content service that was lost is asked for again. Logins wait as long.
     pub patience: Duration,
+    /// How long anybody may be held; who would be held for longer stays where they are.
+    pub limit: Option<Duration>,
 }
 
 /// What is to be done for one person.
@@ -214,7 +217,7 @@ pub async fn transfer<G: Gates, C: Content>(
                 }
             }
             Err(broken) => {
-                let why = words(&broken);
+                let why = broken.to_string();
                 release.iter().for_each(|user| end(user, End::Held, Some(why.clone()), None, None));
             }
         }
@@ -229,7 +232,7 @@ pub async fn transfer<G: Gates, C: Content>(
         for (user, why) in to_from {
             match &out {
                 Ok(_) => end(&user, End::Stayed, Some(why), Some(held), None),
-                Err(broken) => end(&user, End::Held, Some(format!("{why}; {}", words(broken))), None, None),
+                Err(broken) => end(&user, End::Held, Some(format!("{why}; {broken}")), None, None),
             }
         }
     }
@@ -245,7 +248,22 @@ async fn carried<C: Content>(
 ) -> BTreeMap<String, Result<Passed, String>> {
     let began = Instant::now();
     loop {
-        match content.carry(users, wish.direction.carry()).await {
+        let pass = content.carry(users, wish.direction.carry());
+        let answer = match wish.limit {
+            Some(limit) => match tokio::time::timeout(limit.saturating_sub(began.elapsed()), pass).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    // The pass may still come to its end there. The next one begins with what is true then.
+                    let why = format!(
+                        "the last pass was not over after {}, as long as logins may wait",
+                        format_duration(limit)
+                    );
+                    return users.iter().map(|u| (u.clone(), Err(why.clone()))).collect();
+                }
+            },
+            None => pass.await,
+        };
+        match answer {
             Ok(done) => {
                 done.iter().for_each(|d| tell(Told::Carried(d)));
                 return done.into_iter().map(|d| (d.user.clone(), judged(d))).collect();
@@ -278,18 +296,10 @@ fn judged(done: PassDone) -> Result<Passed, String> {
     }
 }
 
-fn words(broken: &Broken) -> String {
-    let each = broken.gates.iter().map(|(gate, why)| format!("{gate}: {why}"));
-    each.collect::<Vec<_>>().join("; ")
-}
-
 fn not_held(broken: &Broken) -> (End, String) {
     let still: BTreeSet<&String> = broken.held.iter().collect();
     match still.is_empty() && matches!(broken.phase, gates::Phase::Asked | gates::Phase::Held) {
-        true => (
-            End::Refused,
-            format!("the gates did not hold the user, and have the former routes again: {}", words(broken)),
-        ),
-        false => (End::Held, format!("a gate did not obey: {}", words(broken))),
+        true => (End::Refused, format!("the gates did not hold the user, and have the former routes again: {broken}")),
+        false => (End::Held, format!("a gate did not obey: {broken}")),
     }
 }

@@ -5,6 +5,7 @@
 
 mod cohort;
 mod list;
+pub mod wave;
 
 pub use cohort::{Chosen, LeftOut, Member, Read, cohorts_of, everybody, members, named_here};
 pub use list::{ADDRESS_HEADERS, is_address, plain_header};

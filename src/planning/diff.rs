@@ -37,6 +37,9 @@ pub fn compare(r: &Resource, record: &Record, owned: Option<&Owned>) -> Result<O
     if kind == Kind::Command {
         return Ok(command(r, record));
     }
+    if kind == Kind::Wave {
+        return Ok(super::waves::change(r, record));
+    }
     let spec = catalog::spec(kind);
     let mut fields = Vec::new();
     for field in spec.fields {

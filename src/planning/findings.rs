@@ -18,6 +18,7 @@ use super::index::{HostId, Index, folders, path_of};
 use super::input::PlanInput;
 use super::records::{self, Ruling};
 use super::scope::Scope;
+use super::waves;
 
 /// A resource with a step to do.
 pub struct Changed<'a> {
@@ -77,6 +78,7 @@ impl<'a> Findings<'a> {
                 out.note(None, format!("the dead man's switch of apply {apply} is armed on {host}"), false);
             }
         }
+        out.notes.extend(waves::told(input, index, scope));
         out.notes.sort_by(|a, b| (&a.address, &a.text).cmp(&(&b.address, &b.text)));
         Ok(out)
     }
@@ -187,6 +189,10 @@ impl<'a> Findings<'a> {
             let owned = ledger.get(&(r.address.kind, r.address.key.as_str())).copied();
             let former = self.renamed.get(&(node as Node)).copied();
             let change = diff::compare(r, record, owned)?;
+            let timing = change.as_ref().and_then(|_| waves::timing(input, r));
+            for (text, blocks) in waves::note(record, change.is_some()).into_iter().chain(timing) {
+                self.note(Some(r.address.clone()), text, blocks);
+            }
             let held = || {
                 let set = r.address.kind == Kind::RecordSet;
                 let waits = set.then(|| cutover::holds(input.site, r, &record.attrs, input.options.now)).flatten();

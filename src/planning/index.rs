@@ -87,7 +87,8 @@ pub fn path_of(kind: Kind, key: &str, path: Option<&str>) -> Option<String> {
         | Kind::MailAccount
         | Kind::Service
         | Kind::RecordSet
-        | Kind::Barrier => None,
+        | Kind::Barrier
+        | Kind::Wave => None,
     }
 }
 

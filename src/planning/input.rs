@@ -41,4 +41,6 @@ pub struct PhaseSlice {
     pub name: String,
     /// Owners (`kind:name` of topology nodes) whose resources belong to it.
     pub owners: BTreeSet<String>,
+    /// Cohorts that it moves, by their names. Nothing else moves anybody.
+    pub migrates: BTreeSet<String>,
 }

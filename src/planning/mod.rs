@@ -23,12 +23,15 @@ mod services;
 mod stale;
 mod steps;
 mod undo;
+mod waves;
 
+use crate::model::observed::Observed;
 use crate::model::plan::{PLAN_VERSION, Plan};
+use crate::model::site::Site;
 
 pub use error::{CycleMember, PlanError};
 pub use input::{PhaseSlice, PlanInput, PlanOptions};
-pub use records::{WORDS as EXCEED_WORDS, unborn};
+pub use records::WORDS as EXCEED_WORDS;
 pub use scope::hosts_to_ask;
 pub use stale::{Difference, differences};
 pub use undo::{UndoInput, undo};
@@ -37,6 +40,12 @@ use constraints::Constraints;
 use findings::Findings;
 use index::Index;
 use scope::Scope;
+
+/// Answers for places that cannot be asked because what would answer is still to be made, where the hosts themselves say so.
+pub fn unborn(site: &Site, observed: &mut Observed) {
+    records::unborn(site, observed);
+    waves::unborn(site, observed);
+}
 
 /// The plan. Steps stand in a stable order; hosts that could not be asked are named and block it.
 pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {

@@ -32,7 +32,7 @@ impl Target {
         if let Ok(address) = word.parse() {
             return Target::Address(address);
         }
-        if word.starts_with("zone.") && !word.contains('/') {
+        if (word.starts_with("zone.") || word.starts_with("cohort.")) && !word.contains('/') {
             return Target::Host(word.to_owned());
         }
         if let Some((role, host)) = word.split_once('@').filter(|_| !word.contains([':', '/'])) {
@@ -70,13 +70,16 @@ pub struct Scope {
     phase: Option<BTreeSet<String>>,
     /// By node; `None`: all.
     nodes: Option<Vec<bool>>,
+    /// Waves of cohorts that the phase does not move.
+    stay: BTreeSet<Node>,
 }
 
 impl Scope {
     pub fn new(index: &Index, constraints: &Constraints, options: &PlanOptions) -> Result<Self, PlanError> {
         let targets: Vec<Target> = options.targets.iter().map(|w| Target::of(w)).collect();
         let phase = options.phase.as_ref().map(|p| p.owners.clone());
-        let mut scope = Self { targets, phase, nodes: None };
+        let stay = waves_that_stay(index, options);
+        let mut scope = Self { targets, phase, nodes: None, stay };
         if scope.targets.is_empty() && scope.phase.is_none() {
             return Ok(scope);
         }
@@ -104,7 +107,8 @@ impl Scope {
         }
         if let Some(owners) = &scope.phase {
             for (i, r) in index.resources.iter().enumerate() {
-                chosen[i] &= owners.contains(&r.owner);
+                // Which waves go has been said.
+                chosen[i] &= owners.contains(&r.owner) || r.address.kind == Kind::Wave;
             }
         }
         scope.nodes = Some(chosen);
@@ -116,7 +120,7 @@ impl Scope {
     }
 
     pub fn holds(&self, node: Node) -> bool {
-        self.nodes.as_ref().is_none_or(|n| n.get(node as usize).copied().unwrap_or(false))
+        !self.stay.contains(&node) && self.nodes.as_ref().is_none_or(|n| n.get(node as usize).copied().unwrap_or(false))
     }
 
     /// Whether something that the site no longer names is meant.
@@ -128,7 +132,11 @@ impl Scope {
     /// Hosts that the plan is about.
     pub fn hosts(&self, index: &Index, site: &Site) -> Vec<bool> {
         let Some(nodes) = &self.nodes else {
-            return index.hosts.iter().map(|_| true).collect();
+            let goes = |h: &&HostName| {
+                let id = index.host_id(h);
+                !h.is_cohort() || id.is_some_and(|id| index.of_host(id).any(|n| self.holds(n as Node)))
+            };
+            return index.hosts.iter().map(goes).collect();
         };
         let mut hosts: Vec<bool> = index
             .hosts
@@ -139,15 +147,26 @@ impl Scope {
                     Target::Host(name) => h.0 == *name,
                     Target::Group(_) | Target::Local(_) | Target::Pattern(_) => false,
                 }) && site.hosts.contains_key(*h)
+                    && !h.is_cohort()
             })
             .collect();
         for (node, chosen) in nodes.iter().enumerate() {
-            if *chosen {
+            if *chosen && !self.stay.contains(&(node as Node)) {
                 hosts[index.host_of[node] as usize] = true;
             }
         }
         hosts
     }
+}
+
+/// Nobody moves unless the phase says so, and nobody moves because something is taken away.
+fn waves_that_stay(index: &Index, options: &PlanOptions) -> BTreeSet<Node> {
+    let moves = |r: &Resource| {
+        let name = r.owner.strip_prefix("cohort:").unwrap_or_default();
+        !options.destroy && options.phase.as_ref().is_some_and(|p| p.migrates.contains(name))
+    };
+    let all = index.resources.iter().enumerate();
+    all.filter(|(_, r)| r.address.kind == Kind::Wave && !moves(r)).map(|(i, _)| i as Node).collect()
 }
 
 /// Adds what the chosen ones wait for (for a destroy: what waits for them).

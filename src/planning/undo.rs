@@ -13,6 +13,7 @@ use crate::model::step::{Action, FieldChange, Outcome, Step, StepId, Undo};
 use super::cutover;
 use super::graph::{Graph, Node};
 use super::reduce::reduce;
+use super::waves;
 
 #[derive(Debug, Clone, Copy)]
 pub struct UndoInput<'a> {
@@ -104,6 +105,9 @@ fn restore(input: &UndoInput, former: &Step, notes: &mut Vec<PlanNote>) -> Optio
     let mut note = |text: String, blocks: bool| {
         notes.push(PlanNote { address: Some(former.address.clone()), text, blocks });
     };
+    if former.address.kind == Kind::Wave {
+        return waves::was_begun(input, former).then(|| turned(input, former, None));
+    }
     let fingerprint = match input.outcomes.get(&former.id)? {
         Outcome::Done { fingerprint } => fingerprint.clone(),
         Outcome::Unknown { .. } => {
@@ -134,18 +138,23 @@ fn restore(input: &UndoInput, former: &Step, notes: &mut Vec<PlanNote>) -> Optio
         note(format!("has changed since apply {}: what is there now would be lost", input.apply), true);
         return None;
     }
+    Some(turned(input, former, fingerprint))
+}
+
+/// The step the other way round.
+fn turned(input: &UndoInput, former: &Step, expect: Option<String>) -> Step {
     let turned = |c: &FieldChange| FieldChange {
         field: c.field.clone(),
         before: c.after.clone(),
         after: c.before.clone(),
         forces_replacement: false,
     };
-    Some(Step {
+    Step {
         id: 0,
         address: former.address.clone(),
         action: Action::Restore,
         attrs: former.attrs.clone(),
-        expect: fingerprint,
+        expect,
         after: Vec::new(),
         notifies: former.notifies.clone(),
         protect: former.protect,
@@ -160,12 +169,13 @@ fn restore(input: &UndoInput, former: &Step, notes: &mut Vec<PlanNote>) -> Optio
             Action::Delete => "was deleted".to_owned(),
             Action::Run => "was run".to_owned(),
             Action::Replace => "was replaced".to_owned(),
+            Action::Move => "people were moved".to_owned(),
             Action::Update | Action::Restore | Action::Reload | Action::Restart | Action::Wait => {
                 "was changed".to_owned()
             }
         },
         restores: Some((input.apply.to_owned(), former.id)),
-    })
+    }
 }
 
 fn found<'a>(input: &UndoInput<'a>, address: &Address) -> Option<&'a String> {

@@ -100,8 +100,8 @@ impl Inputs {
             Kind::Unit | Kind::Timer | Kind::Firewall | Kind::Service | Kind::User | Kind::Group | Kind::Package => {
                 plain(&self.key)
             }
-            Kind::RecordSet | Kind::Barrier => {
-                Err(format!("{}:{}: records live in a zone, not on a host", self.kind, self.key))
+            Kind::RecordSet | Kind::Barrier | Kind::Wave => {
+                Err(format!("{}:{}: neither records nor people live on a host", self.kind, self.key))
             }
             Kind::Setting | Kind::Command => Ok(()),
         }

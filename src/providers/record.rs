@@ -358,7 +358,7 @@ pub fn record(inputs: &Inputs, wanted: Option<&Attrs>, seen: &Seen, state_key: &
             Ok(present(format!("service {} {running}", unit.enabled), attrs))
         }
         Kind::MailAccount => account(inputs, wanted, seen, &mask),
-        Kind::RecordSet | Kind::Barrier => Err("records live in a zone, not on a host".into()),
+        Kind::RecordSet | Kind::Barrier | Kind::Wave => Err("neither records nor people live on a host".into()),
     }
 }
 

@@ -65,7 +65,8 @@ pub fn drift(plan: &Plan, observed: &Observed, applied: &BTreeMap<Address, Strin
         .collect();
     for step in &plan.steps {
         match step.action {
-            Action::Wait => {}
+            // A wave waits for its phase; where people are is no drift of a host.
+            Action::Wait | Action::Move => {}
             Action::Reload | Action::Restart => {
                 let pending = observed.hosts.get(&step.address.host).map(|o| &o.pending);
                 if pending.is_some_and(|p| p.contains_key(&step.address.key)) {

@@ -23,6 +23,7 @@ fn guess(class: Class) -> u64 {
         (Kind::Command, _) => 3_000,
         (Kind::Service | Kind::Timer | Kind::Unit, _) => 1_200,
         (Kind::Binary, _) => 1_000,
+        (Kind::Wave, _) => 30_000,
         _ => 60,
     }
 }

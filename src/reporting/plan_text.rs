@@ -78,7 +78,7 @@ fn write_step(out: &mut String, plan: &Plan, step: &Step, options: &TextOptions)
     let paint = options.paint;
     let verb = match step.action {
         Action::Reload | Action::Restart | Action::Replace | Action::Restore => format!(" {}", step.action.as_str()),
-        Action::Create | Action::Update | Action::Delete | Action::Run | Action::Wait => String::new(),
+        Action::Create | Action::Update | Action::Delete | Action::Run | Action::Wait | Action::Move => String::new(),
     };
     let address = one_line(&step.address.to_string());
     let _ = writeln!(

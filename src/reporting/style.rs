@@ -69,7 +69,7 @@ fn action_style(action: Action) -> Style {
         Action::Update | Action::Restore => colour(AnsiColor::Yellow),
         Action::Replace => colour(AnsiColor::Magenta),
         Action::Delete => colour(AnsiColor::Red),
-        Action::Run | Action::Reload | Action::Restart | Action::Wait => colour(AnsiColor::Cyan),
+        Action::Run | Action::Reload | Action::Restart | Action::Wait | Action::Move => colour(AnsiColor::Cyan),
     }
 }
 
@@ -84,6 +84,7 @@ pub fn symbol(action: Action) -> &'static str {
         Action::Reload | Action::Restart => "*",
         Action::Restore => "<",
         Action::Wait => "…",
+        Action::Move => "→",
     }
 }
 

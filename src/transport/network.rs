@@ -211,8 +211,8 @@ impl Transport for Network {
                 let (profile, _) = self.profile(host).await?;
                 ssh::exec_fresh(host, profile, script, &self.settings.shell, password, on_line).await
             }
-            (Reach::Zone(_), _) => {
-                Err(error(host, HostErrorKind::Protocol, "a zone is no machine: no script runs there", None))
+            (Reach::Zone(_) | Reach::Cohort(_), _) => {
+                Err(error(host, HostErrorKind::Protocol, "that is no machine: no script runs there", None))
             }
         }
     }

@@ -79,6 +79,7 @@ mod mail_auth;
 mod mail_auth_spf;
 mod master;
 mod moving_people;
+mod moving_waves;
 mod packs;
 mod planning;
 mod planning_moved;

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cutover::moving::content::{Carry, Content};
@@ -14,28 +14,48 @@ use cutover::moving::transfer::{Direction, End, Transfer, Wish, transfer};
 use cutover::services::cms::ledger::{Passed, Phase, Summary, Way};
 use cutover::services::cms::service::wire::PassDone;
 use cutover::services::proxy::route::Route;
+use tokio::sync::Notify;
 
 /// What is true, whoever asks.
 #[derive(Default)]
-struct World {
-    tables: BTreeMap<String, Table>,
-    mailboxes: BTreeMap<String, Summary>,
+pub struct World {
+    pub tables: BTreeMap<String, Table>,
+    pub mailboxes: BTreeMap<String, Summary>,
     /// Mail that is on the old side and not on the new one, and the other way round.
-    only: BTreeMap<String, (u64, u64)>,
+    pub only: BTreeMap<String, (u64, u64)>,
     /// Users whose passes fail.
-    broken: BTreeSet<String>,
-    orders: usize,
+    pub broken: BTreeSet<String>,
+    pub orders: usize,
     /// From this order on nobody answers.
-    dies: Option<usize>,
+    pub dies: Option<usize>,
     /// The order is carried out, and its answer is lost.
-    lost: Option<usize>,
-    wrong: Vec<String>,
+    pub lost: Option<usize>,
+    /// Before this order whoever gives it is killed.
+    pub killed: Option<usize>,
+    /// Last passes of each user that came out right.
+    pub finals: BTreeMap<String, u32>,
+    pub wrong: Vec<String>,
 }
 
-#[derive(Default)]
-struct Shared(Mutex<World>);
+/// The world, and the bell that rings when somebody is killed.
+#[derive(Clone, Default)]
+pub struct Shared(pub Arc<Mutex<World>>, pub Arc<Notify>);
 
-fn summary(user: &str, phase: Phase) -> Summary {
+impl Shared {
+    /// A killed operator gives no order, and hears nothing ever again.
+    async fn alive(&self) {
+        let killed = {
+            let w = self.0.lock().unwrap();
+            w.killed.is_some_and(|at| w.orders >= at)
+        };
+        if killed {
+            self.1.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+pub fn summary(user: &str, phase: Phase) -> Summary {
     Summary {
         user: user.to_owned(),
         phase,
@@ -92,6 +112,7 @@ impl Gates for Shared {
     }
 
     async fn order(&self, gate: &str, order: &Order) -> Said {
+        self.alive().await;
         let mut w = self.0.lock().unwrap();
         let lost = w.begin()?;
         let table = w.tables.get_mut(gate).ok_or("no such gate")?;
@@ -108,6 +129,7 @@ impl Gates for Shared {
 
 impl Content for Shared {
     async fn look(&self, users: &[String]) -> Result<BTreeMap<String, Summary>, String> {
+        self.alive().await;
         let mut w = self.0.lock().unwrap();
         if w.begin()? {
             return Err("the line was cut".into());
@@ -116,6 +138,7 @@ impl Content for Shared {
     }
 
     async fn carry(&self, users: &[String], what: Carry) -> Result<Vec<PassDone>, String> {
+        self.alive().await;
         let mut w = self.0.lock().unwrap();
         let lost = w.begin()?;
         let mut done = Vec::new();
@@ -129,6 +152,7 @@ impl Content for Shared {
                 let phase = match what {
                     Carry::Final => {
                         only.0 = 0;
+                        *w.finals.entry(user.clone()).or_default() += 1;
                         Phase::Moved
                     }
                     Carry::Rollback => {
@@ -147,7 +171,7 @@ impl Content for Shared {
     }
 }
 
-fn world(users: &[&str], phase: Phase) -> Shared {
+pub fn world(users: &[&str], phase: Phase) -> Shared {
     let shared = Shared::default();
     {
         let mut w = shared.0.lock().unwrap();
@@ -162,27 +186,27 @@ fn world(users: &[&str], phase: Phase) -> Shared {
     shared
 }
 
-fn names(users: &[&str]) -> Vec<String> {
+pub fn names(users: &[&str]) -> Vec<String> {
     users.iter().map(|u| (*u).to_owned()).collect()
 }
 
 async fn go(shared: &Shared, users: &[String], direction: Direction) -> Option<Vec<Transfer>> {
-    let wish = Wish { direction, default: Route::Old, patience: Duration::from_millis(5) };
+    let wish = Wish { direction, default: Route::Old, patience: Duration::from_millis(5), limit: None };
     transfer(shared, shared, users, wish, &|_| {}).await.ok()
 }
 
-async fn states(shared: &Shared, users: &[String]) -> Vec<State> {
+pub async fn states(shared: &Shared, users: &[String]) -> Vec<State> {
     let all = standing::look(shared, shared, users, Route::Old).await.unwrap();
     all.into_iter().map(|s| s.state).collect()
 }
 
-fn sound(shared: &Shared, at: &str) {
+pub fn sound(shared: &Shared, at: &str) {
     let w = shared.0.lock().unwrap();
     assert!(w.wrong.is_empty(), "{at}: {:?}", w.wrong);
 }
 
 /// Mail comes in on the new side once somebody is there.
-fn mail_comes(shared: &Shared) {
+pub fn mail_comes(shared: &Shared) {
     let mut w = shared.0.lock().unwrap();
     let moved: Vec<String> =
         w.mailboxes.iter().filter(|(_, m)| m.phase == Phase::Moved).map(|(u, _)| u.clone()).collect();

@@ -398,7 +398,7 @@ fn a_phase_holds_what_its_owners_asked_for() {
     let mut s = postfix();
     s.file("mail-2/smtp", "/etc/postfix/main.cf", "x\n");
     let owners = ["server:mail-2".to_owned()].into();
-    s.options.phase = Some(cutover::planning::PhaseSlice { name: "pilot-1".into(), owners });
+    s.options.phase = Some(cutover::planning::PhaseSlice { name: "pilot-1".into(), owners, ..Default::default() });
     let plan = s.plan(&World::default());
     assert_eq!(lines(&plan), ["create file:/etc/postfix/main.cf"]);
     assert_eq!(plan.phase.as_deref(), Some("pilot-1"));

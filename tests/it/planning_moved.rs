@@ -53,7 +53,8 @@ fn ownership_is_carried_over_to_the_new_name() {
     let world = renamed(&world, "old", "new");
     let mut s = mail("new");
     s.remove("server.new/file:/etc/postfix/relay");
-    s.options.phase = Some(PhaseSlice { name: "build".into(), owners: ["server:new".to_owned()].into() });
+    s.options.phase =
+        Some(PhaseSlice { name: "build".into(), owners: ["server:new".to_owned()].into(), ..Default::default() });
     assert!(s.plan(&world).is_empty(), "without `moved` the file belongs to nobody in this phase");
     s.site.moved = BTreeMap::from([("server:old".to_owned(), "server:new".to_owned())]);
     assert_eq!(lines(&s.plan(&world)), ["delete file:/etc/postfix/relay", "reload service:postfix"]);

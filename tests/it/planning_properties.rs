@@ -357,7 +357,8 @@ fn rules_hold_where_many_wait_for_many() {
 #[test]
 fn every_attribute_of_every_kind_is_compared() {
     let mut compared = 0;
-    for spec in &catalog::SPECS {
+    // Of a wave it is counted where its people are; what is wanted of it cannot be seen.
+    for spec in catalog::SPECS.iter().filter(|s| s.kind != Kind::Wave) {
         let mut s = story();
         let body = Body { segments: vec![Segment::Secret(SecretRef("env:A".into()))] };
         s.site.bodies.insert(body.intent(), body.clone());

@@ -243,7 +243,7 @@ impl World {
     fn step(&mut self, plan: &Plan, step: &Step) {
         let address = &step.address;
         match step.action {
-            Action::Wait => {}
+            Action::Wait | Action::Move => {}
             Action::Reload | Action::Restart => {
                 self.pending.remove(&(address.host.clone(), address.key.clone()));
                 return;

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Subcommand;
 
@@ -13,14 +12,12 @@ use super::super::project::Project;
 use super::super::runtime;
 use super::Answer;
 use crate::model::topology::Node;
-use crate::model::unit::{Percent, format_bytes, format_duration};
+use crate::model::unit::{format_bytes, format_duration};
 use crate::moving::standing::{Standing, State};
 use crate::moving::transfer::{Direction, End, Transfer};
-use crate::moving::wave::{Rules, goes_on, waves};
+use crate::moving::wave::goes_on;
 use crate::people::Chosen;
-
-/// Users that are held at the same time, so that nobody waits for many others.
-const TOGETHER: usize = 8;
+use crate::people::wave::{Rules, waves};
 
 /// Cohorts: who is in them, how far each person is, and there and back in waves
 #[derive(Debug, clap::Args)]
@@ -212,34 +209,20 @@ fn table<'e>(standings: &[Standing], moved: &impl Fn(&str) -> Option<&'e Entry>)
     String::from_utf8(bytes).map_err(|e| failed(e.to_string()))
 }
 
-/// What the topology says of how a cohort goes.
-fn rules(node: &Node, direction: Direction) -> Rules {
-    let count = |field: &str| node.int(field).and_then(|n| usize::try_from(n).ok());
-    let canaries = if direction == Direction::New { count("canaries").unwrap_or(0) } else { 0 };
-    // On the way back everybody is tried, whatever fails.
-    let max_failed = match direction {
-        Direction::New => node.percent("max-failed").unwrap_or(Percent(0)),
-        Direction::Old => Percent(100_000_000),
-    };
-    Rules {
-        canaries,
-        soak: node.duration("canary-soak").unwrap_or(Duration::from_secs(1800)),
-        size: count("wave-size"),
-        together: TOGETHER,
-        max_failed,
-    }
-}
-
 fn go(name: &str, direction: Direction, no_soak: bool, context: &Context) -> Answer {
     let course = open(name, context)?;
     let (node, chosen) = moving::cohort(&course.project, name)?;
-    let (users, rules) = (course.users(chosen.addresses()), rules(node, direction));
+    let users = course.users(chosen.addresses());
+    let rules = match direction {
+        Direction::New => Rules::of(node),
+        Direction::Old => Rules::of(node).back(),
+    };
     let diary = course.diary(context);
     let _lock = moving::lock(&course.project.state(context))?;
     let done = runtime::block_on(async {
         let mut done: Vec<Transfer> = Vec::new();
         'waves: for wave in waves(&users, &rules) {
-            context.out.note(format!("{}: {} people", wave.name, wave.count()));
+            context.out.note(format!("{}: {} people", wave.name(), wave.count()));
             let begun = done.len();
             for group in &wave.groups {
                 let ended = course.transfer(group, direction, &diary, &context.out).await?;
@@ -255,7 +238,7 @@ fn go(name: &str, direction: Direction, no_soak: bool, context: &Context) -> Ans
             if let Some(soak) = wave.soak.filter(|_| !no_soak && arrived) {
                 context.out.note(format!(
                     "{} watched for {} before the others follow",
-                    wave.name,
+                    wave.name(),
                     format_duration(soak)
                 ));
                 tokio::time::sleep(soak).await;

@@ -4,7 +4,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::session::Session;
-use super::super::work::{Patience, Work};
+use super::super::work::{Patience, Work, left_to_waves};
 use super::Answer;
 use super::apply::confirm;
 use super::plan::{blocked, show};
@@ -82,9 +82,9 @@ pub(super) fn take_back(
     saved: &Saved,
 ) -> Answer {
     let id = &saved.header.apply;
-    // A window that waits is taken back as far as it came; anything else is finished first.
+    // A window that waits is taken back as far as it came, as are people; anything else is finished first.
     if let Some(open) = work.unfinished()?
-        && !(open.header.apply == *id && saved.plan.schedule.is_some())
+        && !(open.header.apply == *id && (saved.plan.schedule.is_some() || left_to_waves(saved)?))
     {
         return Err(Failure::new(format!("apply {} was cut off and is not finished", open.header.apply))
             .help("finish it with `cutover resume`, then undo it"));

@@ -1,11 +1,13 @@
 //! The move of people from the command line: the gates and the content service of a migration within reach, and a diary of what was done.
 
 mod content;
+mod crew;
 mod diary;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crew::{Crew, Crews};
 pub use diary::{Diary, Entry};
 
 use super::context::Context;
@@ -21,7 +23,7 @@ use crate::model::unit::{format_bytes, format_duration};
 use crate::moving::standing::{self, Silent, Standing};
 use crate::moving::transfer::{self, Direction, End, Told, Transfer, Wish};
 use crate::people::Chosen;
-use content::Service;
+pub use content::Service;
 
 /// How long an answer of the content service that was lost is asked for again; logins wait as long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +33,8 @@ pub struct Course {
     pub project: Project,
     gates: Reached,
     service: Service,
+    /// `downtime-max` of the migration.
+    limit: Option<Duration>,
 }
 
 impl Course {
@@ -45,7 +49,8 @@ impl Course {
                 .help("move people with what writes that file, or write route-by=store"));
         }
         let service = Service::of(&project, near, named("cms").as_deref())?;
-        Ok(Self { project, gates, service })
+        let limit = node.and_then(|m| m.duration("downtime-max"));
+        Ok(Self { project, gates, service, limit })
     }
 
     /// Addresses as routes and the content service know them.
@@ -66,7 +71,7 @@ impl Course {
         diary: &Diary,
         out: &Output,
     ) -> Result<Vec<Transfer>, Failure> {
-        let wish = Wish { direction, default: self.gates.default, patience: PATIENCE };
+        let wish = Wish { direction, default: self.gates.default, patience: PATIENCE, limit: self.limit };
         let tell = |told: Told<'_>| match told {
             Told::Held(users) => out.passing(&format!("{} held", count(users.len()))),
             Told::Carried(done) => out.passing(&format!("{} carried", done.user)),

@@ -173,7 +173,7 @@ impl Script {
             }
             Phase::MarkEnded => {
                 let after = match step.action {
-                    Action::Run | Action::Reload | Action::Restart | Action::Wait => None,
+                    Action::Run | Action::Reload | Action::Restart | Action::Wait | Action::Move => None,
                     _ => Some(fingerprint(host.look(step.address.kind, &local).as_ref())),
                 };
                 self.end(Outcome::Done { fingerprint: after });
@@ -207,7 +207,7 @@ fn effect(host: &mut Host, remote: &RemoteStep, batch: &Batch, part: usize) -> b
     let content = remote.content.as_ref().map(|c| c.as_slice());
     let wanted = shown(kind, &step.attrs, content, &batch.state_key);
     match step.action {
-        Action::Wait => true,
+        Action::Wait | Action::Move => true,
         Action::Reload | Action::Restart => {
             *host.reloads.entry(step.address.key.clone()).or_default() += 1;
             host.pending.remove(&step.address.key);
@@ -320,7 +320,8 @@ fn strike(host: &mut Host, step: &Step) {
         | Action::Run
         | Action::Reload
         | Action::Restart
-        | Action::Wait => {
+        | Action::Wait
+        | Action::Move => {
             if let Some(former) = step.former_key() {
                 host.owned.remove(&format!("{}:{former}", step.address.kind));
             }

@@ -39,7 +39,7 @@ pub async fn run<T: Transport>(
         return Ok(());
     };
     let mut begun = Entries::default();
-    begun.begun(step.id, &Former { set: None, owned: None });
+    begun.begun(step.id, &Former::default());
     if let Taken::Fenced(token) = ledger.begin(&batch.apply, batch.token, begun).await? {
         ended(Outcome::Fenced { token });
         return Ok(());

@@ -1,6 +1,7 @@
-//! What cutover owns in a zone, what stood there before a step, and what became of it: kept on the anchor host, not in the zone.
+//! What cutover owns in a zone, what stood there before a step, and what became of it: kept on the anchor host, not in the zone. The
+//! waves of a cohort have one too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,14 @@ use zeroize::Zeroizing;
 
 use crate::model::Digest;
 use crate::model::dns::RecordSet;
-use crate::model::host::{HostAccess, HostError, HostErrorKind, ZoneAccess};
+use crate::model::host::{HostAccess, HostError, HostErrorKind};
 use crate::model::observed::Owned;
 use crate::model::step::{Outcome, StepId};
 use crate::transport::Transport;
 use crate::transport::refusal::error;
 
 use super::super::answer::{self, marker};
+use super::super::people::Side;
 use super::super::render::check_name;
 use super::super::script::{Assembly, Part};
 use super::super::shell::ShellAgent;
@@ -23,10 +25,21 @@ use super::super::shell::ShellAgent;
 const LIMIT: u64 = 180;
 
 /// State from before a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Former {
     pub set: Option<RecordSet>,
     pub owned: Option<Owned>,
+    /// Of a wave: who goes where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<Going>,
+}
+
+/// People who are not where a wave brings them, so that taking it back brings back nobody else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Going {
+    pub to: Side,
+    /// The first digits of the SHA-256 of each address: addresses stand in lists, not here.
+    pub who: BTreeSet<String>,
 }
 
 /// Lines that go into the ledger in one execution.
@@ -77,18 +90,18 @@ pub enum Taken {
     Fenced(u64),
 }
 
-/// The ledger of one zone.
+/// The ledger of one zone or cohort.
 pub struct Ledger<'a, T> {
     shell: &'a ShellAgent<T>,
-    /// The zone as a place.
+    /// The zone or the cohort as a place.
     lane: &'a HostAccess,
     host: &'a HostAccess,
     organization: &'a str,
 }
 
 impl<'a, T: Transport> Ledger<'a, T> {
-    pub fn new(shell: &'a ShellAgent<T>, lane: &'a HostAccess, zone: &'a ZoneAccess, organization: &'a str) -> Self {
-        Self { shell, lane, host: &zone.ledger, organization }
+    pub fn new(shell: &'a ShellAgent<T>, lane: &'a HostAccess, host: &'a HostAccess, organization: &'a str) -> Self {
+        Self { shell, lane, host, organization }
     }
 
     /// What is owned; and the marks of an apply, where one is named.
@@ -152,13 +165,17 @@ impl<'a, T: Transport> Ledger<'a, T> {
         on: impl FnMut(&str, &str) + Send,
     ) -> Result<(), HostError> {
         let (marker, root) = (marker(), self.shell.root(self.host, self.organization)?);
-        let name = self.lane.name.0.strip_prefix("zone.").unwrap_or(&self.lane.name.0);
+        // No zone begins like a cohort.
+        let name = match self.lane.cohort() {
+            Some(c) => format!("@{}", c.cohort),
+            None => self.lane.name.0.strip_prefix("zone.").unwrap_or(&self.lane.name.0).to_owned(),
+        };
         let plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);
         if name.is_empty() || name.len() > 250 || name.starts_with('.') || !name.chars().all(plain) {
             return Err(self.bad(format!("`{}` cannot be the name of a folder", name.escape_debug())));
         }
         let mut script = Assembly::new(0);
-        script.set("M", &marker).set("R", &root).set("Z", name).set("A", apply).set("T", &token.to_string());
+        script.set("M", &marker).set("R", &root).set("Z", &name).set("A", apply).set("T", &token.to_string());
         script.set("S", &payload.as_deref().map(|p| Digest::of(p).0).unwrap_or_default());
         script.part(Part::Base).part(Part::Zone).line(call).line("say end");
         let mut script = ShellAgent::<T>::script(script.done(), LIMIT);

@@ -14,7 +14,7 @@ mod channel;
 mod cloudflare;
 mod file;
 mod http;
-mod ledger;
+pub(super) mod ledger;
 mod manual;
 mod places;
 mod powerdns;
@@ -68,7 +68,7 @@ impl ZoneAgent {
         zone: &ZoneAccess,
         request: ObserveRequest<'_>,
     ) -> Result<Observation, HostError> {
-        let ledger = Ledger::new(shell, lane, zone, request.organization);
+        let ledger = Ledger::new(shell, lane, &zone.ledger, request.organization);
         if zone.is_manual() {
             return manual::observe(&ledger, lane, zone, request).await;
         }
@@ -107,7 +107,7 @@ impl ZoneAgent {
         batch: Batch,
         reports: UnboundedSender<StepReport>,
     ) -> Result<(), HostError> {
-        let ledger = Ledger::new(shell, lane, zone, &batch.organization);
+        let ledger = Ledger::new(shell, lane, &zone.ledger, &batch.organization);
         if let [only] = batch.steps.as_slice()
             && only.step.action == Action::Wait
         {
@@ -200,7 +200,7 @@ impl ZoneAgent {
         organization: &str,
         apply: &str,
     ) -> Result<BTreeMap<StepId, Outcome>, HostError> {
-        let kept = Ledger::new(shell, lane, zone, organization).read(Some(apply)).await?;
+        let kept = Ledger::new(shell, lane, &zone.ledger, organization).read(Some(apply)).await?;
         if zone.is_manual() {
             return Ok(kept.outcomes);
         }
@@ -253,7 +253,7 @@ fn plan(
                 (None, None)
             }
         },
-        Action::Run | Action::Reload | Action::Restart | Action::Wait => {
+        Action::Run | Action::Reload | Action::Restart | Action::Wait | Action::Move => {
             outcome = failed(format!("a record set knows no {}", step.action.as_str()));
             (None, None)
         }
@@ -264,7 +264,8 @@ fn plan(
         outcome = Some(Outcome::Stale { found: now });
     }
     // A step that is tried again keeps what its first attempt found.
-    let former = kept.formers.get(&step.id).cloned().unwrap_or_else(|| Former { set: found.clone(), owned: here });
+    let former =
+        kept.formers.get(&step.id).cloned().unwrap_or_else(|| Former { set: found.clone(), owned: here, people: None });
     Planned { job: Job { id: step.id, key: at, before: found, after, waits: Vec::new(), outcome }, former, owned }
 }
 

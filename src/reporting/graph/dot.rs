@@ -45,6 +45,7 @@ pub(super) fn fill(action: Action) -> &'static str {
         Action::Reload | Action::Restart => "#e3e9ee",
         Action::Restore => "#fde5d2",
         Action::Wait => "#f2f2f2",
+        Action::Move => "#d2f0ec",
     }
 }
 

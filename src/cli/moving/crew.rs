@@ -1,0 +1,161 @@
+//! Those who move people for `apply`: the gates and the content service of each cohort, and the diary.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::super::context::Context;
+use super::super::near::Near;
+use super::super::project::Project;
+use super::super::routes::Reached;
+use super::content::Service;
+use super::diary::Diary;
+use super::{PATIENCE, count};
+use crate::execution::Wanted;
+use crate::model::host::CohortAccess;
+use crate::moving::content::Content;
+use crate::moving::gates::Gates;
+use crate::moving::standing::{self, Standing, State};
+use crate::moving::transfer::{self, Direction, End, Told, Transfer, Wish};
+use crate::people::wave::{Rules, Wave, waves};
+use crate::providers::people::{Asked, Came, Fit, Listed, People, Side, Stands};
+use crate::services::cms::ledger::Phase;
+use crate::services::proxy::route::Route;
+
+/// What one cohort is moved by.
+pub struct Crew<G, C> {
+    pub gates: G,
+    pub content: C,
+    /// The side of users without a route of their own.
+    pub default: Route,
+    pub waves: Vec<Wave>,
+}
+
+/// The crews of all cohorts that a phase moves, by cohort.
+pub struct Crews<G, C> {
+    crews: BTreeMap<String, Crew<G, C>>,
+    diary: Diary,
+    wanted: Mutex<Option<watch::Receiver<Wanted>>>,
+}
+
+impl Crews<Reached, Service> {
+    /// Of the cohorts that are places of the topology. No host is asked yet.
+    pub fn of(context: &Context, project: &Project) -> Self {
+        let mut crews = BTreeMap::new();
+        let near = Arc::new(Near::of(context, project));
+        for c in project.site.hosts.values().filter_map(|h| h.cohort()) {
+            let node = project.topology.get("cohort", &c.cohort).zip(project.made.people.get(&c.cohort));
+            let gates = Reached::of(project, Arc::clone(&near), Some(&c.proxy), &[]);
+            let content = Service::of(project, Arc::clone(&near), Some(&c.cms));
+            // Whatever is wrong with one of them is said when the cohort is asked about.
+            if let (Some((node, chosen)), Ok(gates), Ok(content)) = (node, gates, content) {
+                let users: Vec<String> = chosen.addresses().map(str::to_owned).collect();
+                let (default, waves) = (gates.default, waves(&users, &Rules::of(node)));
+                crews.insert(c.cohort.clone(), Crew { gates, content, default, waves });
+            }
+        }
+        Self::with(crews, Diary::of(&project.state(context)))
+    }
+}
+
+impl<G: Gates, C: Content> Crews<G, C> {
+    pub fn with(crews: BTreeMap<String, Crew<G, C>>, diary: Diary) -> Self {
+        Self { crews, diary, wanted: Mutex::new(None) }
+    }
+
+    /// From now on a run may be told to end.
+    pub fn heed(&self, wanted: watch::Receiver<Wanted>) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
+    }
+
+    fn crew(&self, cohort: &str) -> Result<&Crew<G, C>, String> {
+        self.crews.get(cohort).ok_or_else(|| {
+            format!("the topology has no cohort {cohort} any more that a phase moves by a proxy and a content service")
+        })
+    }
+
+    async fn bring(
+        &self,
+        cohort: &CohortAccess,
+        users: &[String],
+        to: Side,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Vec<Came>, String> {
+        let crew = self.crew(&cohort.cohort)?;
+        let direction = match to {
+            Side::New => Direction::New,
+            Side::Old => Direction::Old,
+        };
+        let limit = cohort.longest_hold.map(Duration::from_secs);
+        let wish = Wish { direction, default: crew.default, patience: PATIENCE, limit };
+        let told = |told: Told<'_>| match told {
+            Told::Held(users) => tell(format!("{} held", count(users.len()))),
+            Told::Waiting(why) => tell(format!("no answer, asked again: {why}")),
+            Told::Carried(_) | Told::Released(..) => {}
+        };
+        let done = transfer::transfer(&crew.gates, &crew.content, users, wish, &told).await;
+        let done = done.map_err(|silent| silent.to_string())?;
+        if self.diary.write(direction, &done).is_err() {
+            // Where people are is asked of gates and service; only how long they waited is lost.
+            tell("the diary of moves cannot be written: mend the state folder".to_owned());
+        }
+        Ok(done.into_iter().map(came).collect())
+    }
+}
+
+impl<G: Gates + Send, C: Content + Send> People for Crews<G, C> {
+    fn waves(&self, cohort: &str) -> Result<Vec<Listed>, String> {
+        let listed = |w: &Wave| Listed { key: w.key.clone(), digest: w.digest(), users: w.users().cloned().collect() };
+        Ok(self.crew(cohort)?.waves.iter().map(listed).collect())
+    }
+
+    fn look<'a>(&'a self, cohort: &'a str, users: &'a [String]) -> Asked<'a, Vec<Stands>> {
+        Box::pin(async move {
+            let crew = self.crew(cohort)?;
+            let stands = standing::look(&crew.gates, &crew.content, users, crew.default).await;
+            Ok(stands.map_err(|silent| silent.to_string())?.into_iter().map(stand).collect())
+        })
+    }
+
+    fn bring<'a>(
+        &'a self,
+        cohort: &'a CohortAccess,
+        users: &'a [String],
+        to: Side,
+        tell: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Asked<'a, Vec<Came>> {
+        Box::pin(Crews::bring(self, cohort, users, to, tell))
+    }
+
+    fn stopping(&self) -> bool {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.as_ref().is_some_and(|w| *w.borrow() > Wanted::Run)
+    }
+}
+
+fn came(t: Transfer) -> Came {
+    Came {
+        arrived: matches!(t.end, End::Arrived | End::Already),
+        why: t.why,
+        held_ms: t.held_ms,
+        messages: t.passed.map_or(0, |p| p.appended),
+        user: t.user,
+    }
+}
+
+fn stand(s: Standing) -> Stands {
+    let side = match s.state {
+        State::Moved => Some(Side::New),
+        State::Waiting | State::Copying | State::Ready | State::Back | State::Failed => Some(Side::Old),
+        State::Unknown | State::Held | State::Astray | State::Apart | State::Blocked => None,
+    };
+    let fit = match (s.state, s.phase()) {
+        (State::Blocked | State::Unknown | State::Failed, _) | (_, None | Some(Phase::Failed)) => Fit::No,
+        (_, Some(Phase::Waiting | Phase::Bulk)) => Fit::Soon,
+        _ => Fit::Yes,
+    };
+    let since = s.mailbox.as_ref().map_or(0, |m| m.changed.div_euclid(1000));
+    Stands { side, state: s.state.as_str(), fit, since, user: s.user }
+}
