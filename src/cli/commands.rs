@@ -26,6 +26,7 @@ mod lab;
 mod lab_relay;
 mod lint;
 mod lsp;
+mod notices;
 mod plan;
 mod resume;
 mod rollback;
@@ -60,6 +61,7 @@ pub enum Command {
     Routes(routes::Args),
     Dns(dns::Args),
     Calendar(calendar::Args),
+    Notices(notices::Args),
     Drift(drift::Args),
     Show(show::Args),
     History(history::Args),
@@ -94,6 +96,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Routes(args) => routes::run(&args, context),
         Command::Dns(args) => dns::run(&args, context),
         Command::Calendar(args) => calendar::run(&args, context),
+        Command::Notices(args) => notices::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Destroy(args) => destroy::run(&args, context),

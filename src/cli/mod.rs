@@ -17,6 +17,7 @@ mod lines;
 mod logging;
 pub mod moving;
 mod near;
+mod notices;
 mod output;
 pub mod packs;
 mod phase;

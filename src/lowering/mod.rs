@@ -22,7 +22,7 @@ pub mod pack;
 mod setting;
 mod suggest;
 mod survey;
-mod template;
+pub mod template;
 mod window;
 pub mod zone;
 

@@ -4,4 +4,5 @@
 pub mod calendar;
 pub mod change;
 pub mod forward;
+pub mod notice;
 pub mod recurrence;

@@ -26,6 +26,8 @@ struct Outputs {
     slices: BTreeMap<String, BTreeSet<NodeId>>,
     /// What is open when, and which change may use it.
     schedule: BTreeSet<String>,
+    /// Who is told what and when.
+    notices: BTreeSet<String>,
     /// Nodes with their values, for what the language itself does.
     nodes: BTreeMap<NodeId, String>,
     environment: Option<String>,
@@ -90,7 +92,8 @@ fn outputs(text: &str) -> Outputs {
 
 fn schedule(topology: &Topology, out: &mut Outputs) {
     use cutover::process::{calendar::Calendar, change, forward};
-    if !change::controlled(topology) && topology.all("phase").next().is_none() {
+    let any = topology.all("communication").next().is_some();
+    if !change::controlled(topology) && !any {
         return;
     }
     let Ok(calendar) = Calendar::of(topology) else { return };
@@ -99,6 +102,9 @@ fn schedule(topology: &Topology, out: &mut Outputs) {
     let said = forward::schedule(topology, &calendar, &[], within, within.from);
     out.schedule.extend(said.items.iter().map(|i| format!("{i:?}")));
     out.schedule.extend(said.conflicts.into_iter().chain(said.undated));
+    let people = topology.all("cohort").map(|c| (c.id.name.to_string(), cutover::people::named_here(topology, c)));
+    let told = cutover::process::notice::notices(topology, &calendar, &people.collect());
+    out.notices.extend(told.all.iter().map(|n| format!("{n:?}")).chain(told.nobody));
     for c in topology.all("change") {
         let wish = change::wish(topology, &calendar, c);
         out.schedule.insert(format!("{} {:?}", c.id, calendar.decide(&wish, within.from)));
@@ -331,6 +337,9 @@ fn acts_in(
             if after.slices != before.slices || after.schedule != before.schedule {
                 found.insert("gate");
             }
+            if after.notices != before.notices {
+                found.insert("report");
+            }
             if others(before, &after, &kind.name) {
                 found.insert("language");
             }
@@ -393,7 +402,7 @@ fn each_field_that_does_not_wait_changes_an_output() {
     let mut bases = bases();
     let mut silent = Vec::new();
     for kind in &schema().kinds {
-        let wanted: Vec<&'static str> = ["resource", "rule", "gate", "language"]
+        let wanted: Vec<&'static str> = ["resource", "rule", "gate", "language", "report"]
             .into_iter()
             .filter(|w| kind.effects.iter().any(|e| e == w))
             .collect();

@@ -80,6 +80,7 @@ mod mail_auth_spf;
 mod master;
 mod moving_people;
 mod moving_waves;
+mod notices;
 mod packs;
 mod planning;
 mod planning_moved;

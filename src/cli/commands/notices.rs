@@ -1,0 +1,187 @@
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::super::args::Format;
+use super::super::calendar::{ahead, moment};
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::failure::Failure;
+use super::super::moving::lock;
+use super::super::notices::message::{Message, octets};
+use super::super::notices::sending::{Way, send};
+use super::super::notices::{Course, messages};
+use super::super::whole;
+use super::Answer;
+use crate::process::notice::{Notice, Standing};
+
+/// Notices to people about their move: who is told what and when; sent once, never twice
+///
+/// Each cohort names communications (`notices`); their moments (`at`) count from its window. Templates stand beside the topology.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cutover notices list                             every notice with its time, and how it stands
+  cutover notices preview invite                   the first message of a communication, as it would go out
+  cutover notices write drafts                     what is due now, as .eml files; nothing is sent
+  cutover notices send --env production            what is due now, through the topology's own mail server
+  cutover notices send --through \"sendmail -t -i\"  through a program on this machine")]
+pub struct Args {
+    #[command(subcommand)]
+    command: NoticesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum NoticesCommand {
+    /// Show every notice with its time and how it stands; nothing is sent
+    List {
+        /// A line for each recipient
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show a message of a communication as it would go out
+    Preview {
+        #[arg(value_name = "COMMUNICATION")]
+        name: String,
+        /// To this recipient [default: the first]
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<String>,
+    },
+    /// Write what is due now as .eml files into a folder; nothing is sent
+    Write {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Those whose time is to come, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Send what is due now
+    Send {
+        /// A program here that takes each message on its standard input, instead of the topology's mail server
+        #[arg(long, value_name = "COMMAND")]
+        through: Option<String>,
+        /// At most this many a minute
+        #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+        per_minute: u32,
+        /// Send again what is in doubt: somebody may get it twice
+        #[arg(long)]
+        again: bool,
+    },
+}
+
+pub fn run(args: &Args, context: &Context) -> Answer {
+    context.formats("notices", &[Format::Text, Format::Json])?;
+    match &args.command {
+        NoticesCommand::List { all } => list(*all, context),
+        NoticesCommand::Preview { name, to } => preview(name, to.as_deref(), context),
+        NoticesCommand::Write { folder, all } => write(folder, *all, context),
+        NoticesCommand::Send { through, per_minute, again } => go(through.as_deref(), *per_minute, *again, context),
+    }
+}
+
+fn list(all: bool, context: &Context) -> Answer {
+    let course = Course::of(context)?;
+    let standings = course.standings();
+    if context.json() {
+        let list: Vec<_> = standings.iter().map(|(n, s)| serde_json::json!({ "notice": n, "standing": s })).collect();
+        context.out.json(&serde_json::json!({ "notices": list, "nobody": course.notices.nobody }));
+        return Ok(Exit::Ok);
+    }
+    let mut text = String::new();
+    let mut rows: Vec<(String, usize)> = Vec::new();
+    for (n, standing) in &standings {
+        let when = moment(n.at, &course.calendar.zone);
+        let ahead = match n.at.duration_since(course.now) {
+            left if left.is_positive() => format!("in {}", ahead(left)),
+            past => format!("{} ago", ahead(-past)),
+        };
+        let to = if all { format!(" {}", n.recipient) } else { String::new() };
+        let row = format!(
+            "{when:<26} {ahead:>11}  {:<9} {:<14} {:>6}  {}{to}",
+            standing.as_str(),
+            n.communication,
+            n.offset,
+            n.cohort
+        );
+        match rows.last_mut().filter(|(last, _)| *last == row) {
+            Some((_, count)) => *count += 1,
+            None => rows.push((row, 1)),
+        }
+    }
+    for (row, count) in rows {
+        let people = if all { String::new() } else { format!(": {count} recipients") };
+        let _ = writeln!(text, "{row}{people}");
+    }
+    if standings.is_empty() {
+        text.push_str("No cohort of this topology has notices with a time.\n");
+    }
+    course.notices.nobody.iter().for_each(|line| _ = writeln!(text, "{line}"));
+    context.out.result(text);
+    Ok(Exit::Ok)
+}
+
+fn preview(name: &str, to: Option<&str>, context: &Context) -> Answer {
+    let course = Course::of(context)?;
+    let mine = |n: &&Notice| n.communication == name && to.is_none_or(|to| n.recipient.eq_ignore_ascii_case(to));
+    let Some(notice) = course.notices.all.iter().find(mine) else {
+        let names: Vec<&str> = course.project.topology.all("communication").map(|c| c.id.name.as_str()).collect();
+        return Err(Failure::new(format!("there is no notice `{name}` for {}", to.unwrap_or("anybody")))
+            .help(format!("communications here: {}; `cutover notices list` says who gets them", names.join(", "))));
+    };
+    for m in messages(&course, context, &[notice])? {
+        let line = format!("From: {} <{}>\nTo: {}\nSubject: {}\n\n{}", m.from.0, m.from.1, m.to, m.subject, m.body);
+        context.out.result(line);
+    }
+    Ok(Exit::Ok)
+}
+
+fn write(folder: &Path, all: bool, context: &Context) -> Answer {
+    let course = Course::of(context)?;
+    let wanted = |s: Standing| s == Standing::Due || (all && s == Standing::Waits);
+    let due: Vec<&Notice> = course.standings().into_iter().filter(|(_, s)| wanted(*s)).map(|(n, _)| n).collect();
+    let built = messages(&course, context, &due)?;
+    std::fs::create_dir_all(folder).map_err(|e| Failure::new(format!("{}: {e}", folder.display())))?;
+    for m in &built {
+        let path = folder.join(format!("{}.eml", m.id.split('@').next().unwrap_or_default()));
+        let octets = octets(m).map_err(|e| Failure::new(format!("a message cannot be built: {e}")))?;
+        whole::write(&path, |f| f.write_all(&octets))
+            .map_err(|e| Failure::new(format!("{} was not written: {e}", path.display())))?;
+    }
+    context.out.result(format!("{} messages in {}; nothing was sent", built.len(), folder.display()));
+    Ok(Exit::Ok)
+}
+
+fn go(through: Option<&str>, per_minute: u32, again: bool, context: &Context) -> Answer {
+    let first = Course::of(context)?;
+    // Whoever comes second reads what the first has written.
+    let _lock = lock(&first.project.state(context))?;
+    let course = Course::of(context)?;
+    let standings = course.standings();
+    let of = |wanted: Standing| standings.iter().filter(move |(_, s)| *s == wanted).map(|(n, _)| *n);
+    let mut due: Vec<&Notice> = of(Standing::Due).collect();
+    let doubtful: Vec<&Notice> = of(Standing::Doubt).collect();
+    if again {
+        due.extend(&doubtful);
+    }
+    let late = of(Standing::Late).count();
+    if late > 0 {
+        context.out.note(format!("{late} notices are not sent: what they announce is over"));
+    }
+    let built: Vec<Message> = messages(&course, context, &due)?;
+    let pairs: Vec<(&Notice, Message)> = due.into_iter().zip(built).collect();
+    if pairs.is_empty() && (again || doubtful.is_empty()) {
+        context.out.result("no notice is due now");
+        return Ok(Exit::Ok);
+    }
+    let way = Way::of(&course, context, through)?;
+    let doubtful = if again { Vec::new() } else { doubtful };
+    let done = send(&course, &way, &pairs, &doubtful, per_minute, &context.out)?;
+    if context.json() {
+        context.out.json(&done);
+    } else {
+        context.out.result(format!("{} sent, {} refused, {} in doubt", done.sent, done.refused, done.doubt));
+    }
+    Ok(if done.refused + done.doubt == 0 { Exit::Ok } else { Exit::Error })
+}

@@ -1,0 +1,157 @@
+//! Notices at the command line: rendered, written out, sent through the topology's own mail server, never twice.
+
+pub mod message;
+pub mod sending;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use self::message::{Message, isolated, parts};
+use super::calendar::moment;
+use super::context::Context;
+use super::failure::Failure;
+use super::lines::LinesFile;
+use super::project::Project;
+use crate::journal::StateDir;
+use crate::lowering::template::{Data, Engine};
+use crate::model::diagnostic::Diagnostics;
+use crate::model::source::Sources;
+use crate::process::calendar::Calendar;
+use crate::process::notice::{self, Notice, Notices, Past, Standing};
+
+/// What became of a notice, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: String,
+    pub communication: String,
+    pub cohort: String,
+    pub recipient: String,
+    /// RFC 3339.
+    pub at: String,
+    pub past: Past,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+pub fn file(state: &StateDir) -> LinesFile<Entry> {
+    LinesFile::of(state, "notices.jsonl")
+}
+
+/// Everything that the notices of a topology are made of.
+pub struct Course {
+    pub project: Project,
+    pub calendar: Calendar,
+    pub notices: Notices,
+    pub journal: LinesFile<Entry>,
+    pub past: BTreeMap<String, Past>,
+    pub now: Timestamp,
+}
+
+impl Course {
+    pub fn of(context: &Context) -> Result<Self, Failure> {
+        let project = Project::compile(context)?;
+        let calendar = Calendar::of(&project.topology)
+            .map_err(|e| Failure::new(e).help("write an IANA name such as Europe/Dublin"))?;
+        let notices = notice::notices(&project.topology, &calendar, &project.made.people);
+        let journal = file(&project.state(context));
+        let past = journal.read()?.into_iter().map(|e| (e.id, e.past)).collect();
+        Ok(Self { project, calendar, notices, journal, past, now: Timestamp::now() })
+    }
+
+    pub fn standings(&self) -> Vec<(&Notice, Standing)> {
+        self.notices.all.iter().zip(notice::standings(&self.notices.all, &self.past, self.now)).collect()
+    }
+}
+
+/// Templates that were read and compiled, by the name of their file.
+struct Templates {
+    sources: Sources,
+    /// Template and language as the topology has them, with the file that was taken.
+    taken: BTreeMap<String, crate::model::SourceId>,
+}
+
+/// `notices/invite.hbs` in Persian is `notices/invite.fa.hbs`, where there is one.
+fn variant(template: &str, language: &str) -> String {
+    match template.rsplit_once('.') {
+        Some((stem, end)) => format!("{stem}.{language}.{end}"),
+        None => format!("{template}.{language}"),
+    }
+}
+
+impl Templates {
+    fn read(course: &Course, wanted: &[&Notice]) -> Result<Self, Failure> {
+        let mut all = Self { sources: Sources::default(), taken: BTreeMap::new() };
+        for n in wanted {
+            if all.taken.contains_key(&n.template) {
+                continue;
+            }
+            let own = variant(&n.template, &n.language);
+            let name = if course.project.root.join(&own).is_file() { own } else { n.template.clone() };
+            let text = std::fs::read_to_string(course.project.root.join(&name)).map_err(|e| {
+                Failure::new(format!("template {name} of communication {} cannot be read: {e}", n.communication)).help(
+                    "templates stand beside the topology; the first line is `Subject: ...`, then comes an empty one",
+                )
+            })?;
+            all.taken.insert(n.template.clone(), all.sources.add(name, text));
+        }
+        Ok(all)
+    }
+}
+
+/// The messages of these notices. All faults of their templates are told in one run.
+pub fn messages(course: &Course, context: &Context, wanted: &[&Notice]) -> Result<Vec<Message>, Failure> {
+    let topology = &course.project.topology;
+    let organization = topology.organization();
+    let domain = organization.and_then(|o| o.text("domain")).unwrap_or("invalid");
+    let templates = Templates::read(course, wanted)?;
+    let mut found = Diagnostics::default();
+    let mut out = Vec::new();
+    {
+        let mut engine = Engine::new(&templates.sources);
+        templates.taken.values().for_each(|id| engine.add_file(*id, &mut found));
+        for n in wanted {
+            let Some(id) = templates.taken.get(&n.template) else { continue };
+            let value = |text: &str| serde_json::Value::String(isolated(text, &n.language));
+            let data = [
+                ("address", value(&n.recipient)),
+                ("name", value(n.recipient.split('@').next().unwrap_or_default())),
+                ("cohort", value(&n.cohort)),
+                ("organization", value(organization.map_or("", |o| o.text("display").unwrap_or(o.id.name.as_str())))),
+                ("domain", value(domain)),
+                ("begins", value(&moment(n.begins, &course.calendar.zone))),
+                ("ends", value(&moment(n.ends, &course.calendar.zone))),
+                ("sender", value(&n.sender.1)),
+            ];
+            let data = Data::new(data.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
+            match engine.file(*id, &data) {
+                Some(Ok(text)) => {
+                    let Some((subject, body)) = parts(&text) else {
+                        return Err(Failure::new(format!(
+                            "template {} has no subject",
+                            templates.sources.get(*id).name
+                        ))
+                        .help("its first line is `Subject: ...`, then comes an empty one"));
+                    };
+                    out.push(Message {
+                        from: n.sender.clone(),
+                        to: n.recipient.clone(),
+                        subject,
+                        body,
+                        language: n.language.clone(),
+                        id: format!("{}@{domain}", n.id),
+                        date: course.now,
+                    });
+                }
+                Some(Err(wrong)) => found.push(wrong),
+                None => {}
+            }
+            if found.has_errors() && out.is_empty() && found.iter().count() > 20 {
+                break;
+            }
+        }
+    }
+    super::project::accept(context, &templates.sources, &found)?;
+    Ok(out)
+}
