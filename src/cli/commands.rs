@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 
 mod apply;
+mod approve;
 mod calendar;
 mod check;
 mod cohort;
@@ -15,6 +16,7 @@ mod destroy;
 mod dns;
 mod docs;
 mod drift;
+mod evidence;
 mod explain;
 mod export;
 mod fmt;
@@ -27,7 +29,9 @@ mod lab_relay;
 mod lint;
 mod lsp;
 mod notices;
+mod phase;
 mod plan;
+mod records;
 mod resume;
 mod rollback;
 mod routes;
@@ -53,6 +57,10 @@ pub enum Command {
     Import(import::Args),
     Plan(plan::Args),
     Apply(apply::Args),
+    Approve(approve::Args),
+    Phase(phase::Args),
+    Evidence(evidence::Args),
+    Records(records::Args),
     Resume(resume::Args),
     Undo(undo::Args),
     Rollback(rollback::Args),
@@ -88,6 +96,10 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Export(args) => export::run(&args, context),
         Command::Plan(args) => plan::run(&args, context),
         Command::Apply(args) => apply::run(&args, context),
+        Command::Approve(args) => approve::run(&args, context),
+        Command::Evidence(args) => evidence::run(&args, context),
+        Command::Phase(args) => phase::run(&args, context),
+        Command::Records(args) => records::run(&args, context),
         Command::Resume(args) => resume::run(&args, context),
         Command::Undo(args) => undo::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),

@@ -61,6 +61,17 @@ impl Project {
         Ok(project)
     }
 
+    /// The topology of an environment as people sign it: with stand-ins for what is issued, so that it is the same for everybody. Warnings are not
+    /// shown again.
+    pub fn to_sign(context: &Context, environment: Option<&str>) -> Result<Self, Failure> {
+        let options = language::Options { environment: environment.map(str::to_owned), ..options(context) };
+        let Examined { project, diagnostics } = examine(context, &options, Issue::StandIns)?;
+        if diagnostics.has_errors() {
+            accept(context, &project.sources, &diagnostics)?;
+        }
+        Ok(project)
+    }
+
     /// The language alone, without packs and hosts: for what only reads the topology.
     pub fn topology(context: &Context) -> Result<(Sources, Topology), Failure> {
         let Compiled { sources, topology, diagnostics, .. } = language::compile(&existing(context)?, &options(context));

@@ -5,6 +5,7 @@ pub mod attr;
 mod attrs;
 pub mod code;
 pub mod counter;
+pub mod course;
 pub mod cutover;
 pub mod diagnostic;
 pub mod dns;

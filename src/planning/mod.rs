@@ -25,6 +25,7 @@ mod steps;
 mod undo;
 mod waves;
 
+use crate::model::attr::Digest;
 use crate::model::observed::Observed;
 use crate::model::plan::{PLAN_VERSION, Plan};
 use crate::model::site::Site;
@@ -45,6 +46,15 @@ use scope::Scope;
 pub fn unborn(site: &Site, observed: &mut Observed) {
     records::unborn(site, observed);
     waves::unborn(site, observed);
+}
+
+/// What a plan with these options would be signed for, before any host is asked.
+pub fn intent(site: &Site, options: &PlanOptions) -> Result<Digest, PlanError> {
+    let index = Index::new(site)?;
+    let constraints = Constraints::new(&index)?;
+    let scope = Scope::new(&index, &constraints, options)?;
+    let observed = Observed::default();
+    Ok(digests::intent(&PlanInput { site, observed: &observed, options, key_id: "" }, &index, &scope))
 }
 
 /// The plan. Steps stand in a stable order; hosts that could not be asked are named and block it.

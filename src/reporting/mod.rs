@@ -1,5 +1,6 @@
 //! What people and programs read: plans, progress, closing reports, drift. Functions from data to text; printing is `cli`'s.
 
+mod board;
 mod changes;
 mod closing;
 pub mod codes;
@@ -23,6 +24,7 @@ mod style;
 mod timetable;
 mod topology_json;
 
+pub use board::{BoardRow, board_html};
 pub use changes::{Counts, per_host};
 pub use closing::{ApplyReport, FailedStep, ReportLine, Tally, closing_text, show_text};
 pub use dns::{ServerReport, SetDifference, SetShown, ZoneReport, zones_text};

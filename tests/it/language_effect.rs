@@ -7,13 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cutover::language::schema::{FieldDef, KindDef, schema};
 use cutover::language::types::Type;
 use cutover::language::{self, Options, slice};
+use cutover::model::Digest;
 use cutover::model::topology::{Node, NodeId, Topology};
 use cutover::model::tree::{Entry, Scalar, Tree};
 use cutover::model::{Severity, Sources, Span};
+use cutover::process::board::Course;
+use cutover::process::gate::{Authors, Known};
+use cutover::process::trust::Deciders;
 use cutover::rules;
 
 use super::language_layers::lowered;
@@ -28,6 +33,8 @@ struct Outputs {
     schedule: BTreeSet<String>,
     /// Who is told what and when.
     notices: BTreeSet<String>,
+    /// What each phase and gate waits for while nothing is recorded.
+    gates: Vec<String>,
     /// Nodes with their values, for what the language itself does.
     nodes: BTreeMap<NodeId, String>,
     environment: Option<String>,
@@ -49,6 +56,21 @@ fn values(node: &Node, out: &mut String) {
         let _ = write!(out, "[{} ", c.id);
         values(c, out);
     }
+}
+
+/// The board of phases with no record at all.
+fn gates(topology: &Topology) -> Vec<String> {
+    if cutover::model::course::gates(topology).is_empty() {
+        return Vec::new();
+    }
+    let now = Deciders { topology: Arc::new(topology.clone()), keys: BTreeMap::new() };
+    let at = "2026-11-22T12:00:00Z".parse().expect("time");
+    let (files, authors) = (BTreeMap::new(), Authors::default());
+    let known = Known { records: &[], broken: &[], trust: None, now: &now, files: &files, authors: &authors, at };
+    let intents = topology.all("phase").map(|p| (p.id.name.to_string(), Digest::of(b""))).collect();
+    let course = Course { topology, known: &known, intents: &intents };
+    let urgent = topology.all("phase").map(|p| format!("{} {}", p.id, course.has_emergency(&p.id.name)));
+    course.rows().iter().map(|r| format!("{r:?}")).chain(urgent).collect()
 }
 
 /// What a topology of one text leads to.
@@ -80,6 +102,7 @@ fn outputs(text: &str) -> Outputs {
         out.nodes.insert(node.id.clone(), text);
     }
     out.nodes.extend(c.topology.moved.iter().map(|(a, b)| (a.clone(), b.to_string())));
+    out.gates = gates(&c.topology);
     for phase in c.topology.all("phase") {
         out.slices.insert(phase.id.name.to_string(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
     }
@@ -334,7 +357,7 @@ fn acts_in(
             if after.findings != before.findings {
                 found.insert("rule");
             }
-            if after.slices != before.slices || after.schedule != before.schedule {
+            if (&after.slices, &after.schedule, &after.gates) != (&before.slices, &before.schedule, &before.gates) {
                 found.insert("gate");
             }
             if after.notices != before.notices {

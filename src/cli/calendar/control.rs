@@ -29,9 +29,16 @@ pub struct ChangeArgs {
     urgent: UrgentArgs,
 }
 
+impl ChangeArgs {
+    /// Why it cannot wait.
+    pub fn emergency(&self) -> Option<&str> {
+        self.urgent.emergency.as_deref()
+    }
+}
+
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct UrgentArgs {
-    /// Do not wait for the window of a change with urgency=emergency; the reason is recorded
+    /// Do not wait for the window of a change with urgency=emergency, nor for all signatures of a gate; the reason is recorded
     #[arg(long, value_name = "REASON")]
     pub emergency: Option<String>,
 }

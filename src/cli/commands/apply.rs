@@ -5,6 +5,7 @@ use super::super::calendar::control::{self, ChangeArgs};
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
+use super::super::gates::{self, GateArgs};
 use super::super::planfile;
 use super::super::session::{Asked, Session, Wish};
 use super::super::work::{Patience, Work, left_to_prune};
@@ -29,6 +30,7 @@ Examples:
   cutover apply --yes --json               events as JSON lines on standard output
   cutover apply --phase pilot-1            only what this phase deploys
   cutover apply --change new-tls           as this change of the topology: only while its window is open
+  cutover apply --phase build --emergency \"mail stands still\" --key ~/.ssh/id_ed25519
   cutover apply --window night-1           a cutover window; ends with 3 before a long wait, `cutover resume` goes on
 
 Ctrl-C once: running steps end, no new one starts. Twice: stop at once. `cutover resume` goes on.")]
@@ -48,6 +50,8 @@ pub struct Args {
     change: ChangeArgs,
     #[command(flatten)]
     patience: Patience,
+    #[command(flatten)]
+    gates: GateArgs,
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
@@ -64,6 +68,14 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         .help("cutover plan --out plan.cut, have it read, then: cutover apply plan.cut"));
     }
     let saved = args.plan.as_ref().map(|path| planfile::load(path, &session.key)).transpose()?;
+    gates::require(
+        context,
+        &session.project.topology,
+        part(args, saved.as_ref()),
+        &args.gates,
+        args.change.emergency(),
+        false,
+    )?;
     let work = Work::begin(&session, context, args.json)?.patient(args.patience);
     session.block_on(apply(args, context, &session, &work, saved))
 }
@@ -94,6 +106,14 @@ async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, s
     go_on(args, context, session, work, saved).await
 }
 
+/// The part whose gates are asked: what a saved plan was made for, or what is wanted now.
+fn part<'a>(args: &'a Args, plan: Option<&'a Plan>) -> gates::Part<'a> {
+    plan.map_or_else(
+        || args.wish.part(),
+        |p| gates::Part { phase: p.phase.as_deref(), window: p.schedule.as_ref().map(|s| s.window.as_str()) },
+    )
+}
+
 /// Nothing is in the way.
 async fn go_on(args: &Args, context: &Context, session: &Session, work: &Work, saved: Option<Plan>) -> Answer {
     let (wish, Asked { plan, observed }) = match saved {
@@ -113,6 +133,14 @@ async fn go_on(args: &Args, context: &Context, session: &Session, work: &Work, s
             }
         }
     };
+    gates::require(
+        context,
+        &session.project.topology,
+        part(args, Some(&plan)),
+        &args.gates,
+        args.change.emergency(),
+        true,
+    )?;
     let exit = work.apply(session, context, &plan, None).await;
     match exit {
         Ok(Exit::Ok) => session.settled(&wish, &observed).await,

@@ -6,13 +6,13 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::recorded;
-use super::super::session::Session;
+use super::super::session::{Asked, Session};
 use super::Answer;
 use super::plan::WishArgs;
 use crate::journal::{Journal, Record};
 use crate::model::Address;
 use crate::model::step::Outcome;
-use crate::reporting::{self, Paint, drift_text};
+use crate::reporting::{self, DriftReport, Paint, drift_text};
 
 /// Find what others changed on the hosts, and change nothing
 ///
@@ -39,7 +39,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     if let Some(path) = &args.record {
         recorded::save(path, &asked.observed)?;
     }
-    let report = reporting::drift(&asked.plan, &asked.observed, &applied(&session)?);
+    let report = found(&session, &asked)?;
     match format {
         Format::Json => context.out.json(&report),
         _ => context.out.result(drift_text(&report, Paint::when(context.out.color()))),
@@ -49,6 +49,11 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         return Err(Failure::new(format!("could not ask: {hosts}; whether they drifted is not known")));
     }
     Ok(if report.drifted() { Exit::Changes } else { Exit::Ok })
+}
+
+/// What others changed, of what was asked.
+pub fn found(session: &Session, asked: &Asked) -> Result<DriftReport, Failure> {
+    Ok(reporting::drift(&asked.plan, &asked.observed, &applied(session)?))
 }
 
 /// The fingerprint that each resource had after its last step, as far as this machine's journal knows.

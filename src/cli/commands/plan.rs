@@ -6,7 +6,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::session::{Session, Wish};
-use super::super::{planfile, recorded};
+use super::super::{gates, planfile, recorded};
 use super::Answer;
 use crate::model::plan::Plan;
 use crate::reporting::{Paint, TextOptions, plan_json, plan_markdown, plan_text, schedule_svg};
@@ -68,6 +68,11 @@ impl WishArgs {
         self.window.as_deref()
     }
 
+    /// The part whose gates are asked.
+    pub fn part(&self) -> gates::Part<'_> {
+        gates::Part { phase: self.phase.as_deref(), window: self.window() }
+    }
+
     pub fn wish(&self, destroy: bool) -> Wish {
         Wish {
             targets: self.targets.clone(),
@@ -89,7 +94,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     }
     let session = Session::open_to_ask(context)?;
     let wish = args.wish.wish(false);
-    let plan = match &args.recorded {
+    let mut plan = match &args.recorded {
         Some(file) => session.plan(&recorded::load(file)?, &wish)?,
         None => {
             let asked = session.block_on(session.ask_and_plan(&wish))?;
@@ -97,6 +102,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
             asked.plan
         }
     };
+    plan.notes.extend(gates::notes(context, &session.project.topology, args.wish.part())?);
     show(&plan, format, !args.no_diff, context)?;
     if let Some(said) = control::told(&session, &context.out, &wish, &plan)? {
         context.out.note(said);

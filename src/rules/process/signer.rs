@@ -52,10 +52,10 @@ fn counted(all: usize, able: usize) -> String {
 }
 
 fn quorum(t: &Facts, out: &mut Findings) {
-    let signers = Signers::of(t);
+    let signers = Signers::of(t.topology());
     for board in t.all("board") {
         let wanted = board.int("quorum").and_then(|q| usize::try_from(q).ok()).unwrap_or(1);
-        let persons = signers.persons(t, &board.id);
+        let persons = signers.persons(&board.id);
         let able = persons.values().filter(|p| can_sign(p)).count();
         if able < wanted {
             out.push(
@@ -80,12 +80,12 @@ fn approvals<'t>(t: &Facts<'t>) -> Vec<(&'t Node, &'t Node, &'t Node)> {
 }
 
 fn approval(t: &Facts, out: &mut Findings) {
-    let signers = Signers::of(t);
+    let signers = Signers::of(t.topology());
     for (top, of, a) in approvals(t) {
         let Some(id) = a.reference("name").filter(|id| id.kind != "person") else { continue };
         let count = a.int("count").and_then(|c| usize::try_from(c).ok()).unwrap_or(1);
         let quorum = t.nodes.get(id).and_then(|b| b.int("quorum")).and_then(|q| usize::try_from(q).ok()).unwrap_or(1);
-        let persons = signers.persons(t, id);
+        let persons = signers.persons(id);
         let able = persons.values().filter(|p| can_sign(p)).count();
         // A board that never reaches its own quorum is another rule's.
         if id.kind == "board" && able < quorum {
