@@ -8,7 +8,7 @@
 //! | [`catalog`], [`journal`], [`secret`] | model |
 //! | [`protocol`] | model |
 //! | [`language`], [`rules`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
-//! | [`people`] | ground |
+//! | [`people`] | ground, protocol |
 //! | [`process`] | ground, people |
 //! | [`importing`], [`lowering`] | ground, protocol, people |
 //! | [`transport`] | model, secret |

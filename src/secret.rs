@@ -15,6 +15,7 @@ use crate::model::attr::{Body, SecretRef, Segment};
 
 pub mod crypt;
 mod key;
+mod passwd;
 mod resolver;
 mod scheme;
 mod scrub;

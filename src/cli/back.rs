@@ -48,5 +48,6 @@ fn site_of(plan: &Plan) -> Site {
         bodies: plan.bodies.clone(),
         moved: BTreeMap::new(),
         windows: Vec::new(),
+        gone: BTreeSet::new(),
     }
 }

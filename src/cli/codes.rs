@@ -36,6 +36,13 @@ const FILES: &[Chapter] = &[Chapter {
             Elsewhere("cutover cohort status, where users/pilot.csv is not there"),
         ),
         code(
+            "E1043",
+            "A list of accounts cannot be used",
+            "Mailboxes, aliases and groups stand in lists beside the topology. An address stands for one thing only, whichever list names it.",
+            "Mend the rows that are named; nothing is taken from a list of which one row is wrong.",
+            Elsewhere("cutover plan, where two rows of users/staff.csv have one address"),
+        ),
+        code(
             "W1003",
             "An imported certificate ends soon",
             "It will not be renewed by cutover. On Exchange the warning begins 60 days before the end, as that of HealthChecker does.",

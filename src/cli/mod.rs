@@ -21,6 +21,7 @@ mod near;
 mod notices;
 mod output;
 pub mod packs;
+mod passwords;
 mod phase;
 mod planfile;
 mod project;

@@ -127,11 +127,13 @@ fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examin
         (Site::default(), lowering::Options::default())
     } else {
         let packs = packs::load(&root, &mut sources, &mut diagnostics);
-        let needs = lowering::needs(&topology);
-        let (people, wrong) = people::everybody(&topology, &|path| {
-            std::fs::read_to_string(root.join(path)).map_err(|e| format!("cannot be read: {e}"))
-        });
+        let mut needs = lowering::needs(&topology);
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).map_err(|e| format!("cannot be read: {e}"));
+        let (accounts, wrong) = people::accounts(&topology, &read);
         wrong.into_iter().for_each(|d| diagnostics.push(d));
+        let (people, wrong) = people::everybody(&topology, &accounts, &read);
+        wrong.into_iter().for_each(|d| diagnostics.push(d));
+        needs.of_people(&accounts);
         let mut made = match issue {
             Issue::StandIns => lowering::Options::unissued(&needs),
             Issue::Really => {
@@ -146,6 +148,7 @@ fn lowered(context: &Context, compiled: Compiled, issue: Issue) -> Result<Examin
             }
         };
         made.people = people;
+        made.accounts = accounts;
         let (site, more) = lowering::lower(&topology, &packs, &sources, &made);
         diagnostics.extend(more);
         (site, made)

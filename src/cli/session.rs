@@ -8,7 +8,6 @@ use tokio::sync::watch;
 
 use super::context::Context;
 use super::failure::Failure;
-use super::guard;
 use super::moving::{Crews, Service};
 use super::output::Output;
 use super::project::Project;
@@ -16,7 +15,7 @@ use super::rotation::Course;
 use super::routes::{self, Reached};
 use super::secrets::{self, ForConnections};
 use super::served::Servers;
-use super::{lab_spec, phase, runtime};
+use super::{guard, lab_spec, passwords, phase, runtime};
 use crate::execution::{self, Clock as _, SystemClock, Wanted};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
@@ -203,6 +202,7 @@ impl Session {
         let observed = self.observe(wish).await?;
         let mut plan = self.plan(&observed, wish)?;
         guard::look(self, &observed, &mut plan, wish).await;
+        passwords::tell(self, &mut plan);
         Ok(Asked { observed, plan })
     }
 }

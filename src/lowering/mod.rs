@@ -33,7 +33,7 @@ use crate::model::resource::Dependency;
 use crate::model::site::Site;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Diagnostic, Diagnostics, HostName, Kind, SecretRef, Sources, Span};
-use crate::people::Chosen;
+use crate::people::{Accounts, Chosen, Password};
 
 pub use codes::CHAPTERS;
 
@@ -59,6 +59,8 @@ pub struct Options {
     pub signing: BTreeMap<String, Vec<Selector>>,
     /// The people of each cohort, by its name.
     pub people: BTreeMap<String, Chosen>,
+    /// What the lists of accounts say, by the node's name.
+    pub accounts: BTreeMap<String, Accounts>,
 }
 
 /// What has to be made before lowering.
@@ -76,6 +78,14 @@ pub fn needs(topology: &Topology) -> Needs {
         certificates: certificate::requests(topology),
         secrets: topology.all("pair").map(secret_of_pair).collect(),
         signing: mail_auth::requests(topology),
+    }
+}
+
+impl Needs {
+    /// The first passwords of people of lists, where they are made here.
+    pub fn of_people(&mut self, accounts: &BTreeMap<String, Accounts>) {
+        let people = accounts.values().flat_map(|a| &a.mailboxes).filter(|m| m.password == Password::Reset);
+        self.secrets.extend(people.map(|m| survey::secret_of_person(&m.address)));
     }
 }
 
@@ -100,6 +110,7 @@ impl Options {
                 .map(|k| (k.node.clone(), vec![Selector::only(k, PublicKey::unread(k))]))
                 .collect(),
             people: BTreeMap::new(),
+            accounts: BTreeMap::new(),
         }
     }
 }
@@ -107,7 +118,7 @@ impl Options {
 /// Expands every server's roles through the packs. With errors the site is incomplete and must not be planned.
 pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, options: &Options) -> (Site, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
-    let survey = survey::survey(topology, &mut diagnostics);
+    let survey = survey::survey(topology, &options.accounts, &options.secrets, &mut diagnostics);
     let packs: Vec<Pack> = packs.iter().map(|p| pack::read(p, &mut diagnostics)).collect();
     let mut engine = Engine::new(sources);
     for id in packs.iter().flat_map(|p| p.templates.values()) {
@@ -173,9 +184,16 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         resources,
         bodies,
         windows,
+        gone: gone(topology),
         moved: topology.moved.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
     };
     (site, told.list)
+}
+
+/// People whose mailboxes may go, now that no list names them.
+fn gone(topology: &Topology) -> BTreeSet<String> {
+    let named = topology.all("accounts").flat_map(|a| a.texts("gone"));
+    named.map(str::to_lowercase).collect()
 }
 
 /// What all servers of a run share.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::model::topology::{Node, NodeId, Topology, Value};
 use crate::model::{Diagnostic, Diagnostics, SecretRef, Span};
+use crate::people::{Accounts, Password};
 
 /// One server of the topology.
 #[derive(Debug)]
@@ -52,14 +53,14 @@ pub struct Store<'t> {
     pub hosts: Vec<&'t str>,
 }
 
-/// A `mail-account` node.
+/// A `mail-account` node, or a person of an `accounts` node.
 #[derive(Debug)]
 pub struct Account<'t> {
     pub node: &'t Node,
     pub address: &'t str,
     /// Each store that it lives in: the node that `on` names.
     pub on: Vec<NodeId>,
-    pub password: Option<&'t SecretRef>,
+    pub password: Option<Cow<'t, SecretRef>>,
     /// Bytes.
     pub quota: Option<u64>,
 }
@@ -69,6 +70,8 @@ pub struct Survey<'t> {
     pub servers: BTreeMap<&'t str, Server<'t>>,
     pub stores: Vec<Store<'t>>,
     pub accounts: Vec<Account<'t>>,
+    /// What the lists of `accounts` nodes say, by the node's name.
+    pub lists: &'t BTreeMap<String, Accounts>,
     /// Accounts by the node that holds them, as places in `accounts`: asked for once for each server and route.
     held: BTreeMap<NodeId, Vec<usize>>,
     pairs: BTreeMap<&'t str, &'t Node>,
@@ -90,7 +93,21 @@ pub fn refs<'a>(node: &'a Node, field: &'a str) -> impl Iterator<Item = &'a Node
     node.refs(field).map(|(id, _)| id)
 }
 
-pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Survey<'t> {
+/// A topology without lists, or of which they do not matter.
+pub static NO_LISTS: BTreeMap<String, Accounts> = BTreeMap::new();
+
+/// The secret with which somebody of a list logs in, where it is made here.
+pub fn secret_of_person(address: &str) -> String {
+    format!("account-{address}")
+}
+
+/// `secrets` are those of [`secret_of_person`]; whose is not there has none.
+pub fn survey<'t>(
+    topology: &'t Topology,
+    lists: &'t BTreeMap<String, Accounts>,
+    secrets: &BTreeMap<String, SecretRef>,
+    diagnostics: &mut Diagnostics,
+) -> Survey<'t> {
     let organization = topology.organization();
     if organization.is_none() {
         diagnostics.push(
@@ -105,7 +122,20 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
     let servers: BTreeMap<&str, Server<'t>> =
         topology.all("server").map(|node| (node.id.name.as_str(), server(&platforms, node, domain, &legacy))).collect();
     let stores = stores(topology, &servers);
-    let accounts: Vec<Account<'_>> = topology.all("mail-account").map(account).collect();
+    let mut accounts: Vec<Account<'_>> = topology.all("mail-account").map(account).collect();
+    for node in topology.all("accounts") {
+        let list = lists.get(node.id.name.as_str()).into_iter().flat_map(|l| &l.mailboxes);
+        accounts.extend(list.map(|person| Account {
+            node,
+            address: &person.address,
+            on: refs(node, "on").cloned().collect(),
+            password: match person.password {
+                Password::Import => node.secret("hashes").map(|of| imported_hash(&person.address, of)).map(Cow::Owned),
+                Password::Reset => secrets.get(&secret_of_person(&person.address)).cloned().map(Cow::Owned),
+            },
+            quota: person.quota,
+        }));
+    }
     let mut held: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
     for (i, account) in accounts.iter().enumerate() {
         for on in &account.on {
@@ -122,9 +152,10 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
     for s in servers.values().filter(|s| !s.legacy) {
         s.roles.iter().for_each(|(role, _)| by_role.entry(*role).or_default().push(s.name));
     }
-    let addresses = topology.all("mail-account").map(|a| a.id.name.as_str()).collect();
+    let addresses = accounts.iter().map(|a| a.address).collect();
     Survey {
         addresses,
+        lists,
         topology,
         by_role,
         servers,
@@ -135,6 +166,11 @@ pub fn survey<'t>(topology: &'t Topology, diagnostics: &mut Diagnostics) -> Surv
         organization: organization.map_or("organization", |o| o.id.name.as_str()),
         domain,
     }
+}
+
+/// The hash that a passwd-file has of somebody; the resolver knows the form.
+fn imported_hash(address: &str, of: &SecretRef) -> SecretRef {
+    SecretRef(format!("imported-hash:{address}={of}"))
 }
 
 fn server<'t>(
@@ -192,7 +228,7 @@ fn account(node: &Node) -> Account<'_> {
         node,
         address: &node.id.name,
         on: refs(node, "on").cloned().collect(),
-        password: node.secret("password"),
+        password: node.secret("password").map(Cow::Borrowed),
         quota: match node.value("quota").map(|v| &v.value) {
             Some(Value::Size(bytes)) => Some(*bytes),
             _ => None,

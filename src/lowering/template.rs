@@ -5,7 +5,7 @@
 //! | helper | gives |
 //! |---|---|
 //! | `{{join list ", "}}` | the texts of a list with a separator; `{{join list ", " "address"}}` takes a field of each |
-//! | `{{password_hash secret salt}}` | the secret as a SHA512-CRYPT hash, made at apply |
+//! | `{{password_hash secret salt}}` | the secret as a SHA512-CRYPT hash, made at apply; one that the old side had stays as it is |
 //! | `{{quote value}}` | a text, a number or a list of texts as TOML and JSON write it: in double quotes, with escapes |
 //! | `{{duration seconds}}` | seconds as `90s`, `15m`, `4h`, `2d`, exactly |
 //!
@@ -364,6 +364,10 @@ impl HelperDef for PasswordHash {
         let marker = strict(h, 0, "password_hash")?.as_str().unwrap_or_default();
         let salt = strict(h, 1, "password_hash")?.as_str().unwrap_or_default();
         match segments(marker).as_slice() {
+            // A hash already.
+            [Segment::Secret(s)] if s.parts().0 == "imported-hash" => {
+                Ok(ScopedJson::Derived(Json::String(marker.to_owned())))
+            }
             [Segment::Secret(s)] => Ok(ScopedJson::Derived(Json::String(hash_marker(&s.0, salt)))),
             _ => Err(RenderErrorReason::InvalidParamType("secret").into()),
         }

@@ -31,7 +31,7 @@ const ROUTE53: &str = "https://route53.amazonaws.com";
 /// Every zone whose provider can be asked. `options` has what was made before, as for [`super::lower`].
 pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics) {
     let mut diagnostics = Diagnostics::default();
-    let survey = survey(topology, &mut diagnostics);
+    let survey = survey(topology, &options.accounts, &options.secrets, &mut diagnostics);
     let composed = mail_auth::compose(&survey, options, &mut diagnostics);
     let zones = topology.all("zone").filter_map(|node| {
         let held = Held::of(&survey, node, &composed, &mut diagnostics)?;

@@ -1,6 +1,6 @@
 //! The lowered topology: all desired resources of all hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::HostName;
 use super::attr::{Body, Digest};
@@ -21,6 +21,8 @@ pub struct Site {
     pub moved: BTreeMap<String, String>,
     /// Cutover windows that record sets wait for.
     pub windows: Vec<Window>,
+    /// People who left their list and whose mailboxes shall go; of the others they stay.
+    pub gone: BTreeSet<String>,
     /// Contents by `Body::intent`.
     pub bodies: BTreeMap<Digest, Body>,
 }

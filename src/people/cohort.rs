@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accounts::Accounts;
 use crate::model::attr::Digest;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Diagnostic, Span};
@@ -54,19 +55,24 @@ impl Chosen {
 /// Names with what named them; all of them in lower case.
 type Named = BTreeMap<String, (String, Span)>;
 
+/// What the lists of `accounts` nodes say, by the node's name.
+type Lists = BTreeMap<String, Accounts>;
+
 /// The people of a cohort, or what is wrong with its lists.
-pub fn members(topology: &Topology, cohort: &Node, read: Read<'_>) -> Result<Chosen, Vec<Diagnostic>> {
+pub fn members(topology: &Topology, lists: &Lists, cohort: &Node, read: Read<'_>) -> Result<Chosen, Vec<Diagnostic>> {
     let mut faults = Vec::new();
     let mut chosen = Named::new();
     let lines = cohort.children("select").chain(cohort.children("exclude"));
     let unasked: Vec<(&'static str, Span)> = lines
         .flat_map(|line| {
-            let fields = ["ldap", "tenant", "group"].into_iter().filter(|field| line.value(field).is_some());
+            let known = |field: &str| field == "group" && group(lists, line).is_some();
+            let fields = ["ldap", "tenant", "group"].into_iter();
+            let fields = fields.filter(|field| line.value(field).is_some() && !known(field));
             fields.map(|field| (field, line.at(field))).collect::<Vec<_>>()
         })
         .collect();
     for select in cohort.children("select") {
-        let mut named = named(select, read, &mut faults);
+        let mut named = named(lists, select, read, &mut faults);
         if let Some(limit) = select.int("limit") {
             let most = usize::try_from(limit).unwrap_or(usize::MAX);
             named = named.into_iter().filter(|(a, _)| !chosen.contains_key(a)).take(most).collect();
@@ -74,11 +80,11 @@ pub fn members(topology: &Topology, cohort: &Node, read: Read<'_>) -> Result<Cho
         named.into_iter().for_each(|(address, by)| _ = chosen.entry(address).or_insert(by));
     }
     if cohort.text("type") == Some("rest") && cohort.children("select").next().is_none() {
-        chosen = rest(topology, cohort, read, &mut faults);
+        chosen = rest(topology, lists, cohort, read, &mut faults);
     }
     let mut left_out = Vec::new();
     for exclude in cohort.children("exclude") {
-        for (address, (by, _)) in named(exclude, read, &mut faults) {
+        for (address, (by, _)) in named(lists, exclude, read, &mut faults) {
             if chosen.remove(&address).is_some() {
                 left_out.push(LeftOut { address, by, reason: exclude.text("reason").map(str::to_owned) });
             }
@@ -94,14 +100,14 @@ pub fn members(topology: &Topology, cohort: &Node, read: Read<'_>) -> Result<Cho
 
 /// The people of a cohort whom the topology names itself, without those of its lists.
 pub fn named_here(topology: &Topology, cohort: &Node) -> Chosen {
-    members(topology, cohort, &|_| Ok("mail\n".to_owned())).unwrap_or_default()
+    members(topology, &Lists::new(), cohort, &|_| Ok("mail\n".to_owned())).unwrap_or_default()
 }
 
 /// The people of all cohorts, by the cohort's name; all that is wrong with their lists.
-pub fn everybody(topology: &Topology, read: Read<'_>) -> (BTreeMap<String, Chosen>, Vec<Diagnostic>) {
+pub fn everybody(topology: &Topology, lists: &Lists, read: Read<'_>) -> (BTreeMap<String, Chosen>, Vec<Diagnostic>) {
     let (mut all, mut faults) = (BTreeMap::new(), Vec::new());
     for cohort in topology.all("cohort") {
-        match members(topology, cohort, read) {
+        match members(topology, lists, cohort, read) {
             Ok(chosen) => _ = all.insert(cohort.id.name.to_string(), chosen),
             Err(wrong) => faults.extend(wrong),
         }
@@ -119,9 +125,13 @@ pub fn cohorts_of<'a>(all: &'a BTreeMap<String, Chosen>, address: &str) -> Vec<(
 }
 
 /// What one line names.
-fn named(line: &Node, read: Read<'_>, faults: &mut Vec<Diagnostic>) -> Named {
+fn named(lists: &Lists, line: &Node, read: Read<'_>, faults: &mut Vec<Diagnostic>) -> Named {
     let mut named: Named =
         line.texts("users").into_iter().map(|u| (u.to_lowercase(), ("users".to_owned(), line.at("users")))).collect();
+    let at = line.at("group");
+    for member in group(lists, line).into_iter().flatten() {
+        named.entry(member).or_insert_with(|| (format!("group {}", line.text("group").unwrap_or_default()), at));
+    }
     if let Some(path) = line.text("csv") {
         let at = line.at("csv");
         match read(path).map_err(|why| vec![(0, why)]).and_then(|text| super::list::rows(&text)) {
@@ -145,14 +155,38 @@ fn named(line: &Node, read: Read<'_>, faults: &mut Vec<Diagnostic>) -> Named {
     named
 }
 
+/// The people of the group that a line names, where a list knows it. Members that are groups themselves are followed.
+fn group(lists: &Lists, line: &Node) -> Option<BTreeSet<String>> {
+    let find = |name: &str| lists.values().flat_map(|l| &l.groups).find(|g| g.address.eq_ignore_ascii_case(name));
+    let first = find(line.text("group")?)?;
+    let (mut people, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![first]);
+    while let Some(group) = open.pop() {
+        if !seen.insert(&group.address) {
+            continue;
+        }
+        for member in &group.members {
+            match find(member) {
+                Some(inner) => open.push(inner),
+                None => _ = people.insert(member.clone()),
+            }
+        }
+    }
+    Some(people)
+}
+
 /// Everybody with an account on the new side whom no other cohort of the migration names.
-fn rest(topology: &Topology, cohort: &Node, read: Read<'_>, faults: &mut Vec<Diagnostic>) -> Named {
+fn rest(topology: &Topology, lists: &Lists, cohort: &Node, read: Read<'_>, faults: &mut Vec<Diagnostic>) -> Named {
     let migration = cohort.reference("migration");
     let mut others = BTreeSet::new();
     for other in topology.all("cohort").filter(|c| c.id != cohort.id && c.reference("migration") == migration) {
-        other.children("select").for_each(|s| others.extend(named(s, read, faults).into_keys()));
+        other.children("select").for_each(|s| others.extend(named(lists, s, read, faults).into_keys()));
     }
     let accounts = topology.all("mail-account").map(|a| (a.id.name.to_lowercase(), a.span));
+    let listed = topology.all("accounts").flat_map(|node| {
+        let list = lists.get(node.id.name.as_str()).into_iter().flat_map(|l| &l.mailboxes);
+        list.map(|m| (m.address.clone(), node.span))
+    });
+    let accounts = accounts.chain(listed);
     let free = accounts.filter(|(address, _)| !others.contains(address));
     free.map(|(address, span)| (address, ("everybody whom no other cohort names".to_owned(), span))).collect()
 }

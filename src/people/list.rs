@@ -19,6 +19,17 @@ pub struct Row {
     pub line: u64,
 }
 
+/// A table with a header, apart by commas, semicolons or tabs.
+pub(super) fn table(text: &str) -> csv::Reader<&[u8]> {
+    let first = text.lines().next().unwrap_or_default();
+    let delimiter = [b';', b'\t'].into_iter().find(|d| first.as_bytes().contains(d) && !first.contains(','));
+    csv::ReaderBuilder::new()
+        .delimiter(delimiter.unwrap_or(b','))
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .from_reader(text.as_bytes())
+}
+
 /// All rows, or all mistakes with their lines.
 pub fn rows(text: &str) -> Result<Vec<Row>, Vec<(u64, String)>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -26,12 +37,7 @@ pub fn rows(text: &str) -> Result<Vec<Row>, Vec<(u64, String)>> {
     if first.contains('@') && !first.contains([',', ';', '\t']) {
         return plain(text);
     }
-    let delimiter = [b';', b'\t'].into_iter().find(|d| first.as_bytes().contains(d) && !first.contains(','));
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter.unwrap_or(b','))
-        .trim(csv::Trim::All)
-        .flexible(true)
-        .from_reader(text.as_bytes());
+    let mut reader = table(text);
     let header = reader.headers().cloned().map_err(|e| vec![(1, e.to_string())])?;
     let place = |name: &str| header.iter().position(|h| plain_header(h) == name);
     // Lists for the content service call it `user`.

@@ -328,6 +328,19 @@ impl<'a> Findings<'a> {
                 self.note(Some(address), text.to_owned(), true);
                 continue;
             }
+            // A list that is cut short, or a query that found less, must not cost anybody a mailbox.
+            if owned.kind == Kind::MailAccount
+                && owner.starts_with("accounts:")
+                && record.present
+                && !input.site.gone.contains(&owned.key)
+            {
+                let text = format!(
+                    "stays: no list names it any more. If the mailbox shall go, write gone {} at its accounts",
+                    owned.key
+                );
+                self.note(Some(address), text, false);
+                continue;
+            }
             let path = path_of(owned.kind, &owned.key, owned.attrs.get("path").and_then(|a| a.as_text()));
             if record.present
                 && let Some(path) = path

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
+use super::passwd::Passwd;
 use super::scheme;
 use super::vault;
 use super::{Resolve, Scrub, SecretError};
@@ -61,6 +62,8 @@ pub struct Resolver {
     settings: Settings,
     cache: Mutex<HashMap<SecretRef, Cell>>,
     scrub: Scrub,
+    /// Passwd-files by what names them, each read apart once.
+    passwd: Mutex<HashMap<SecretRef, Arc<Passwd>>>,
     /// Only the values given at construction.
     fixed: bool,
 }
@@ -73,7 +76,7 @@ impl fmt::Debug for Resolver {
 
 impl Resolver {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, cache: Mutex::default(), scrub: Scrub::default(), fixed: false }
+        Self { settings, cache: Mutex::default(), scrub: Scrub::default(), passwd: Mutex::default(), fixed: false }
     }
 
     /// Knows these values and nothing else; for tests and benchmarks.
@@ -127,9 +130,38 @@ impl Resolver {
         Ok(seed)
     }
 
+    /// The hash that the passwd-file behind another reference has of somebody.
+    async fn imported(
+        &self,
+        reference: &SecretRef,
+        user: &str,
+        of: &SecretRef,
+    ) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let known = |this: &Self| this.passwd.lock().unwrap_or_else(PoisonError::into_inner).get(of).cloned();
+        let passwd = match known(self) {
+            Some(passwd) => passwd,
+            None => {
+                let read = Arc::new(Passwd::parse(&self.value(of).await?));
+                self.passwd.lock().unwrap_or_else(PoisonError::into_inner).insert(of.clone(), read.clone());
+                read
+            }
+        };
+        let hash = passwd.hash(user).map_err(|why| {
+            SecretError::new(reference, why)
+                .help("let this person have a new password: write `reset` in the column `password`")
+        })?;
+        self.scrub.add(&reference.0, &hash);
+        Ok(hash)
+    }
+
     async fn read(&self, reference: &SecretRef) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         if let ("ed25519-seed", of) = reference.parts() {
             return self.seed(reference, of).await;
+        }
+        if let ("imported-hash", rest) = reference.parts()
+            && let Some((user, of)) = rest.split_once('=')
+        {
+            return self.imported(reference, user, &SecretRef(of.into())).await;
         }
         self.value(reference).await
     }

@@ -151,7 +151,7 @@ fn resources(c: &language::Compiled, out: &mut Outputs) {
     }
     out.resources.extend(site.hosts.values().map(|h| format!("{h:?}")));
     out.resources.extend(site.windows.iter().map(|w| format!("{w:?}")));
-    out.resources.insert(format!("{:?} {} {:?}", site.anchor, site.organization, site.environment));
+    out.resources.insert(format!("{:?} {} {:?} {:?}", site.anchor, site.organization, site.environment, site.gone));
     let needs = cutover::lowering::needs(&c.topology);
     out.resources
         .extend(needs.signing.iter().map(|k| format!("{} {} {} {} {}", k.node, k.ed25519, k.bits, k.generate, k.key)));

@@ -28,7 +28,20 @@ fn shown(t: &Topology, kind: &str, name: &str, field: &str) -> Vec<String> {
 pub fn lowered(c: &language::Compiled, root: &Path) -> (Site, Diagnostics) {
     let (mut sources, mut found) = (c.sources.clone(), Diagnostics::default());
     let packs = cutover::cli::packs::load(root, &mut sources, &mut found);
-    let made = lowering::Options::unissued(&lowering::needs(&c.topology));
+    // A list of each name, with one person.
+    let list = |path: &str| {
+        let user: String = path.chars().filter(char::is_ascii_alphanumeric).collect();
+        Ok(if path.ends_with("ldif") {
+            format!("dn: cn={user}\nmail: {user}@acme.example\n")
+        } else {
+            format!("mail\n{user}@acme.example\n")
+        })
+    };
+    let (accounts, wrong) = cutover::people::accounts(&c.topology, &list);
+    wrong.into_iter().for_each(|d| found.push(d));
+    let mut needs = lowering::needs(&c.topology);
+    needs.of_people(&accounts);
+    let made = lowering::Options { accounts, ..lowering::Options::unissued(&needs) };
     let (site, more) = lowering::lower(&c.topology, &packs, &sources, &made);
     found.extend(more);
     (site, found)

@@ -1,5 +1,6 @@
 //! The flows, in one test binary: it links once.
 
+mod accounts;
 mod calendar;
 mod calendar_days;
 mod cli;
@@ -43,6 +44,7 @@ mod gates_decisions;
 mod gates_trust;
 mod import;
 mod journal;
+mod lab_accounts;
 mod lab_auth;
 mod lab_cms;
 mod lab_cms_jmap;

@@ -11,6 +11,7 @@ use cutover::lowering::{self, Options};
 use cutover::model::resource::Dependency;
 use cutover::model::site::Site;
 use cutover::model::{Attr, Diagnostics, Severity, Sources};
+use cutover::people;
 
 /// A topology that is lowered through the built-in packs and those of a folder.
 pub(crate) struct Story {
@@ -46,6 +47,12 @@ impl Story {
         Self { files, environment: environment.map(str::to_owned), root: tempfile::tempdir().unwrap() }
     }
 
+    /// A file beside the topology.
+    pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
+        self.files.insert(path.to_owned(), text.as_bytes().to_vec());
+        self
+    }
+
     /// A file of a user's pack.
     fn pack(self, path: &str, text: &str) -> Self {
         let path = self.root.path().join("modules").join(path);
@@ -61,7 +68,15 @@ impl Story {
         assert!(errors.is_empty(), "{errors:#?}");
         let (mut sources, mut diagnostics) = (compiled.sources, Diagnostics::default());
         let packs = packs::load(self.root.path(), &mut sources, &mut diagnostics);
-        let made = Options::unissued(&lowering::needs(&compiled.topology));
+        let read = |path: &str| {
+            let text = self.files.get(path).map(|f| String::from_utf8_lossy(f).into_owned());
+            text.ok_or_else(|| "is not there".to_owned())
+        };
+        let (accounts, wrong) = people::accounts(&compiled.topology, &read);
+        wrong.into_iter().for_each(|d| diagnostics.push(d));
+        let mut needs = lowering::needs(&compiled.topology);
+        needs.of_people(&accounts);
+        let made = Options { accounts, ..Options::unissued(&needs) };
         let (site, more) = lowering::lower(&compiled.topology, &packs, &sources, &made);
         diagnostics.extend(more);
         Lowered { site, diagnostics, sources }

@@ -67,7 +67,7 @@ fn accounts(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
             "address": a.address,
             "local": local,
             "domain": domain,
-            "password": a.password.map_or_else(String::new, secret_marker),
+            "password": a.password.as_deref().map_or_else(String::new, secret_marker),
             "quota": a.quota.map_or_else(String::new, |q| q.to_string()),
             "owner": a.node.id.to_string(),
             "node": a.node.id.to_string(),
@@ -77,7 +77,7 @@ fn accounts(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
 }
 
 /// Addresses that are no mailboxes: postmaster and abuse (RFC 5321 4.5.1, RFC 2142), and catch-alls, which in Postfix need the
-/// real addresses named beside them.
+/// real addresses named beside them. Then what the lists of people say: aliases, forwarders, groups.
 fn aliases(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
     let mut out = Vec::new();
     if server.legacy && !server.is_store() {
@@ -98,6 +98,22 @@ fn aliases(survey: &Survey<'_>, server: &Server<'_>) -> Vec<Json> {
             let own = survey.accounts.iter().filter(|a| a.address.split_once('@').is_some_and(|(_, d)| d == name));
             out.extend(own.map(|a| json!({"from": a.address, "to": a.address})));
             out.push(json!({"from": format!("@{name}"), "to": to}));
+        }
+    }
+    for list in survey.lists.values() {
+        for person in &list.mailboxes {
+            out.extend(person.aliases.iter().map(|a| json!({"from": a, "to": person.address})));
+            if !person.forward.is_empty() {
+                // Beside a catch-all an address stands for itself already.
+                out.retain(|o| o["from"] != json!(person.address));
+                let own = person.keep_copy.then_some(person.address.as_str()).into_iter();
+                let to: Vec<&str> = own.chain(person.forward.iter().map(String::as_str)).collect();
+                out.push(json!({"from": person.address, "to": to.join(", ")}));
+            }
+        }
+        for group in list.groups.iter().filter(|g| !g.members.is_empty()) {
+            out.push(json!({"from": group.address, "to": group.members.join(", ")}));
+            out.extend(group.aliases.iter().map(|a| json!({"from": a, "to": group.address})));
         }
     }
     out

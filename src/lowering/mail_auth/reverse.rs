@@ -1,14 +1,14 @@
 //! Names of the addresses that mail leaves from: a PTR record for each sender, where the topology holds the reverse zone. Receivers look
 //! from the address to the name and back again (FCrDNS: RFC 1912, section 2.1; RFC 8601, section 3).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::Diagnostics;
 use crate::model::topology::{Node, Topology};
 
 use super::super::context::dns::{absolute, name_of};
-use super::super::survey::{Survey, refs, survey};
+use super::super::survey::{NO_LISTS, Survey, refs, survey};
 use super::zones::Zones;
 use super::{Composed, senders};
 
@@ -56,7 +56,7 @@ pub struct Egress {
 
 /// Servers that a domain allows to send, by the domains that are named (all where none is).
 pub fn egress(topology: &Topology, domains: &[String]) -> Vec<Egress> {
-    let survey = survey(topology, &mut Diagnostics::default());
+    let survey = survey(topology, &NO_LISTS, &BTreeMap::new(), &mut Diagnostics::default());
     let zones = Zones::new(topology);
     let named = |m: &&Node| domains.is_empty() || domains.iter().any(|d| d.eq_ignore_ascii_case(&m.id.name));
     senders_of(topology.all("mail-auth").filter(named))

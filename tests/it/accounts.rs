@@ -1,0 +1,155 @@
+//! Lists of accounts: what they come to, what is wrong with them, and hashes of the old side as Dovecot takes them.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+use std::process::Command;
+
+use cutover::model::attr::SecretRef;
+use cutover::secret::{Resolve as _, Resolver, Settings};
+
+use crate::cli::Sandbox;
+use crate::packs::Story;
+
+const HEAD: &str = "language 1\norganization acme domain=acme.test\nsite s\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\n\
+server mail-1 platform=open site=s ip=\"192.0.2.11\" { roles imap smtp; }\naccepted-domain acme.test default=#true\n\
+certificate tls subject=mail-1.acme.test issuer=internal { on mail-1; services imap smtp; }\n";
+
+fn world(node: &str, lists: &[(&str, &str)]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("topology.kdl", &format!("{HEAD}{node}\n"));
+    lists.iter().for_each(|(name, text)| sandbox.write(name, text));
+    sandbox
+}
+
+#[test]
+fn rows_become_mailboxes_aliases_and_groups() {
+    let csv = "mail,quota,aliases,forward,keep-copy,members,password\n\
+               Ann@acme.test,2GiB,ann.berg@acme.test;aberg@acme.test,,,,import\n\
+               bob@acme.test,,,bob@elsewhere.example,yes,,\n\
+               cem@acme.test,,,cem@elsewhere.example,,,\n\
+               all@acme.test,,everybody@acme.test,,,\"ann@acme.test, bob@acme.test cem@acme.test\",\n";
+    let node = "accounts staff on=mail-1 csv=\"users/staff.csv\" quota=\"1GiB\" hashes=(secret)\"file:old.passwd\"\n\
+                legacy old product=dovecot host=old.acme.test { services imap; }\n\
+                migration away strategy=big-bang from=old to=open\n\
+                cohort everyone migration=away type=pilot { select { group \"all@acme.test\"; }; }\n\
+                cohort others migration=away type=rest";
+    let listed = world(node, &[("users/staff.csv", csv)]).run(&["cohort", "list"]).ends(0);
+    assert!(listed.out.contains("everyone         pilot        3 people"), "{}", listed.out);
+    assert!(listed.out.contains("others           rest         0 people"), "{}", listed.out);
+    let low = story(node).file("users/staff.csv", csv).lower().clean();
+    let shown = low.content("server.mail-1/file:/etc/postfix/virtual");
+    for line in [
+        "ann.berg@acme.test ann@acme.test",
+        "aberg@acme.test ann@acme.test",
+        "bob@acme.test bob@acme.test, bob@elsewhere.example",
+        "cem@acme.test cem@elsewhere.example",
+        "all@acme.test ann@acme.test, bob@acme.test, cem@acme.test",
+        "everybody@acme.test all@acme.test",
+    ] {
+        assert!(shown.lines().any(|l| l == line), "{line}\n{shown}");
+    }
+    let account = |who: &str| low.resource(&format!("server.mail-1/mail-account:{who}"));
+    let quota = |who: &str| account(who).attrs.get("quota").map(ToString::to_string);
+    assert_eq!(quota("ann@acme.test").as_deref(), Some("2147483648"));
+    assert_eq!(quota("bob@acme.test").as_deref(), Some("1073741824"));
+    assert_eq!(account("bob@acme.test").owner, "accounts:staff");
+    let password = |who: &str| {
+        let shown = low.site.bodies.values().filter_map(|b| b.shown()).collect::<Vec<_>>();
+        shown.into_iter().find(|s| s.contains(who)).unwrap_or_default()
+    };
+    assert_eq!(password("ann@acme.test="), "(secret imported-hash:ann@acme.test=file:old.passwd)");
+}
+
+#[test]
+fn a_directorys_export_is_read() {
+    let ldif = "version: 1\n\ndn: CN=Ann Berg,OU=Staff,DC=acme,DC=test\nobjectClass: user\nmail: ann@acme.test\nproxyAddresses: SMTP:ann@acme.test\n\
+                proxyAddresses: smtp:ann.berg@acme.test\nproxyAddresses: X400:c=DE;a= ;p=acme\nmailQuota: 1073741824\n\n\
+                dn: CN=Printers,DC=acme,DC=test\nobjectClass: device\ncn: Printers\n\n\
+                dn: CN=Team, OU=Staff, DC=acme,DC=test\nobjectClass: group\nmail: team@acme.test\nmember: cn=ann berg,ou=staff,dc=acme,dc=test\n";
+    let low = story("accounts staff on=mail-1 ldif=\"staff.ldif\"").file("staff.ldif", ldif).lower().clean();
+    let shown = low.content("server.mail-1/file:/etc/postfix/virtual");
+    for line in ["ann.berg@acme.test ann@acme.test", "team@acme.test ann@acme.test"] {
+        assert!(shown.lines().any(|l| l == line), "{line}\n{shown}");
+    }
+    assert!(!shown.to_lowercase().contains("x400"), "{shown}");
+    assert!(
+        low.has("server.mail-1/mail-account:ann@acme.test") && !low.has("server.mail-1/mail-account:team@acme.test")
+    );
+}
+
+/// The same without the program.
+fn story(node: &str) -> Story {
+    Story::new("").file("topology.kdl", &format!("{HEAD}{node}\n"))
+}
+
+#[test]
+fn every_wrong_row_is_named() {
+    let csv = "mail,quota,password,keep-copy\nann@acme.test,,,\nANN@acme.test,,,\nnobody,,,\nbob@acme.test,much,,\ncem@acme.test,,guess,\n\
+               dan@acme.test,,import,\neve@acme.test,,,\nkim@acme.test,,,\n";
+    let node = "accounts staff on=mail-1 csv=\"staff.csv\" { gone eve@acme.test; }\naccounts more on=mail-1 csv=\"gone.csv\"\naccounts none on=mail-1\n\
+                mail-account kim@acme.test on=mail-1 password=(secret)\"env:KIM\"";
+    let said = world(node, &[("staff.csv", csv)]).run(&["check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    // Long lines are broken for people.
+    let words = format!("{} {}", said.out, said.err);
+    let words = words.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ");
+    for text in [
+        "staff.csv, line 3: ann@acme.test is in staff.csv, line 2 already",
+        "staff.csv, line 4: `nobody` is no mail address",
+        "staff.csv, line 5: `much` is no quota",
+        "staff.csv, line 6: password is `import` or `reset`, not `guess`",
+        "staff.csv, line 7: the password of dan@acme.test comes from nowhere",
+        "staff.csv, line 8: eve@acme.test is in the list and among `gone`",
+        "staff.csv, line 9: kim@acme.test is in mail-account kim@acme.test already",
+        "gone.csv: cannot be read",
+        "accounts none names no list",
+    ] {
+        assert!(words.contains(text), "{text}\n{}{}", said.out, said.err);
+    }
+}
+
+/// What `doveadm pw` makes, in the lines of a passwd-file, logs the same password in; and what crypt(3) makes, without its scheme.
+#[tokio::test]
+async fn dovecot_takes_the_hashes_of_the_old_side() {
+    let doveadm = |args: &[&str]| {
+        let out = Command::new("doveadm").args(args).output().expect("doveadm (apt-get install dovecot-core)");
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let schemes = [
+        "SHA512-CRYPT",
+        "SHA256-CRYPT",
+        "BLF-CRYPT",
+        "SSHA",
+        "SSHA256",
+        "SSHA512",
+        "MD5-CRYPT",
+        "PBKDF2",
+        "ARGON2ID",
+        "PLAIN",
+    ];
+    let mut lines = String::from("# from the old side\n");
+    for scheme in schemes {
+        let (made, hash) = doveadm(&["pw", "-s", scheme, "-p", "correct horse", "-u", "x"]);
+        assert!(made, "{scheme}");
+        lines += &format!("{}@acme.test:{hash}:1000:1000::/home/x::\n", scheme.to_lowercase());
+        // As shadow(5) has it.
+        if scheme.ends_with("CRYPT") {
+            lines +=
+                &format!("bare-{}:{}:19000:0:99999:7:::\n", scheme.to_lowercase(), hash.split_once('}').unwrap().1);
+        }
+    }
+    std::fs::write(dir.path().join("old.passwd"), lines).unwrap();
+    let resolver = Resolver::new(Settings::new(dir.path()));
+    let of = |user: String| SecretRef(format!("imported-hash:{user}=file:old.passwd"));
+    let bare = ["SHA512-CRYPT", "SHA256-CRYPT", "BLF-CRYPT", "MD5-CRYPT"].map(|s| format!("bare-{}", s.to_lowercase()));
+    for name in schemes.map(str::to_lowercase).into_iter().chain(bare) {
+        let hash = resolver.secret(&of(format!("{name}@acme.test"))).await.unwrap();
+        let hash = cutover::secret::ExposeSecret::expose_secret(&hash).to_owned();
+        assert!(doveadm(&["pw", "-t", &hash, "-p", "correct horse"]).0, "{name}");
+        assert!(!doveadm(&["pw", "-t", &hash, "-p", "wrong"]).0, "{name}");
+        assert!(!resolver.scrub(&format!("it said {hash}")).contains(&hash), "{name} is hidden");
+    }
+    let missing = resolver.secret(&of("dan@acme.test".into())).await.unwrap_err();
+    assert!(missing.to_string().contains("no line of dan@acme.test"), "{missing}");
+}
