@@ -1,7 +1,7 @@
 //! Documents are code: every KDL block of every page parses (a whole topology checks too), every command line is one that the
 //! program takes, every link to a file of the repository leads somewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -182,4 +182,36 @@ fn the_messages_lead_to_a_first_topology() {
         }
     }
     assert_eq!(steps, 6);
+}
+
+/// `docs/coverage.md` names kinds that are there in its second column, and tests that are there in its last.
+#[test]
+fn the_page_of_coverage_names_what_is_there() {
+    let kinds: BTreeSet<String> = language::schema::schema().kinds.iter().map(|k| k.name.clone()).collect();
+    let mut tests = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("tests/it")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let text = std::fs::read_to_string(path).unwrap();
+            let mut lines = text.lines().peekable();
+            while let Some(line) = lines.next() {
+                let is_test = line.trim() == "#[test]" || line.trim().starts_with("#[tokio::test");
+                let name = lines.peek().filter(|_| is_test).and_then(|l| l.split("fn ").nth(1)?.split('(').next());
+                tests.extend(name.map(str::to_owned));
+            }
+        }
+    }
+    let page = std::fs::read_to_string(root().join("docs/coverage.md")).unwrap();
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for row in page.lines().filter(|l| l.starts_with("| ") && l.contains('`')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        let [_, named, _, shown] = cells[..] else { panic!("{row}") };
+        let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        wrong.extend(words(named).into_iter().filter(|k| !kinds.contains(k)).map(|k| format!("no kind {k}")));
+        wrong.extend(words(shown).into_iter().filter(|t| !tests.contains(t)).map(|t| format!("no test {t}")));
+        assert!(!words(shown).is_empty(), "{row}");
+        rows += 1;
+    }
+    assert!(rows > 15 && wrong.is_empty(), "{wrong:#?}");
 }
