@@ -69,7 +69,8 @@ fn topology(cohort: &str) -> String {
 fn compiled(cohort: &str) -> (Site, Vec<String>) {
     let files = BTreeMap::from([("topology.kdl".to_owned(), topology(cohort).into_bytes())]);
     let compiled = language::compile_files(&files, "topology.kdl", &language::Options::default());
-    let (people, _) = people::everybody(&compiled.topology, &|_| Err("no lists here".into()));
+    let (people, _) =
+        people::everybody(&compiled.topology, &std::collections::BTreeMap::new(), &|_| Err("no lists here".into()));
     let options = Options { people, ..Options::unissued(&lowering::needs(&compiled.topology)) };
     let (site, more) = lowering::lower(&compiled.topology, &[], &compiled.sources, &options);
     let all = compiled.diagnostics.iter().chain(more.iter());
