@@ -307,6 +307,12 @@ fn told(
             wrong.say(field, text, "name the old side's passwd-file: hashes=(secret)\"file:..\"");
             fine = false;
         }
+        // It is the name of a folder, too.
+        if row.members.is_none() && (row.mail.contains('/') || row.mail.starts_with('.')) {
+            let text = format!("{}: `{}` cannot have a mailbox: its name would be a path", row.place, row.mail);
+            wrong.say(field, text, "give the person another address, and this one as an alias");
+            fine = false;
+        }
         let gone = node.texts("gone").iter().any(|g| g.eq_ignore_ascii_case(&row.mail));
         if gone {
             wrong.say(

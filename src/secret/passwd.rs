@@ -49,6 +49,13 @@ const SIGNS: [(&str, &str); 10] = [
     ("$y$", "CRYPT"),
 ];
 
+/// `ADDRESS=REFERENCE`. A local part may hold `=`, as VERP has it; a domain does not.
+pub(super) fn user_and_file(text: &str) -> Option<(&str, &str)> {
+    let domain = text.find('@')?;
+    let end = domain + text.get(domain..)?.find('=')?;
+    Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
 /// Users in lower case with what stands behind them.
 pub(super) struct Passwd(HashMap<String, Zeroizing<String>>);
 
@@ -122,6 +129,13 @@ mod tests {
         assert!(of("ann@acme.example:{PLAIN}secret").unwrap().starts_with("{SHA512-CRYPT}$6$"));
         // The whole address wins over the local part.
         assert_eq!(of("ann:{SHA}x\nann@acme.example:{SHA}y\n").unwrap(), "{SHA}y");
+    }
+
+    #[test]
+    fn an_address_may_hold_the_sign_that_ends_it() {
+        assert_eq!(user_and_file("ann@a.test=file:x=y"), Some(("ann@a.test", "file:x=y")));
+        assert_eq!(user_and_file("a=b@a.test=env:P"), Some(("a=b@a.test", "env:P")));
+        assert_eq!(user_and_file("nobody=file:x"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
-use super::passwd::Passwd;
+use super::passwd::{self, Passwd};
 use super::scheme;
 use super::vault;
 use super::{Resolve, Scrub, SecretError};
@@ -159,7 +159,7 @@ impl Resolver {
             return self.seed(reference, of).await;
         }
         if let ("imported-hash", rest) = reference.parts()
-            && let Some((user, of)) = rest.split_once('=')
+            && let Some((user, of)) = passwd::user_and_file(rest)
         {
             return self.imported(reference, user, &SecretRef(of.into())).await;
         }

@@ -82,6 +82,18 @@ fn story(node: &str) -> Story {
     Story::new("").file("topology.kdl", &format!("{HEAD}{node}\n"))
 }
 
+/// Signs that RFC 5322 allows in a local part and that mean something elsewhere.
+#[test]
+fn odd_local_parts_are_people_like_others_or_refused() {
+    let node = "accounts staff on=mail-1 csv=\"staff.csv\" hashes=(secret)\"file:old.passwd\"";
+    let low = story(node).file("staff.csv", "mail,password\nc=d@acme.test,import\n").lower().clean();
+    let said = low.site.bodies.values().filter_map(|b| b.shown()).collect::<String>();
+    assert!(said.contains("imported-hash:c=d@acme.test=file:old.passwd"), "{said}");
+    let low = story(node).file("staff.csv", "mail\n../../etc@acme.test\n..@acme.test\n").lower();
+    let said = low.said();
+    assert_eq!(said.matches("its name would be a path").count(), 2, "{said}");
+}
+
 #[test]
 fn every_wrong_row_is_named() {
     let csv = "mail,quota,password,keep-copy\nann@acme.test,,,\nANN@acme.test,,,\nnobody,,,\nbob@acme.test,much,,\ncem@acme.test,,guess,\n\
