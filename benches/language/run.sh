@@ -22,7 +22,8 @@ for _ in range(int(sys.argv[1])):
     child = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     took = time.monotonic() - start
-    if status:
+    # A forecast in which a window is too short ends with 2.
+    if os.waitstatus_to_exitcode(status) not in (0, int(os.environ.get("ends", "0"))):
         sys.exit(f"{' '.join(sys.argv[2:])} ended with {os.waitstatus_to_exitcode(status)}")
     if best is None or took < best:
         best, peak = took, usage.ru_maxrss
@@ -64,6 +65,16 @@ for size in "20000 1500 100" "200000 15000 1000"; do
     read -r ms mib <<< "$(measured 2 "$cutover" check --root "$work/$1")"
     line "check $1 servers by range" "$ms" "$mib" "$2" "$3"
 done
+
+# All cohorts of the 130,000 people that microsoft-it speaks of, with their windows.
+cp -r examples/microsoft-it "$work/people"
+for list in dogfood:500 red:72000 dub:24000 sin:18000 sao:12000; do
+    { echo "mail,display"; seq -f "${list%:*}-%.0f@corp.example,user" "${list#*:}"; } > "$work/people/users/${list%:*}.csv"
+done
+read -r ms mib <<< "$(measured 3 "$cutover" cohort list --root "$work/people" --env production)"
+line "cohort list, 126,500 people on lists" "$ms" "$mib" 5000 500
+read -r ms mib <<< "$(ends=2 measured 3 "$cutover" forecast --root "$work/people" --env production --at 2007-01-15T09:00)"
+line "forecast of 130,000 people" "$ms" "$mib" 5000 500
 
 # The nearest that Terraform has: as many resources as microsoft-it has nodes, in modules, validated. It knows no roles, units or DNS.
 if command -v terraform > /dev/null; then

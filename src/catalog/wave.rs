@@ -32,13 +32,15 @@ pub fn is_canaries(key: &str) -> bool {
 }
 
 /// How long a group is held where nobody says how long it may be.
-const HOLD: u64 = 60;
+pub const HOLD: u64 = 60;
 
-/// Seconds that a wave may take: each group as long as it may be held, and then the watch.
+/// Seconds that a wave may take: each group as long as groups took so far, or else as it may be held, and then the watch.
 pub fn needs(cohort: &CohortAccess, attrs: &Attrs) -> u64 {
     let number = |name: &str| attrs.get(name).and_then(int).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let groups = number(PEOPLE).div_ceil(cohort.together.max(1) as u64);
-    groups.saturating_mul(cohort.longest_hold.unwrap_or(HOLD)).saturating_add(number("soak"))
+    let longest = cohort.longest_hold.unwrap_or(HOLD).saturating_mul(1000);
+    let each = cohort.measured_ms.map_or(longest, |ms| ms.min(longest));
+    groups.saturating_mul(each).div_ceil(1000).saturating_add(number("soak"))
 }
 
 /// What is wanted of a wave.

@@ -20,6 +20,7 @@ mod evidence;
 mod explain;
 mod export;
 mod fmt;
+mod forecast;
 mod graph;
 mod history;
 mod import;
@@ -66,6 +67,7 @@ pub enum Command {
     Rollback(rollback::Args),
     User(user::Args),
     Cohort(cohort::Args),
+    Forecast(forecast::Args),
     Routes(routes::Args),
     Dns(dns::Args),
     Calendar(calendar::Args),
@@ -105,6 +107,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Rollback(args) => rollback::run(&args, context),
         Command::User(args) => user::run(&args, context),
         Command::Cohort(args) => cohort::run(&args, context),
+        Command::Forecast(args) => forecast::run(&args, context),
         Command::Routes(args) => routes::run(&args, context),
         Command::Dns(args) => dns::run(&args, context),
         Command::Calendar(args) => calendar::run(&args, context),

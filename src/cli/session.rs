@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::context::Context;
 use super::failure::Failure;
-use super::moving::{Crews, Service};
+use super::moving::{self, Crews, Service};
 use super::output::Output;
 use super::project::Project;
 use super::rotation::Course;
@@ -80,6 +80,7 @@ impl Session {
         let resolver = Arc::new(secrets::resolver(&project.root, &project.topology));
         let runtime = runtime::start()?;
         take_in_departed(&state, &mut project.site, &context.out)?;
+        moving::pace::keep(&mut project, &state)?;
         runtime.block_on(secret::seal(&mut project.site, resolver.as_ref(), key.expose()))?;
         let settings = settings(context, &project, keep);
         let readers = Arc::new(ForConnections { resolver: Arc::clone(&resolver), root: project.root.clone() });

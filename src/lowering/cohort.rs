@@ -115,6 +115,7 @@ impl<'t> Moves<'t> {
             may_fail: self.rules.may_fail(all),
             together: self.rules.together,
             longest_hold: self.migration.duration("downtime-max").map(|d| d.as_secs()),
+            measured_ms: None,
             opening: self.opening.clone(),
             ledger: ledger.clone(),
         };

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod attr;
 mod attrs;
+pub mod capacity;
 pub mod code;
 pub mod counter;
 pub mod course;

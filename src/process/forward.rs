@@ -180,7 +180,8 @@ fn touched(topology: &Topology, windows: &[cutover::Window], name: &str) -> BTre
     out
 }
 
-fn conflicts(
+/// Cutover windows that are open together and share something, stand in a freeze, or belong to no change.
+pub fn conflicts(
     topology: &Topology,
     calendar: &Calendar,
     windows: &[cutover::Window],

@@ -4,6 +4,7 @@
 pub mod board;
 pub mod calendar;
 pub mod change;
+pub mod forecast;
 pub mod forward;
 pub mod gate;
 pub mod notice;

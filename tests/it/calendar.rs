@@ -39,7 +39,7 @@ fn an_apply_outside_its_window_is_refused_with_the_next_opening_before_any_host_
     let told = &run.err;
     assert!(told.contains("change roll may not run now: window w is closed; opens "), "{told}");
     assert!(told.contains(" 12:00 CE") && told.contains(", in ") && told.contains("Nothing was changed"), "{told}");
-    assert!(!s.path().join(".cutover/acme/base/changes.jsonl").exists());
+    assert!(!s.path().join(".cutover/acme/default/changes.jsonl").exists());
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod execution_waits;
 mod execution_world;
 mod export;
 mod floors;
+mod forecast;
 mod gates;
 mod gates_decisions;
 mod gates_trust;

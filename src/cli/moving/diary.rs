@@ -12,6 +12,9 @@ use crate::execution::{Clock as _, SystemClock};
 use crate::journal::{Holder, StateDir};
 use crate::moving::transfer::{Direction, End, Transfer};
 
+/// What may lie between two groups of one run, in milliseconds.
+const SAME_RUN_MS: u64 = 5_000;
+
 pub struct Diary {
     path: PathBuf,
     state: StateDir,
@@ -69,6 +72,27 @@ impl Diary {
         self.state.create().map_err(failed)?;
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.path).map_err(failed)?;
         (&file).write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
+    /// How long each group of people took to arrive on the new side, in milliseconds, with one of them. Who is written down together was
+    /// held together; from one group to the next of the same run counts what lies between them, too.
+    pub fn groups(&self) -> Result<Vec<(String, u64)>, Failure> {
+        let mut all: BTreeMap<String, (String, u64)> = BTreeMap::new();
+        for (user, entries) in self.read()? {
+            for e in entries.iter().filter(|e| e.arrived && e.to == "new") {
+                let held = e.held_ms.unwrap_or(0);
+                let group = all.entry(e.at.clone()).or_insert_with(|| (user.clone(), held));
+                group.1 = group.1.max(held);
+            }
+        }
+        let mut before: Option<jiff::Timestamp> = None;
+        let took = all.into_iter().map(|(at, (user, held))| {
+            let at: Option<jiff::Timestamp> = at.parse().ok();
+            let gap = at.zip(before).and_then(|(at, before)| u64::try_from(at.duration_since(before).as_millis()).ok());
+            before = at;
+            (user, gap.filter(|gap| *gap <= held.saturating_add(SAME_RUN_MS)).map_or(held, |gap| gap.max(held)))
+        });
+        Ok(took.collect())
     }
 
     /// Of each user all entries, the youngest last. A line that was cut off by a kill is passed over.

@@ -3,6 +3,7 @@
 mod content;
 mod crew;
 mod diary;
+pub mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{cohorts, size};
+use crate::model::capacity::{mbit, narrowest, seconds, share, speed};
 use crate::model::diagnostic::Severity;
-use crate::model::topology::{Node, NodeId};
-use crate::model::unit::{Percent, format_bytes, format_duration};
+use crate::model::topology::Node;
+use crate::model::unit::{format_bytes, format_duration};
 use crate::rules::{Facts, Findings, Rule};
 
 pub(in crate::rules) const RULES: &[Rule] = &[
@@ -75,10 +76,6 @@ pub(in crate::rules) const RULES: &[Rule] = &[
     },
 ];
 
-fn mbit(rate: u64) -> String {
-    if rate >= 1_000_000 { format!("{} Mbit/s", rate / 1_000_000) } else { format!("{} kbit/s", rate / 1000) }
-}
-
 /// Whole minutes or hours, for messages.
 fn rough(seconds: u64) -> String {
     match seconds {
@@ -86,54 +83,6 @@ fn rough(seconds: u64) -> String {
         7200..172_800 => format_duration(Duration::from_secs(seconds.div_ceil(3600) * 3600)),
         _ => format!("{}d", seconds.div_ceil(86_400)),
     }
-}
-
-/// Free bandwidth of a link in bits per second.
-fn free(link: &Node) -> Option<u64> {
-    let used = link.percent("utilization").map_or(0, |Percent(p)| p.min(100_000_000));
-    u64::try_from(u128::from(link.rate("bandwidth")?) * u128::from(100_000_000 - used) / 100_000_000).ok()
-}
-
-/// Where the servers of a node stand.
-fn sites<'t>(t: &'t Facts, id: &NodeId) -> Vec<&'t NodeId> {
-    let Some(node) = t.topology().nodes.get(id) else { return Vec::new() };
-    let mut all: Vec<&NodeId> = match id.kind.as_str() {
-        "server" => node.reference("site").into_iter().collect(),
-        "dag" | "pair" => t.topology().targets(node, "members").filter_map(|s| s.reference("site")).collect(),
-        "cms" => t.topology().targets(node, "on").filter_map(|s| s.reference("site")).collect(),
-        _ => Vec::new(),
-    };
-    all.sort();
-    all.dedup();
-    all
-}
-
-/// The narrowest link that the mail of a content service crosses: one end has the service, the other has only the target.
-fn narrowest<'t>(t: &'t Facts, cms: &Node) -> Option<(&'t Node, u64)> {
-    let from = sites(t, &cms.id);
-    let to = cms.reference("to").map(|id| sites(t, id)).unwrap_or_default();
-    let crossed = t.topology().all("link").filter(|l| {
-        let ends: Vec<&NodeId> = l.refs("between").map(|(id, _)| id).collect();
-        let [a, b] = ends.as_slice() else { return false };
-        let crosses =
-            |here: &NodeId, there: &NodeId| from.contains(&here) && to.contains(&there) && !from.contains(&there);
-        crosses(a, b) || crosses(b, a)
-    });
-    crossed.filter_map(|l| Some((l, free(l)?))).min_by_key(|(_, free)| *free)
-}
-
-/// Bits per second that a content service can reach, and the field that says so.
-fn speed<'t>(t: &'t Facts, cms: &'t Node) -> Option<(u64, &'t Node, &'static str)> {
-    let throttle = cms.rate("throttle").map(|r| (r, cms, "throttle"));
-    // Where a part of the target stands beside the service, a part of the mail crosses no link.
-    let from = sites(t, &cms.id);
-    let apart = !cms.reference("to").map(|id| sites(t, id)).unwrap_or_default().iter().any(|s| from.contains(s));
-    let link = narrowest(t, cms).filter(|_| apart).map(|(l, free)| (free, l, "bandwidth"));
-    [throttle, link].into_iter().flatten().filter(|(r, ..)| *r > 0).min_by_key(|(r, ..)| *r)
-}
-
-fn seconds(data: u64, rate: u64) -> u64 {
-    u64::try_from((u128::from(data) * 8).div_ceil(u128::from(rate.max(1)))).unwrap_or(u64::MAX)
 }
 
 fn positive(node: &Node, field: &str) -> Option<u64> {
@@ -152,7 +101,7 @@ fn window_too_short(t: &Facts, out: &mut Findings) {
             continue;
         };
         let (Some((rate, by, field)), Some(length)) = (speed(t, cms), w.duration("for")) else { continue };
-        let share = u64::try_from(u128::from(data) * u128::from(users.min(all)) / u128::from(all)).unwrap_or(data);
+        let share = share(data, users, all);
         let needs = seconds(share, rate);
         if needs > length.as_secs() {
             let message = format!(
