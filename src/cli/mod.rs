@@ -4,6 +4,7 @@ mod args;
 pub mod authority;
 mod back;
 mod calendar;
+mod certificate;
 pub mod cms;
 pub mod codes;
 mod commands;

@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod calendar;
+pub mod certificate;
 pub mod change;
 pub mod forecast;
 pub mod forward;

@@ -9,7 +9,7 @@ use super::cli::{Run, Sandbox, finish};
 
 const PEOPLE: [&str; 5] = ["arnold", "behn", "celik", "dorn", "eve"];
 
-const TOPOLOGY: &str = r#"organization acme domain=acme.example
+pub const TOPOLOGY: &str = r#"organization acme domain=acme.example
 team ops
 person "[arnold,behn,celik]" signing-key="people/[arnold,behn,celik].pub" { teams ops; }
 person dorn signing-key="people/dorn.pub"
@@ -30,13 +30,13 @@ phase pilot step=pilot environment=production { after build; deploys server:a; }
 "#;
 
 /// A repository, and the keys of its people outside of it.
-struct Place {
-    repo: Sandbox,
+pub struct Place {
+    pub repo: Sandbox,
     keys: tempfile::TempDir,
 }
 
 impl Place {
-    fn new(topology: &str) -> Self {
+    pub fn new(topology: &str) -> Self {
         let place = Self { repo: Sandbox::new(), keys: tempfile::tempdir().unwrap() };
         for person in PEOPLE {
             let done = Command::new("ssh-keygen")
@@ -57,7 +57,7 @@ impl Place {
         place
     }
 
-    fn key(&self, person: &str) -> PathBuf {
+    pub fn key(&self, person: &str) -> PathBuf {
         self.keys.path().join(person)
     }
 
@@ -92,7 +92,7 @@ impl Place {
         self.repo.write("topology.kdl", &text.replace(from, to));
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub fn run(&self, args: &[&str]) -> Run {
         let mut command = self.repo.command(args);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
         finish(command)

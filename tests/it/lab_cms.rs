@@ -43,6 +43,7 @@ impl World {
         let account =
             |n: &str| format!("mail-account {n}@acme.test password=(secret)\"env:P_{n}\" {{ on mail-1 old; }}\n");
         let accounts = USERS.map(account).concat();
+        let users = USERS.map(|n| format!("{n}@acme.test")).join(" ");
         let servers = [("old", "imap smtp"), ("mail-1", "imap smtp"), ("gate", "relay proxy migration")]
             .map(|(host, roles)| server(&self.lab, host, "open", roles))
             .concat();
@@ -53,7 +54,9 @@ accepted-domain acme.test default=#true postmaster=ann@acme.test\n{accounts}\
 certificate tls subject=mail.acme.test issuer=internal {{ names \"[gate,mail-1,old].acme.test\"; on gate mail-1 old; }}\n\
 legacy former product=dovecot server=old master-user=mover admin=(secret)\"env:P_old_master\" {{ services imap pop3 smtp; }}\n\
 cms mover from=former to=mail-1 extractor=imap importer=imap delta-every=\"5s\" verify=full password=(secret)\"env:P_cms\" {{ on gate; items messages flags folders subscriptions; metrics \"127.0.0.1:9480\"; }}\n\
-proxy front old=former new=platform:open cms=mover {{ on gate; listen imap imaps submission submissions; }}\n"
+proxy front old=former new=platform:open cms=mover {{ on gate; listen imap imaps submission submissions; }}\n\
+migration away strategy=pilot from=former to=platform:open proxy=front cms=mover\n\
+cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n"
         )
     }
 
@@ -126,6 +129,25 @@ proxy front old=former new=platform:open cms=mover {{ on gate; listen imap imaps
         self.lab.sh(host, &line).trim().parse().expect("a number")
     }
 
+    /// The certificate says what the service found, and of what nobody has measured that it is not known.
+    fn certified(&self) {
+        let made = self.run(&["cohort", "certificate", "everybody", "--format", "json"]).ends(0);
+        let made: serde_json::Value = serde_json::from_str(&made.out).expect("JSON");
+        let made = &made["certificate"];
+        let totals = &made["totals"];
+        assert_eq!((totals["people"].as_u64(), totals["verified"].as_u64()), (Some(5), Some(5)), "{made}");
+        assert!(totals["messages"].as_u64() > Some(5 * MESSAGES as u64), "{totals}");
+        for person in made["people"].as_array().expect("people") {
+            assert_eq!(person["check"]["how"], "full", "{person}");
+            assert!(person["moved"]["not_known"].as_str().is_some_and(|w| w.contains("the diary")), "{person}");
+            let (path, sum) = (person["report"]["path"].as_str(), person["report"]["sha256"].as_str());
+            let there = self.lab.sh("gate", &format!("sha256sum '{}'", path.expect("a path")));
+            assert_eq!(there.split_whitespace().next(), sum, "{person}");
+        }
+        let page = self.box_.read("certificates/any/everybody.html");
+        assert!(page.contains("<b>5</b>people on the new side") && page.contains("the same by full"), "{page}");
+    }
+
     fn verified(&self, user: &str) -> Result<String, String> {
         let verify = Command::new("python3")
             .arg("tests/soak/cms/verify.py")
@@ -177,6 +199,12 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
     }
     eprintln!("the first passes, amid 6 kills and {} letters: {:?}", 6 * USERS.len(), began.elapsed());
 
+    world
+        .run(&["cohort", "certificate", "everybody"])
+        .ends(1)
+        .says("5 of 5 people of everybody are not on the new side")
+        .says("ann@acme.test: ready");
+
     // One by one: hold, final delta, flip, release.
     let mut gaps = Vec::new();
     for user in USERS {
@@ -216,6 +244,7 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
         let found = world.lab.try_sh("gate", &format!("grep -rqsF '{password}' /var/lib/cutover-cms /run /tmp /var/log || journalctl --no-pager | grep -qF '{password}'"));
         assert!(!found.status.success(), "a password lies on the gate");
     }
+    world.certified();
     // What the service does is not undone by a second apply.
     world.run(&["plan"]).ends(0);
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod calendar;
 mod calendar_days;
+mod certificate;
 mod cli;
 mod cms_acl;
 mod cms_contacts;

@@ -5,15 +5,19 @@ use super::super::exit::Exit;
 use super::super::output::Output;
 use super::super::runtime;
 use super::run;
-use crate::services::cms::report::Report;
+use crate::model::Digest;
+use crate::services::cms::report::{Filed, Report};
 
 /// Say what of each mailbox was moved, what was not and why; exit code 1 when there are exceptions
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// All when none is named
+    /// All when none is named; `-` reads a user a line from standard input
     users: Vec<String>,
     #[arg(long)]
     json: bool,
+    /// In short, as `cutover cohort certificate` takes it
+    #[arg(long, requires = "json")]
+    brief: bool,
     /// Write USER.json and USER.txt into `reports` of the state folder, signed with the configuration's `report-key`
     #[arg(long)]
     write: bool,
@@ -25,7 +29,7 @@ const NAMESPACE: &str = "cutover-report";
 pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let (config, people) = super::read(path)?;
     let ledger = super::ledger(&config)?;
-    let users = run::names(&people, &args.users)?;
+    let users = run::names(&people, &super::listed(&args.users)?)?;
     let one = |e: String| vec![e];
     let reports = runtime::block_on(async {
         let mut reports = Vec::new();
@@ -35,16 +39,22 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
         Ok::<_, crate::services::cms::mailbox::Fault>(reports)
     });
     let reports = reports.map_err(|_| one("the system gives no threads".into()))?.map_err(|e| one(e.to_string()))?;
-    match args.json {
-        true => out.json(&reports),
-        false => reports.iter().for_each(|r| out.result(r.text())),
-    }
+    let mut filed = Vec::new();
     if args.write {
         let folder = config.cms.state.join("reports");
         std::fs::create_dir_all(&folder).map_err(|e| one(format!("{}: {e}", folder.display())))?;
         for report in &reports {
-            write(report, &folder, config.cms.report_key.as_deref()).map_err(one)?;
+            filed.push(write(report, &folder, config.cms.report_key.as_deref()).map_err(one)?);
         }
+    }
+    match (args.json, args.brief) {
+        (true, true) => {
+            let mut filed = filed.into_iter();
+            let brief: Vec<_> = reports.iter().map(|r| r.brief(config.cms.verify, filed.next())).collect();
+            out.json(&brief);
+        }
+        (true, false) => out.json(&reports),
+        (false, _) => reports.iter().for_each(|r| out.result(r.text())),
     }
     Ok(if reports.iter().any(|r| !r.exceptions.is_empty() || r.mailbox.fault.is_some()) {
         Exit::Error
@@ -53,10 +63,13 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
     })
 }
 
-fn write(report: &Report, folder: &Path, key: Option<&Path>) -> Result<(), String> {
+/// Both forms of a report. What is told of it afterwards is told of the JSON.
+fn write(report: &Report, folder: &Path, key: Option<&Path>) -> Result<Filed, String> {
     let name: String =
         report.mailbox.user.chars().map(|c| if c.is_alphanumeric() || "@.-_+".contains(c) { c } else { '_' }).collect();
     let json = serde_json::to_string_pretty(report).map_err(|e| e.to_string())? + "\n";
+    let path = folder.join(format!("{name}.json")).display().to_string();
+    let filed = Filed { path, sha256: Digest::of(json.as_bytes()).0, signed: key.is_some() };
     for (end, text) in [("json", json), ("txt", report.text())] {
         let file = folder.join(format!("{name}.{end}"));
         let at = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
@@ -68,7 +81,7 @@ fn write(report: &Report, folder: &Path, key: Option<&Path>) -> Result<(), Strin
             sign(key, &file)?;
         }
     }
-    Ok(())
+    Ok(filed)
 }
 
 fn sign(key: &Path, file: &Path) -> Result<(), String> {

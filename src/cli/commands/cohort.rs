@@ -1,3 +1,5 @@
+mod certificate;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -27,7 +29,10 @@ Examples:
   cutover cohort status pilot-1 --env production how far each of them is
   cutover cohort status pilot-1 --csv            the same for a spreadsheet
   cutover cohort move pilot-1                    canaries first, then wave by wave; stops before more fail than may
-  cutover cohort rollback pilot-1                all back, with the mail that has come since")]
+  cutover cohort rollback pilot-1                all back, with the mail that has come since
+  cutover cohort certificate pilot-1 --key ~/.ssh/id_ed25519
+                                                 what moved, how it was checked and who agreed, signed, and as a page
+  cutover cohort certificate --verify certificates/production/pilot-1.json")]
 pub struct Args {
     #[command(subcommand)]
     command: CohortCommand,
@@ -58,6 +63,8 @@ enum CohortCommand {
         #[arg(value_name = "COHORT")]
         name: String,
     },
+    /// Certify that everybody of a cohort has moved: mail, checks, how long logins waited, who agreed; signed, as JSON and as a page
+    Certificate(certificate::Args),
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
@@ -67,6 +74,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         CohortCommand::Status { name, csv } => status(name, *csv, context),
         CohortCommand::Move { name, no_soak } => go(name, Direction::New, *no_soak, context),
         CohortCommand::Rollback { name } => go(name, Direction::Old, true, context),
+        CohortCommand::Certificate(args) => certificate::run(args, context),
     }
 }
 

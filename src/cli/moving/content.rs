@@ -12,6 +12,7 @@ use crate::model::host::HostAccess;
 use crate::model::topology::Node;
 use crate::moving::content::{Carry, Content};
 use crate::services::cms::ledger::Summary;
+use crate::services::cms::report::Brief;
 use crate::services::cms::service::wire::PassDone;
 
 /// As the service's own user, so that nothing in its folder ever belongs to root.
@@ -19,6 +20,8 @@ const PROGRAM: &str = "runuser -u cutover-cms -- /usr/local/bin/cutover-cms";
 const LOOK: Duration = Duration::from_secs(60);
 /// A last pass with its verification: an hour for a mailbox that is far larger than usual.
 const PASS: Duration = Duration::from_secs(3600);
+/// Reports that are made and filed in one go.
+const TOGETHER: usize = 500;
 
 pub struct Service {
     near: Arc<Near>,
@@ -49,6 +52,15 @@ impl Service {
                 .help("the server in its `on` needs a connection"));
         };
         Ok(Self { near, host })
+    }
+
+    /// The report of each in short, filed there as a whole. Who has none is not in the answer.
+    pub async fn reports(&self, users: &[String]) -> Result<Vec<Brief>, String> {
+        let mut all = Vec::new();
+        for some in users.chunks(TOGETHER) {
+            all.extend(self.ask::<Vec<Brief>>("report --write --brief", some, PASS).await?);
+        }
+        Ok(all)
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(

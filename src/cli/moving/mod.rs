@@ -5,6 +5,7 @@ mod crew;
 mod diary;
 pub mod pace;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::model::unit::{format_bytes, format_duration};
 use crate::moving::standing::{self, Silent, Standing};
 use crate::moving::transfer::{self, Direction, End, Told, Transfer, Wish};
 use crate::people::Chosen;
+use crate::services::cms::report::Brief;
 pub use content::Service;
 
 /// How long an answer of the content service that was lost is asked for again; logins wait as long.
@@ -82,6 +84,12 @@ impl Course {
         let done = transfer::transfer(&self.gates, &self.service, users, wish, &tell).await.map_err(silent)?;
         diary.write(direction, &done)?;
         Ok(done)
+    }
+
+    /// What the content service reports of each, by user; or why it said nothing.
+    pub async fn reports(&self, users: &[String]) -> Result<BTreeMap<String, Brief>, String> {
+        let all = self.service.reports(users).await?;
+        Ok(all.into_iter().map(|b| (b.mailbox.user.to_lowercase(), b)).collect())
     }
 
     pub fn diary(&self, context: &Context) -> Diary {

@@ -14,6 +14,7 @@ mod signer;
 mod standing;
 mod store;
 
+pub use git::Repository;
 pub use intent::Intent;
 pub use signer::{Signer, SignerArgs};
 pub use standing::Standing;

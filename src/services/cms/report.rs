@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use sha2::{Digest as _, Sha256};
 
+use super::config::Verify;
 use super::ledger::{CarriedThing, Exception, Ledger, Passed, Summary};
 use super::mailbox::Fault;
 use super::personal::is_personal;
@@ -46,11 +47,46 @@ pub struct Excepted {
     pub help: &'static str,
 }
 
+impl Excepted {
+    fn line(&self) -> String {
+        let Exception { path, item, class, what, .. } = &self.what;
+        let at = if path.is_empty() { String::new() } else { format!("{path}, ") };
+        format!("{at}{item}: {class}: {what}")
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct PassReport {
     pub at: String,
     #[serde(flatten)]
     pub what: Passed,
+}
+
+/// A report in short, for who certifies many mailboxes: what was carried, how that was checked, and where the whole report stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Brief {
+    #[serde(flatten)]
+    pub mailbox: Summary,
+    /// By which the last pass before the switch compares both sides.
+    pub verify: Verify,
+    /// That pass, where there was one: when, and what came of it.
+    pub last: Option<(String, Passed)>,
+    pub carried: BTreeMap<String, u64>,
+    /// Each with the words of the report.
+    pub excepted: Vec<String>,
+    /// Differences that the verification found and nothing has settled.
+    pub differs: u64,
+    pub filed: Option<Filed>,
+}
+
+/// A report in a file of the service's host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filed {
+    pub path: String,
+    pub sha256: String,
+    /// By the `report-key` of the configuration.
+    pub signed: bool,
 }
 
 fn time(ms: i64) -> String {
@@ -103,6 +139,19 @@ impl Report {
         }))
     }
 
+    pub fn brief(&self, verify: Verify, filed: Option<Filed>) -> Brief {
+        let last = self.passes.iter().rfind(|p| p.what.pass == "final").map(|p| (p.at.clone(), p.what.clone()));
+        Brief {
+            mailbox: self.mailbox.clone(),
+            verify,
+            last,
+            carried: self.carried.clone(),
+            excepted: self.exceptions.iter().map(Excepted::line).collect(),
+            differs: self.exceptions.iter().filter(|e| e.what.item.starts_with("verify:")).count() as u64,
+            filed,
+        }
+    }
+
     pub fn text(&self) -> String {
         let m = &self.mailbox;
         let mut text = String::new();
@@ -132,8 +181,7 @@ impl Report {
             let _ = writeln!(text, "\nExceptions");
         }
         for e in &self.exceptions {
-            let at = if e.what.path.is_empty() { String::new() } else { format!("{}, ", e.what.path) };
-            let _ = writeln!(text, "  {at}{}: {}: {}\n    {}", e.what.item, e.what.class, e.what.what, e.help);
+            let _ = writeln!(text, "  {}\n    {}", e.line(), e.help);
         }
         let _ = writeln!(text, "\nPasses");
         for p in &self.passes {

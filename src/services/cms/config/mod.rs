@@ -105,6 +105,16 @@ pub enum Verify {
     Full,
 }
 
+impl Verify {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verify::Count => "count",
+            Verify::Hash => "hash",
+            Verify::Full => "full",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Item {
