@@ -244,7 +244,9 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
         let found = world.lab.try_sh("gate", &format!("grep -rqsF '{password}' /var/lib/cutover-cms /run /tmp /var/log || journalctl --no-pager | grep -qF '{password}'"));
         assert!(!found.status.success(), "a password lies on the gate");
     }
+    let began = Instant::now();
     world.certified();
+    eprintln!("certified: {:?}", began.elapsed());
     // What the service does is not undone by a second apply.
     world.run(&["plan"]).ends(0);
 }
