@@ -9,14 +9,21 @@ use crate::journal::{Saved, replay};
 use crate::model::plan::Plan;
 use crate::model::resource::Resource;
 use crate::model::site::Site;
-use crate::model::step::{Action, Outcome, StepId};
+use crate::model::step::{Action, Outcome, Step, StepId};
+use crate::model::trigger::WayBack;
+use crate::model::{HostName, Kind};
 use crate::planning::{self, UndoInput};
 
-/// The plan that takes an apply back, from what its hosts show now.
-pub async fn way_back(session: &Session, saved: &Saved) -> Result<Plan, Failure> {
+/// The plan that takes an apply back, from what its hosts show now. `point`: only what this rollback point of the plan restores.
+pub async fn way_back(session: &Session, saved: &Saved, point: Option<&str>) -> Result<Plan, Failure> {
     let standing = replay(saved)?;
-    let outcomes: BTreeMap<StepId, Outcome> =
+    let mut outcomes: BTreeMap<StepId, Outcome> =
         standing.outcomes.into_iter().enumerate().filter_map(|(id, outcome)| Some((id as StepId, outcome?))).collect();
+    if let Some(back) = point.and_then(|p| of_point(&saved.plan, p)) {
+        for step in saved.plan.steps.iter().filter(|s| !parts(s).iter().any(|p| back.restores.iter().any(|r| r == p))) {
+            outcomes.insert(step.id, Outcome::Skipped { because: step.id });
+        }
+    }
     let observed = session.observe_site(&site_of(&saved.plan)).await;
     Ok(planning::undo(&UndoInput {
         apply: &saved.header.apply,
@@ -25,6 +32,25 @@ pub async fn way_back(session: &Session, saved: &Saved) -> Result<Plan, Failure>
         observed: &observed,
         now: SystemClock.now().div_euclid(1_000),
     }))
+}
+
+/// The parts of a rollback point that a step is one of.
+pub fn parts(step: &Step) -> &'static [&'static str] {
+    match step.address.kind {
+        // A route back without the mail that has come since would lose it.
+        Kind::Wave => &["routes", "mailbox-delta"],
+        Kind::RecordSet | Kind::Barrier => &["dns"],
+        _ => &["config"],
+    }
+}
+
+/// A rollback point as the plan has it: of its window, or of that of a cohort whose waves it has.
+pub fn of_point<'p>(plan: &'p Plan, point: &str) -> Option<&'p WayBack> {
+    let of_window = plan.schedule.as_ref().and_then(|s| s.way_back.as_ref());
+    let moves = |lane: &HostName| plan.steps.iter().any(|s| s.address.host == *lane && s.action == Action::Move);
+    let lanes = plan.hosts.iter().filter(|(lane, _)| moves(lane)).filter_map(|(_, h)| h.cohort());
+    let of_cohorts = lanes.filter_map(|c| c.opening.as_ref()?.way_back.as_ref());
+    of_window.into_iter().chain(of_cohorts).find(|b| b.point == point)
 }
 
 /// The hosts and resources that a plan is about, so that they can be asked when the topology no longer names them.

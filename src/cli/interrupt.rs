@@ -85,3 +85,20 @@ pub fn listen(out: &Arc<Output>, closing: Option<Closing>) -> Result<watch::Rece
     });
     Ok(wanted)
 }
+
+/// What is wanted by others too: whoever has the sender may ask for an end as well.
+pub fn merged(mut heard: watch::Receiver<Wanted>) -> (watch::Sender<Wanted>, watch::Receiver<Wanted>) {
+    let (tell, wanted) = watch::channel(*heard.borrow());
+    let forward = tell.clone();
+    tokio::spawn(async move {
+        while heard.changed().await.is_ok() {
+            let now = *heard.borrow_and_update();
+            forward.send_if_modified(|w| {
+                let more = now > *w;
+                *w = now.max(*w);
+                more
+            });
+        }
+    });
+    (tell, wanted)
+}

@@ -38,6 +38,7 @@ mod served;
 mod session;
 mod signing;
 mod told;
+pub mod triggers;
 mod whole;
 mod work;
 

@@ -15,6 +15,7 @@ use super::rotation::Course;
 use super::routes::{self, Reached};
 use super::secrets::{self, ForConnections};
 use super::served::Servers;
+use super::triggers::Eyes;
 use super::{guard, lab_spec, passwords, phase, runtime};
 use crate::execution::{self, Clock as _, SystemClock, Wanted};
 use crate::journal::{Journal, StateDir};
@@ -95,6 +96,13 @@ impl Session {
     /// From now on a run may be told to end: people who move are let go on between two groups.
     pub fn heed(&self, wanted: watch::Receiver<Wanted>) {
         self.crews.heed(wanted);
+    }
+
+    /// What triggers of an apply are looked at with, `since`: of one that goes on, its begin (Unix milliseconds).
+    pub fn eyes(&self, since: Option<i64>) -> Result<Eyes<Reached, Service>, Failure> {
+        self.crews.count_since(since)?;
+        let ca = self.state.path().join("ca/ca.pem");
+        Ok(Eyes { crews: Arc::clone(&self.crews), resolver: Arc::clone(&self.resolver), ca })
     }
 
     pub fn block_on<F: Future>(&self, work: F) -> F::Output {

@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,11 +19,14 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt::{self, Closing};
+use super::moving::Service;
 use super::output::Output;
+use super::routes::Reached;
 use super::session::Session;
+use super::triggers::{self, Eyes};
 use crate::catalog::barrier;
-use crate::execution::{self, Clock as _, Identity, Report, Run, Settings, SystemClock};
-use crate::journal::{Holder, Journal, LocalLock, LockError, Saved, Status, events, replay};
+use crate::execution::{self, Clock as _, Fired, Identity, Report, Run, Settings, SystemClock, Watch};
+use crate::journal::{Holder, Journal, LocalLock, LockError, Record, Saved, Status, events, replay};
 use crate::model::Kind;
 use crate::model::cutover::{Stage, clock};
 use crate::model::event::Event;
@@ -107,10 +111,11 @@ impl Work {
 
     /// The last apply, when it did not come to its end.
     pub fn unfinished(&self) -> Result<Option<Saved>, Failure> {
-        match self.journal.unfinished()? {
-            Some(summary) => Ok(self.journal.load(&summary.header.apply)?),
-            None => Ok(None),
-        }
+        let Some(last) = self.journal.history()?.pop() else { return Ok(None) };
+        let Some(saved) = self.journal.load(&last.header.apply)? else { return Ok(None) };
+        // One whose trigger has fired is not over before it is taken back, though all of its steps may have an end.
+        let open = !last.finished() || replay(&saved)?.goes_back.is_some();
+        Ok(open.then_some(saved))
     }
 
     /// The last apply that a resume could do something for; else the last window that has its prune left.
@@ -152,8 +157,13 @@ impl Work {
             None => self.admission.get().and_then(|a| a.entry(&self.apply)),
         };
         of.map(|entry| record::file(&session.state).append(&entry)).transpose()?;
-        let (exit, shut) = self.carry_out(session, context, plan, &self.apply, undo_of).await?;
-        self.timed_out(session, context, plan, &self.apply, exit, &shut).await
+        let ran = self.carry_out(session, context, plan, &self.apply, undo_of).await?;
+        self.ended(session, context, plan, &self.apply, ran).await
+    }
+
+    /// Another apply of the same run.
+    pub fn renewed(self) -> Result<Self, Failure> {
+        Ok(Self { apply: new_apply()?, ..self })
     }
 
     async fn carry_out(
@@ -163,14 +173,109 @@ impl Work {
         plan: &Plan,
         apply: &str,
         undo_of: Option<String>,
-    ) -> Result<(Exit, Shut), Failure> {
+    ) -> Result<Ran, Failure> {
         let (events, reader) = self.reader(context, plan, Tally::default());
         let settings = self.settings(session);
         let closing = self.closing().filter(|_| undo_of.is_none());
-        let run = self.run(session, &settings, events, interrupt::listen(&context.out, closing.clone())?);
-        let report = execution::apply(run, plan, apply, &self.identity, undo_of).await;
+        let heard = interrupt::listen(&context.out, closing.clone())?;
+        let eyes = session.eyes(None)?;
+        let watch = Watch::of(plan, &eyes, &SystemClock, &self.journal, apply, false).filter(|_| undo_of.is_none());
+        let carry = |run| execution::apply(run, plan, apply, &self.identity, undo_of);
+        let (report, fired) = self.guarded(session, context, &settings, watch.as_ref(), (events, heard), carry).await?;
         self.took_over(&report);
-        self.close(context, plan, reader, report, closing.as_ref()).await
+        let (exit, shut) = self.close(context, plan, reader, report, closing.as_ref()).await?;
+        Ok(Ran { exit, shut, fired })
+    }
+
+    /// A run whose triggers are looked at, where its plan has any.
+    async fn guarded<'a, F: Future<Output = Result<Report, execution::ApplyError>>>(
+        &'a self,
+        session: &'a Session,
+        context: &Context,
+        settings: &'a Settings,
+        watch: Option<&Watch<'_, Eyes<Reached, Service>, SystemClock>>,
+        (events, heard): (mpsc::UnboundedSender<Event>, tokio::sync::watch::Receiver<execution::Wanted>),
+        carry: impl FnOnce(Run<'a, super::session::Hosts, crate::secret::Resolver, SystemClock>) -> F,
+    ) -> Result<(Result<Report, execution::ApplyError>, Option<Fired>), Failure> {
+        let Some(watch) = watch else { return Ok((carry(self.run(session, settings, events, heard)).await, None)) };
+        let tell = |text: String| context.out.note(text);
+        let (stop, wanted) = interrupt::merged(heard);
+        let run = carry(self.run(session, settings, watch.hear(events), wanted));
+        let (report, fired) = watch.over(run, &stop, &tell).await?;
+        let fired = match (&report, fired) {
+            (Ok(r), None) if !r.interrupted && r.fenced.is_none() => watch.settle(&tell).await?,
+            (_, fired) => fired,
+        };
+        Ok((report, fired))
+    }
+
+    /// What comes of it when a trigger has fired, or a barrier has not opened in time.
+    async fn ended(
+        &self,
+        session: &Session,
+        context: &Context,
+        plan: &Plan,
+        apply: &str,
+        ran: Ran,
+    ) -> Result<Exit, Failure> {
+        let Some(fired) = &ran.fired else {
+            return self.timed_out(session, context, plan, apply, ran.exit, &ran.shut).await;
+        };
+        triggers::file(&session.state).append(&triggers::Firing::of(apply, fired))?;
+        if fired.rolls_back {
+            context.out.note(format!(
+                "trigger {} of {}: {}. What was done is taken back",
+                fired.trigger, fired.point, fired.why
+            ));
+            return self.go_back(session, context, apply, Some(&fired.point)).await;
+        }
+        let next = match ran.exit {
+            Exit::Ok => format!("all was done before; go back with: cutover rollback {}", fired.point),
+            _ => format!("go on with: cutover resume, or back with: cutover rollback {}", fired.point),
+        };
+        context.out.note(format!("trigger {} of {} stops the run: {}. {next}", fired.trigger, fired.point, fired.why));
+        Ok(if ran.exit == Exit::Ok { Exit::Error } else { Exit::Waits })
+    }
+
+    /// Takes an apply back by itself: all of it, or what a rollback point restores.
+    async fn go_back(
+        &self,
+        session: &Session,
+        context: &Context,
+        apply: &str,
+        point: Option<&str>,
+    ) -> Result<Exit, Failure> {
+        if let Some(done) = self.journal.history()?.iter().find(|s| s.header.undo_of.as_deref() == Some(apply)) {
+            return Err(Failure::new(format!("apply {apply} is taken back by {} already", done.header.apply))
+                .help("cut off on the way? `cutover resume` goes on"));
+        }
+        let saved =
+            self.journal.load(apply)?.ok_or_else(|| Failure::new(format!("apply {apply} is not in the journal")))?;
+        let back = way_back(session, &saved, point).await?;
+        if back.blocked() {
+            return Err(Failure::new(format!("apply {apply} cannot be taken back by itself"))
+                .help("`cutover resume` tries it again; `cutover rollback` names what stands in its way"));
+        }
+        if back.is_empty() {
+            let record = Record::Triggered {
+                point: point.unwrap_or_default().to_owned(),
+                trigger: String::new(),
+                why: "nothing was done that could be taken back".to_owned(),
+                rolls_back: false,
+            };
+            self.journal.append(apply, SystemClock.now(), vec![record]).await?;
+            context.out.note("nothing was done yet that could be taken back; `cutover resume` goes on");
+            return Ok(Exit::Error);
+        }
+        let ran = Box::pin(self.carry_out(session, context, &back, &new_apply()?, Some(apply.to_owned()))).await?;
+        Ok(match ran.exit {
+            // Where everybody was before is not where anybody wanted to be.
+            Exit::Ok => {
+                context.out.note("all that was done is taken back; the next `cutover apply` is a new attempt");
+                Exit::Error
+            }
+            other => other,
+        })
     }
 
     /// Takes a window back whose name servers did not follow in time, where its topology says so.
@@ -189,29 +294,21 @@ impl Work {
         };
         let stage = plan.steps.get(*id as usize).map(|s| s.address.key.as_str()).unwrap_or_default();
         context.out.note(format!("{stage} says on-timeout=rollback: the window is taken back, because {why}"));
-        let saved =
-            self.journal.load(apply)?.ok_or_else(|| Failure::new(format!("apply {apply} is not in the journal")))?;
-        let back = way_back(session, &saved).await?;
-        if back.blocked() {
-            return Err(Failure::new(format!(
-                "{stage} did not open in time, and the window cannot be taken back by itself"
-            ))
-            .help("`cutover rollback` names what stands in its way"));
+        let ended = self.go_back(session, context, apply, None).await?;
+        if ended == Exit::Error {
+            context.out.note("the window is taken back: the zone is as it was");
         }
-        let (ended, _) = self.carry_out(session, context, &back, &new_apply()?, Some(apply.to_owned())).await?;
-        Ok(match ended {
-            // Where everybody was before is not where anybody wanted to be.
-            Exit::Ok => {
-                context.out.note("the window is taken back: the zone is as it was");
-                Exit::Error
-            }
-            other => other,
-        })
+        Ok(ended)
     }
 
     /// Goes on with an apply of the journal.
     pub async fn resume(&self, session: &Session, context: &Context, saved: &Saved) -> Result<Exit, Failure> {
         let id = &saved.header.apply;
+        let standing = replay(saved)?;
+        if let Some((point, trigger)) = &standing.goes_back {
+            context.out.note(format!("trigger {trigger} of {point} has fired in apply {id}: it is taken back"));
+            return self.go_back(session, context, id, Some(point)).await;
+        }
         let admission = control::again(session, &context.out, self, id, self.urgent.as_deref())?;
         if self.urgent.is_some() {
             admission.entry(id).map(|entry| record::file(&session.state).append(&entry)).transpose()?;
@@ -220,11 +317,18 @@ impl Work {
         let tally = Tally::of(&crate::journal::events(saved));
         let (events, reader) = self.reader(context, &saved.plan, tally);
         let settings = self.settings(session);
-        let run = self.run(session, &settings, events, interrupt::listen(&context.out, closing.clone())?);
-        let report = execution::resume(run, &saved.header.apply, &self.identity).await;
+        let heard = interrupt::listen(&context.out, closing.clone())?;
+        let (_, steps) = execution::guarded(&saved.plan);
+        let begun = |(at, s): (usize, &Status)| *s != Status::Waiting && steps.contains(&(at as StepId));
+        let begun = standing.statuses.iter().enumerate().any(begun);
+        let eyes = session.eyes(Some(saved.header.at))?;
+        let watch = Watch::of(&saved.plan, &eyes, &SystemClock, &self.journal, id, begun)
+            .filter(|_| saved.header.undo_of.is_none());
+        let carry = |run| execution::resume(run, id, &self.identity);
+        let (report, fired) = self.guarded(session, context, &settings, watch.as_ref(), (events, heard), carry).await?;
         self.took_over(&report);
         let (exit, shut) = self.close(context, &saved.plan, reader, report, closing.as_ref()).await?;
-        self.timed_out(session, context, &saved.plan, &saved.header.apply, exit, &shut).await
+        self.ended(session, context, &saved.plan, id, Ran { exit, shut, fired }).await
     }
 
     fn took_over(&self, report: &Result<Report, execution::ApplyError>) {
@@ -322,6 +426,13 @@ impl Work {
 
 fn moves(plan: &Plan, step: StepId) -> bool {
     plan.steps.get(step as usize).is_some_and(|s| s.address.kind == Kind::Wave)
+}
+
+/// How a run ended.
+struct Ran {
+    exit: Exit,
+    shut: Shut,
+    fired: Option<Fired>,
 }
 
 /// Barriers that a name server kept shut, with those that lag.

@@ -33,6 +33,7 @@ mod scheduler;
 mod settings;
 mod settle;
 mod times;
+mod triggers;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ pub use resume::resume;
 pub use scheduler::{BadPlan, Pick, Scheduler, Skipped};
 pub use settings::{Settings, Wanted};
 pub use times::Due;
+pub use triggers::{Conditions, Fired, Guarded, Hold, Look, Seen, Watch, guarded};
 
 use crate::journal::{Header, Holder, Journal, JournalError, Record};
 use crate::model::event::{Event, What};

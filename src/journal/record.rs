@@ -10,8 +10,8 @@ use crate::model::event::{Event, What};
 use crate::model::plan::Plan;
 use crate::model::step::{Outcome, StepId};
 
-/// Format of records and headers. This program reads this one and every older one.
-pub const JOURNAL_VERSION: u32 = 1;
+/// Format of records and headers. This program reads this one and every older one. 2: triggers.
+pub const JOURNAL_VERSION: u32 = 2;
 
 /// Longest text of an outcome that is kept, in bytes; with it a record stays well under 1 KB on average.
 const OUTPUT_LIMIT: usize = 2_000;
@@ -72,6 +72,13 @@ pub enum Record {
         host: HostName,
     },
     Draining,
+    /// A trigger of a way back fired. `rolls_back`: from now on there is only the way back; the last of these counts.
+    Triggered {
+        point: String,
+        trigger: String,
+        why: String,
+        rolls_back: bool,
+    },
     /// Another process goes on with this apply.
     Resumed {
         holder: String,
@@ -200,6 +207,9 @@ pub fn events(saved: &Saved) -> Vec<Event> {
             Record::Armed { host, seconds } => What::Armed { host: host.clone(), seconds: *seconds },
             Record::Disarmed { host } => What::Disarmed { host: host.clone() },
             Record::Draining => What::Draining,
+            Record::Triggered { trigger, why, rolls_back, .. } => {
+                What::Triggered { trigger: trigger.clone(), why: why.clone(), rolls_back: *rolls_back }
+            }
             Record::Resumed { .. } => {
                 out.push(started(*at, true));
                 continue;

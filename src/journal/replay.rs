@@ -24,6 +24,8 @@ pub struct Replay {
     /// `Finished` is the last word.
     pub finished: bool,
     pub resumes: u32,
+    /// The rollback point and the trigger by which the apply is to be taken back, whatever is left of it.
+    pub goes_back: Option<(String, String)>,
 }
 
 impl Replay {
@@ -34,7 +36,9 @@ impl Replay {
 
     /// True when a resume could change something: the apply did not come to its end, or ended with unknown steps.
     pub fn resumable(&self) -> bool {
-        !self.finished || self.statuses.iter().any(|s| matches!(s, Status::Waiting | Status::Started | Status::Unknown))
+        !self.finished
+            || self.goes_back.is_some()
+            || self.statuses.iter().any(|s| matches!(s, Status::Waiting | Status::Started | Status::Unknown))
     }
 }
 
@@ -49,6 +53,7 @@ pub fn replay(saved: &Saved) -> Result<Replay, JournalError> {
         armed: Vec::new(),
         finished: false,
         resumes: 0,
+        goes_back: None,
     };
     for (index, entry) in saved.entries.iter().enumerate() {
         let illegal = |why| JournalError::Illegal { apply: saved.header.apply.clone(), record: index + 1, why };
@@ -84,6 +89,9 @@ pub fn replay(saved: &Saved) -> Result<Replay, JournalError> {
             Record::Armed { host, .. } => out.armed.push(host.clone()),
             Record::Disarmed { host } => out.armed.retain(|h| h != host),
             Record::HostLost { .. } | Record::Draining => {}
+            Record::Triggered { point, trigger, rolls_back, .. } => {
+                out.goes_back = rolls_back.then(|| (point.clone(), trigger.clone()));
+            }
             Record::Finished { .. } => out.finished = true,
         }
     }

@@ -156,7 +156,7 @@ impl<'t> Moves<'t> {
 fn opening(topology: &Topology, window: &Node) -> Option<Opening> {
     let timezone = window::timezone(topology);
     let (start, end) = window::span(window, TimeZone::get(timezone).ok()?)?;
-    Some(Opening { window: window.id.name.to_string(), start, end, timezone: timezone.to_owned() })
+    Some(Opening { window: window.id.name.to_string(), start, end, timezone: timezone.to_owned(), way_back: None })
 }
 
 /// Phases of this environment that move a cohort.

@@ -23,6 +23,7 @@ mod setting;
 mod suggest;
 mod survey;
 pub mod template;
+mod trigger;
 mod window;
 pub mod zone;
 
@@ -174,7 +175,10 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     hosts.extend(lanes.hosts);
     hosts.extend(cohorts.hosts);
     let mut found = Diagnostics::default();
-    let windows = window::windows(topology, &hosts, &resources, &composed, &mut found);
+    let mut windows = window::windows(topology, &hosts, &resources, &composed, &mut found);
+    let ways = trigger::ways(&survey, &hosts);
+    windows.iter_mut().for_each(|w| w.way_back = ways.get(&w.name).cloned());
+    trigger::attach(&ways, &mut hosts);
     told.add(found);
     let site = Site {
         organization: survey.organization.to_owned(),

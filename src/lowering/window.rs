@@ -137,6 +137,7 @@ fn window(topology: &Topology, node: &Node, policies: &[StsPolicy], diagnostics:
         rolls_back,
         policies: policies.to_vec(),
         rollback: node.text("rollback").unwrap_or_default().to_owned(),
+        way_back: None,
         keep: KEEP / scale.unwrap_or(1).max(1),
         holds: BTreeSet::new(),
         short_ttls: BTreeMap::new(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::step::StepId;
+use super::trigger::WayBack;
 
 /// Stages of moving a record set, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -65,6 +66,7 @@ pub struct Window {
     pub rolls_back: BTreeSet<Stage>,
     /// The rollback point that it returns to.
     pub rollback: String,
+    pub way_back: Option<WayBack>,
     /// Policies of MTA-STS of names in the zones of the topology.
     pub policies: Vec<StsPolicy>,
     /// How long the old side stays after the swap at least: senders retry for four to five days (RFC 5321, section 4.5.4.1).
@@ -150,6 +152,8 @@ pub struct Schedule {
     /// The plan that this one takes back went through its stages with these sets; empty for a cutover itself.
     #[serde(default)]
     pub takes_back: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<WayBack>,
 }
 
 /// `2026-11-22 14:05 CET`, with seconds where they are not zero. A zone that is not known is shown as UTC.

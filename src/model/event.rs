@@ -70,6 +70,12 @@ pub enum What {
     },
     /// Ctrl-C: running steps end, no new one starts.
     Draining,
+    /// A trigger of a way back fired.
+    Triggered {
+        trigger: String,
+        why: String,
+        rolls_back: bool,
+    },
     ApplyEnded {
         apply: String,
         done: u32,

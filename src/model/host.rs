@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::address::HostName;
 use super::attr::SecretRef;
 use super::dns::{NameServer, ZoneKey};
+use super::trigger::WayBack;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, Default)]
 #[serde(rename_all = "kebab-case")]
@@ -62,6 +63,8 @@ pub struct Opening {
     pub end: i64,
     /// In which people are shown the times.
     pub timezone: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<WayBack>,
 }
 
 /// How the record sets of a zone are read and changed: by transfer and update (RFC 5936, RFC 2136) unless `file` or `service` says

@@ -23,6 +23,7 @@ pub mod source;
 pub mod step;
 pub mod topology;
 pub mod tree;
+pub mod trigger;
 pub mod unit;
 pub mod version;
 pub mod written;

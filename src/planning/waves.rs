@@ -71,9 +71,11 @@ pub fn timing(input: &PlanInput, r: &Resource) -> Option<(String, bool)> {
         return None;
     }
     let fits = if needs > left { "; what does not fit is not begun" } else { "" };
+    let back = opening.way_back.as_ref().filter(|b| !b.triggers.is_empty());
+    let back = back.map_or_else(String::new, |b| format!("; {}", b.told()));
     Some((
         format!(
-            "people move in window {window} from {opens}, and need up to {} of {}{fits}",
+            "people move in window {window} from {opens}, and need up to {} of {}{fits}{back}",
             spoken(needs),
             spoken(left)
         ),

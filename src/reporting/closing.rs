@@ -69,7 +69,7 @@ impl Tally {
             }
             What::Draining => self.drained = true,
             What::ApplyEnded { .. } => self.ended = true,
-            What::LeaseTaken { .. } | What::Waiting { .. } | What::Told { .. } => {}
+            What::LeaseTaken { .. } | What::Waiting { .. } | What::Told { .. } | What::Triggered { .. } => {}
         }
     }
 

@@ -88,6 +88,10 @@ pub(super) fn notice(paint: Paint, what: &What) -> Option<String> {
         What::Draining => {
             paint.yellow("stopping: running steps end, no new one starts (Ctrl-C again stops at once)").to_string()
         }
+        What::Triggered { trigger, why, rolls_back } => {
+            let does = if *rolls_back { "what was done is taken back" } else { "the run stops" };
+            format!("{} {trigger}: {}; {does}", paint.red("trigger"), one_line(why))
+        }
         What::ApplyEnded { .. } => return None,
     })
 }

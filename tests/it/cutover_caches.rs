@@ -175,6 +175,7 @@ fn check(seed: &Seed) -> Result<(), TestCaseError> {
         stages: Stage::ALL.into(),
         timeouts: Default::default(),
         rolls_back: Default::default(),
+        way_back: None,
         rollback: "back".into(),
         policies: Vec::new(),
         keep: 5 * 86_400,

@@ -54,6 +54,7 @@ fn waiting(opens: i64, not_after: Option<i64>) -> (Bench, Plan) {
         entries: vec![],
         waits: BTreeMap::from([(2, wait)]),
         takes_back: false,
+        way_back: None,
     });
     (bench, plan)
 }

@@ -86,6 +86,7 @@ mod mail_auth;
 mod mail_auth_spf;
 mod master;
 mod moving_people;
+mod moving_triggers;
 mod moving_waves;
 mod notices;
 mod packs;

@@ -34,19 +34,20 @@ use tokio::sync::{mpsc, watch};
 
 use crate::moving_people::{Shared, mail_comes, names, sound, states, world};
 
-const ALL: [&str; 5] =
+pub const ALL: [&str; 5] =
     ["ann@acme.example", "bob@acme.example", "cem@acme.example", "dana@acme.example", "eli@acme.example"];
 
-struct Bench {
+pub struct Bench {
     dir: tempfile::TempDir,
     agent: Agents<Network>,
-    disk: MemoryDisk,
-    settings: Settings,
+    pub disk: MemoryDisk,
+    pub settings: Settings,
     resolver: Resolver,
     cohort: String,
-    site: Site,
-    options: PlanOptions,
-    wanted: watch::Sender<Wanted>,
+    pub site: Site,
+    pub options: PlanOptions,
+    pub crews: Arc<Crews<Shared, Shared>>,
+    pub wanted: watch::Sender<Wanted>,
     pid: Cell<u32>,
 }
 
@@ -97,7 +98,7 @@ fn holder(pid: u32) -> Holder {
 }
 
 impl Bench {
-    fn new(cohort: &str, shared: &Shared) -> Self {
+    pub fn new(cohort: &str, shared: &Shared) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let files = Arc::new(FileSecrets { root: "/".into() });
         let network = Network::new(cutover::transport::Settings::default(), BTreeMap::new(), Arc::clone(&files) as _);
@@ -113,10 +114,10 @@ impl Bench {
             waves: waves(&names(&ALL), &rules(cohort)),
         };
         let diary = Diary::of(&StateDir::below(dir.path(), "acme", None));
-        let crews = Crews::with(BTreeMap::from([("pilot-1".to_owned(), crew)]), diary);
+        let crews = Arc::new(Crews::with(BTreeMap::from([("pilot-1".to_owned(), crew)]), diary));
         let wanted = watch::channel(Wanted::Run).0;
         crews.heed(wanted.subscribe());
-        let agent = Agents::new(ShellAgent::new(network, shell), files).with_people(Arc::new(crews));
+        let agent = Agents::new(ShellAgent::new(network, shell), files).with_people(Arc::clone(&crews) as _);
         let mut settings = Settings::new("key");
         settings.reconnect = Duration::from_secs(2);
         settings.longest_wait = Duration::from_millis(1_500);
@@ -132,6 +133,7 @@ impl Bench {
             cohort: cohort.to_owned(),
             site,
             options: PlanOptions { phase: Some(slice), ..PlanOptions::default() },
+            crews,
             wanted,
             pid: Cell::new(1),
         }
@@ -142,23 +144,23 @@ impl Bench {
         execution::observe_all(&self.agent, &self.site, Some(&asked), "key", 4, |_, _| {}).await
     }
 
-    async fn plan(&self) -> Plan {
+    pub async fn plan(&self) -> Plan {
         let observed = self.observe().await;
         planning::plan(&PlanInput { site: &self.site, observed: &observed, options: &self.options, key_id: "k" })
             .unwrap()
     }
 
-    fn journal(&self) -> Journal {
+    pub fn journal(&self) -> Journal {
         Journal::in_memory(&self.disk).unwrap().0
     }
 
-    fn identity(&self) -> Identity {
+    pub fn identity(&self) -> Identity {
         let pid = self.pid.get();
         self.pid.set(pid + 1);
         Identity { holder: holder(pid + 1), dead: Some(holder(pid)) }
     }
 
-    fn run<'a>(&'a self, journal: &'a Journal) -> Run<'a, Agents<Network>, Resolver, SystemClock> {
+    pub fn run<'a>(&'a self, journal: &'a Journal) -> Run<'a, Agents<Network>, Resolver, SystemClock> {
         Run {
             agent: &self.agent,
             resolve: &self.resolver,
@@ -178,7 +180,7 @@ impl Bench {
         self.try_apply(&self.plan().await, apply, None).await.unwrap()
     }
 
-    async fn resume(&self, apply: &str) -> Result<Report, ApplyError> {
+    pub async fn resume(&self, apply: &str) -> Result<Report, ApplyError> {
         execution::resume(self.run(&self.journal()), apply, &self.identity()).await
     }
 
@@ -195,7 +197,7 @@ impl Bench {
         planning::undo(&UndoInput { apply, plan: &saved.plan, outcomes: &outcomes, observed: &observed, now: 0 })
     }
 
-    async fn undo(&self, of: &str, apply: &str) -> Report {
+    pub async fn undo(&self, of: &str, apply: &str) -> Report {
         let plan = self.undo_plan(of).await;
         assert!(!plan.blocked(), "{:?} {:?}", plan.notes, plan.failed);
         self.try_apply(&plan, apply, Some(of)).await.unwrap()
@@ -472,6 +474,7 @@ async fn a_wave_waits_for_its_window_and_is_not_begun_when_it_is_over() {
         start,
         end,
         timezone: "UTC".into(),
+        way_back: None,
     };
     for (start, end, word) in [
         (now + 3_600, now + 7_200, "waits for window night-1"),

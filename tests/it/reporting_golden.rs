@@ -361,6 +361,7 @@ fn a_schedule() -> cutover::model::cutover::Schedule {
         ],
         waits: Default::default(),
         takes_back: false,
+        way_back: None,
     }
 }
 

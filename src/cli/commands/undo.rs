@@ -46,7 +46,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         .journal
         .load(&id)?
         .ok_or_else(|| Failure::new(format!("no apply {id} is in the journal")).help("`cutover history` lists them"))?;
-    take_back(&args.how, format, context, &session, &work, &saved)
+    take_back(&args.how, format, context, &session, &work, &saved, None)
 }
 
 /// How an apply is taken back.
@@ -72,7 +72,7 @@ impl How {
     }
 }
 
-/// Shows the plan that takes an apply back, asks, and carries it out.
+/// Shows the plan that takes an apply back, or what a rollback point restores of it, asks, and carries it out.
 pub(super) fn take_back(
     how: &How,
     format: Format,
@@ -80,6 +80,7 @@ pub(super) fn take_back(
     session: &Session,
     work: &Work,
     saved: &Saved,
+    point: Option<&str>,
 ) -> Answer {
     let id = &saved.header.apply;
     // A window that waits is taken back as far as it came, as are people; anything else is finished first.
@@ -89,7 +90,7 @@ pub(super) fn take_back(
         return Err(Failure::new(format!("apply {} was cut off and is not finished", open.header.apply))
             .help("finish it with `cutover resume`, then undo it"));
     }
-    let plan = session.block_on(way_back(session, saved))?;
+    let plan = session.block_on(way_back(session, saved, point))?;
     if !how.json {
         show(&plan, format, true, context)?;
     }

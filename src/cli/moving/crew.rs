@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::super::context::Context;
+use super::super::failure::Failure;
 use super::super::near::Near;
 use super::super::project::Project;
 use super::super::routes::Reached;
@@ -38,6 +39,8 @@ pub struct Crews<G, C> {
     crews: BTreeMap<String, Crew<G, C>>,
     diary: Diary,
     wanted: Mutex<Option<watch::Receiver<Wanted>>>,
+    /// Of each cohort, who was tried in this apply, and whether they arrived on the new side.
+    tried: Mutex<BTreeMap<String, BTreeMap<String, bool>>>,
 }
 
 impl Crews<Reached, Service> {
@@ -62,12 +65,41 @@ impl Crews<Reached, Service> {
 
 impl<G: Gates, C: Content> Crews<G, C> {
     pub fn with(crews: BTreeMap<String, Crew<G, C>>, diary: Diary) -> Self {
-        Self { crews, diary, wanted: Mutex::new(None) }
+        Self { crews, diary, wanted: Mutex::new(None), tried: Mutex::default() }
     }
 
     /// From now on a run may be told to end.
     pub fn heed(&self, wanted: watch::Receiver<Wanted>) {
         *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
+    }
+
+    /// From now on it is counted who arrives. Of an apply that goes on, who was tried since its begin (Unix milliseconds) counts already.
+    pub fn count_since(&self, since: Option<i64>) -> Result<(), Failure> {
+        let past = since.map_or_else(|| Ok(BTreeMap::new()), |_| self.diary.read())?;
+        let since = since.unwrap_or(i64::MAX);
+        let after = |at: &str| at.parse::<jiff::Timestamp>().is_ok_and(|t| t.as_second() >= since.div_euclid(1_000));
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.clear();
+        for (cohort, crew) in &self.crews {
+            let people = tried.entry(cohort.clone()).or_default();
+            for user in crew.waves.iter().flat_map(Wave::users) {
+                let last = past.get(user).and_then(|all| all.iter().rfind(|e| e.to == "new" && after(&e.at)));
+                people.extend(last.map(|e| (user.clone(), e.arrived)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of each wave that was begun: how many did not arrive, of how many people.
+    pub fn stayed(&self, cohort: &str) -> Vec<(String, u64, u64)> {
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(crew), Some(tried)) = (self.crews.get(cohort), tried.get(cohort)) else { return Vec::new() };
+        let of = |w: &Wave| {
+            let came: Vec<bool> = w.users().filter_map(|u| tried.get(u).copied()).collect();
+            let stayed = came.iter().filter(|arrived| !**arrived).count() as u64;
+            (!came.is_empty()).then(|| (w.key.clone(), stayed, w.count() as u64))
+        };
+        crew.waves.iter().filter_map(of).collect()
     }
 
     fn crew(&self, cohort: &str) -> Result<&Crew<G, C>, String> {
@@ -101,7 +133,13 @@ impl<G: Gates, C: Content> Crews<G, C> {
             // Where people are is asked of gates and service; only how long they waited is lost.
             tell("the diary of moves cannot be written: mend the state folder".to_owned());
         }
-        Ok(done.into_iter().map(came).collect())
+        let came: Vec<Came> = done.into_iter().map(came).collect();
+        if to == Side::New {
+            let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+            let people = tried.entry(cohort.cohort.clone()).or_default();
+            people.extend(came.iter().map(|c| (c.user.clone(), c.arrived)));
+        }
+        Ok(came)
     }
 }
 

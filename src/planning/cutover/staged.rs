@@ -46,7 +46,11 @@ pub fn staged(input: &PlanInput, name: &str) -> Result<Plan, PlanError> {
         entries: Vec::new(),
         waits: BTreeMap::new(),
         takes_back: false,
+        way_back: window.way_back.clone(),
     };
+    if let Some(back) = window.way_back.as_ref().filter(|b| !b.triggers.is_empty()) {
+        plan.notes.push(PlanNote { address: None, text: back.told(), blocks: false });
+    }
     for lane in &lanes {
         let line = timeline(now, window, &lane.facts, &lane.held);
         let sides = refusal::sides(window, &lane.held, &lane.wide, &lane.unpublished);

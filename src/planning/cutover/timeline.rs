@@ -324,6 +324,7 @@ mod tests {
             stages: Stage::ALL.into(),
             timeouts: BTreeMap::new(),
             rolls_back: BTreeSet::new(),
+            way_back: None,
             rollback: "way-back".into(),
             policies: Vec::new(),
             keep: 5 * 86_400,
