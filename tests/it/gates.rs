@@ -61,7 +61,7 @@ impl Place {
         self.keys.path().join(person)
     }
 
-    fn git(&self, args: &[&str]) -> String {
+    pub fn git(&self, args: &[&str]) -> String {
         let mut command = Command::new("git");
         command
             .arg("-C")
@@ -75,7 +75,7 @@ impl Place {
     }
 
     /// Commits everything, signed by a person.
-    fn commit(&self, person: &str) {
+    pub fn commit(&self, person: &str) {
         self.git(&["add", "-A", "."]);
         let key = format!("user.signingKey={}", self.key(person).display());
         self.git(&["-c", "gpg.format=ssh", "-c", &key, "commit", "-q", "-S", "-m", "change", "--allow-empty"]);
@@ -86,7 +86,7 @@ impl Place {
         self.git(&["commit", "-q", "--no-gpg-sign", "-m", "change"]);
     }
 
-    fn edit(&self, from: &str, to: &str) {
+    pub fn edit(&self, from: &str, to: &str) {
         let text = self.repo.read("topology.kdl");
         assert!(text.contains(from), "{from}");
         self.repo.write("topology.kdl", &text.replace(from, to));
@@ -98,7 +98,7 @@ impl Place {
         finish(command)
     }
 
-    fn approve(&self, gate: &str, person: &str) -> Run {
+    pub fn approve(&self, gate: &str, person: &str) -> Run {
         let key = self.key(person).display().to_string();
         let run = self.run(&["approve", gate, "--env", "production", "--key", &key, "--yes"]);
         // Two of one person in the same second would be one file.
@@ -112,13 +112,13 @@ impl Place {
     }
 
     #[track_caller]
-    fn refused(&self, why: &str) {
+    pub fn refused(&self, why: &str) {
         let run = self.apply().says("must not be applied yet; nothing was changed").says(why);
         assert!(!run.err.contains("could not ask"), "{run:#?}");
     }
 
     #[track_caller]
-    fn passes(&self) {
+    pub fn passes(&self) {
         let run = self.apply();
         assert!(run.err.contains("could not ask"), "{run:#?}");
     }

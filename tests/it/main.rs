@@ -43,6 +43,7 @@ mod floors;
 mod forecast;
 mod gates;
 mod gates_decisions;
+mod gates_evidence;
 mod gates_trust;
 mod import;
 mod journal;

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -10,14 +11,17 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::gates::statement;
+use super::super::moving::Service;
+use super::super::near::Near;
 use super::super::project::Project;
 use super::super::records::{Signer, SignerArgs, Standing};
+use super::super::runtime;
 use super::super::session::{Session, Wish};
 use super::Answer;
 use super::drift::found;
 use crate::model::Digest;
 use crate::model::course::{Gate, evidence, gates};
-use crate::model::topology::{Node, Topology};
+use crate::model::topology::{Node, NodeId, Topology};
 use crate::model::unit::{Percent, parse_duration};
 use crate::process::board::needed;
 use crate::process::record::{Document, Finding, Outcome, Record, RecordKind};
@@ -27,7 +31,7 @@ use crate::process::record::{Document, Finding, Outcome, Record, RecordKind};
 #[command(after_help = "\
 Examples:
   cutover evidence collect build.ready --env production --key ~/.ssh/id_ed25519
-                                            all that a program can see: plan-clean, audit, test, document
+                                            all that a program can see: plan-clean, audit, preflight, test, document
   cutover evidence collect build.ready.drift
   cutover evidence add build.start.source --file preflight.json --key ~/.ssh/id_ed25519
   cutover evidence add build.ready.steady --held 7d --percent 99.95% --file report.html
@@ -214,6 +218,7 @@ fn collect(context: &Context, standing: &Standing, one: &Asked) -> Result<Option
     let node = one.node;
     match node.text("type").unwrap_or_default() {
         "plan-clean" | "audit" => observed(context, one).map(Some),
+        "preflight" => preflight(context, one),
         "test" => tests(context, standing, node),
         "document" => {
             let Some(path) = node.text("file") else { return Ok(None) };
@@ -247,6 +252,48 @@ fn observed(context: &Context, one: &Asked) -> Result<Finding, Failure> {
     let bar = one.node.percent("at-least").unwrap_or(Percent(100_000_000));
     out.result = if share >= bar { Outcome::Pass } else { Outcome::Fail };
     Ok(out)
+}
+
+/// Lets the content service look at its source: all mailboxes that it knows.
+fn preflight(context: &Context, one: &Asked) -> Result<Option<Finding>, Failure> {
+    let project = Project::compile(context)?;
+    let topology = &project.topology;
+    let sources: Vec<&NodeId> = one
+        .node
+        .refs("of")
+        .filter_map(|(id, _)| topology.find(id))
+        .filter(|n| n.id.kind == "preflight")
+        .filter_map(|n| n.reference("on"))
+        .collect();
+    let services: Vec<String> = topology
+        .all("cms")
+        .filter(|c| c.reference("from").is_some_and(|from| sources.contains(&from)))
+        .map(|c| c.id.name.to_string())
+        .collect();
+    if services.is_empty() {
+        context.out.note(format!("{}: no content service reads what it is of", one.node.id.name));
+        return Ok(None);
+    }
+    let near = Arc::new(Near::of(context, &project));
+    let mut out = finding(one.node, true);
+    let (mut mailboxes, mut findings) = (0, 0);
+    for name in services {
+        let service = Service::of(&project, Arc::clone(&near), Some(&name))?;
+        let silent =
+            |why: String| Failure::new(format!("content service {name} cannot be asked: {why}; nothing is recorded"));
+        let (sound, looked) = runtime::block_on(service.preflight(&[]))?.map_err(silent)?;
+        if let Some((user, why)) = looked.iter().find_map(|l| Some((&l.user, l.not_asked.as_ref()?))) {
+            return Err(silent(format!("{user}: {why}")));
+        }
+        mailboxes += looked.len();
+        findings += looked.iter().map(|l| l.findings.len()).sum::<usize>();
+        if !sound {
+            out.result = Outcome::Fail;
+        }
+    }
+    out.figures.insert("mailboxes".into(), mailboxes.to_string());
+    out.figures.insert("findings".into(), findings.to_string());
+    Ok(Some(out))
 }
 
 /// Runs the scenarios that have a program.

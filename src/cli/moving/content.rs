@@ -23,6 +23,17 @@ const PASS: Duration = Duration::from_secs(3600);
 /// Reports that are made and filed in one go.
 const TOGETHER: usize = 500;
 
+/// One mailbox of a preflight.
+#[derive(Debug, serde::Deserialize)]
+pub struct Looked {
+    pub user: String,
+    #[serde(default)]
+    pub findings: Vec<serde::de::IgnoredAny>,
+    /// Why it could not be asked.
+    #[serde(default, rename = "not-asked")]
+    pub not_asked: Option<String>,
+}
+
 pub struct Service {
     near: Arc<Near>,
     host: HostAccess,
@@ -61,6 +72,17 @@ impl Service {
             all.extend(self.ask::<Vec<Brief>>("report --write --brief", some, PASS).await?);
         }
         Ok(all)
+    }
+
+    /// What a look at the source finds, and whether nothing of it keeps anybody from moving: of these people, or of all that the service knows.
+    pub async fn preflight(&self, users: &[String]) -> Result<(bool, Vec<Looked>), String> {
+        let heard = self.near.run(&self.host, with_users(&format!("{PROGRAM} preflight --json"), users), PASS).await?;
+        if heard.out.trim().is_empty() {
+            return Err(heard.why("cutover-cms"));
+        }
+        let looked = serde_json::from_str(&heard.out)
+            .map_err(|e| format!("cutover-cms there answers in a form that is not known here: {e}"))?;
+        Ok((heard.code == Some(0), looked))
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(

@@ -1,0 +1,105 @@
+//! Evidence as a person gives it: collected by the program, or said and signed; and the way through in an emergency.
+
+use super::cli::Run;
+use super::gates::{Place, TOPOLOGY};
+
+const GATE: &str = "gate start at=entry { approval cab; }";
+
+/// The gate asks for what the text says, and for a signature.
+fn place(evidence: &str, more: &str) -> Place {
+    let gate = format!("gate start at=entry {{ {evidence}; approval dorn; }}");
+    let text = TOPOLOGY.replace(GATE, &gate);
+    assert!(text.contains(evidence), "the topology has another gate");
+    let p = Place::new(&format!("{text}{more}"));
+    // Whoever has written it does not approve it.
+    p.edit("due=\"2026-01-02\"", "due=\"2026-01-03\"");
+    p.commit("arnold");
+    p
+}
+
+impl Place {
+    fn evidence(&self, person: &str, args: &[&str]) -> Run {
+        let key = self.key(person).display().to_string();
+        let run = self.run(&[&["evidence"], args, &["--env", "production", "--key", &key]].concat());
+        // Two of one person in the same second would be one file.
+        std::thread::sleep(std::time::Duration::from_millis(1_050));
+        run
+    }
+
+    /// A program of the repository.
+    fn program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.repo.write(name, text);
+        let path = self.repo.path().join(name);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+}
+
+#[test]
+fn evidence_is_collected_where_a_program_can_see_it_and_said_where_not() {
+    let p = place(
+        "evidence tried type=test { of test-plan:smoke; }; evidence agreed type=document file=\"agreed.md\"; evidence room type=attest by=ops",
+        "environment test purpose=test\ntest-plan smoke environment=test { scenario speaks as=user { covers server:a; run \"smoke.sh\"; }; }\n",
+    );
+    p.program("smoke.sh", "#!/bin/sh\necho \"in $CUTOVER_ENV\"; exit 3\n");
+    p.repo.write("agreed.md", "yes\n");
+    p.commit("arnold");
+    p.refused("evidence build.start.tried (test): nothing recorded yet");
+    p.evidence("behn", &["collect", "build.start.nothing"]).ends(1).says("it has: build.start.tried");
+    // What failed is recorded as such, and the gate says so.
+    let run = p.evidence("behn", &["collect", "build.start"]).ends(1).says("FAIL build.start.tried (test)");
+    let run = run.says("speaks 3").says("recorded as failed: build.start.tried");
+    let run = run.says("build.start.room (attest) is not for a program to see");
+    assert_eq!(run.out.lines().filter(|l| l.starts_with("records/production/")).count(), 2, "{run:#?}");
+    p.commit("arnold");
+    p.run(&["records", "verify"]).ends(0);
+    p.refused("build.start.tried");
+    // Mended, committed, and collected alone.
+    p.program("smoke.sh", "#!/bin/sh\nexit 0\n");
+    p.commit("arnold");
+    p.evidence("behn", &["collect", "build.start.tried"]).ends(0).says("pass build.start.tried (test)");
+    p.evidence("behn", &["add", "build.start"]).ends(1).says("name one evidence of it");
+    p.evidence("dorn", &["add", "build.start.room", "--note", "seen"]).ends(0);
+    p.refused("build.start.room");
+    p.evidence("behn", &["add", "build.start.room", "--note", "seen", "--file", "none.md"])
+        .ends(1)
+        .says("nothing is recorded");
+    p.evidence("behn", &["add", "build.start.room", "--note", "seen"]).ends(0);
+    p.approve("build.start", "dorn").ends(0);
+    p.passes();
+    // Another document under that name is not the one that was agreed.
+    p.repo.write("agreed.md", "no\n");
+    p.commit("arnold");
+    p.refused("build.start.agreed");
+}
+
+#[test]
+fn evidence_of_hosts_that_do_not_answer_is_no_evidence() {
+    let p = place("evidence same type=plan-clean; evidence whole type=audit", "");
+    p.evidence("behn", &["collect", "build.start"]).ends(1).says("could not ask a").says("nothing is recorded");
+    assert!(!p.repo.path().join("records").exists());
+}
+
+#[test]
+fn an_emergency_needs_its_change_and_one_who_approves() {
+    let p = place("evidence room type=attest by=ops", "");
+    let (dorn, behn) = (p.key("dorn").display().to_string(), p.key("behn").display().to_string());
+    let apply = |key: &str| {
+        p.run(&["apply", "--env", "production", "--phase", "build", "--yes", "--emergency", "outage", "--key", key])
+            .ends(1)
+    };
+    apply(&behn).says("no change with urgency=emergency affects phase build");
+    let text = p.repo.read("topology.kdl");
+    let change = "runbook r { steps roll; }\nchange fire urgency=emergency severity=major author=arnold rollout=r rollback=r { affects phase:build; }\n";
+    p.repo.write("topology.kdl", &format!("{text}{change}"));
+    p.commit("arnold");
+    let run = apply(&behn);
+    assert!(run.err.contains("no emergency: ") && !run.err.contains("could not ask"), "nobody has approved: {run:#?}");
+    p.approve("build.start", "dorn").ends(0);
+    let run = apply(&dorn);
+    assert!(!run.err.contains("could not ask"), "who applies is not who approves: {run:#?}");
+    // It comes as far as the host, which does not answer.
+    apply(&behn).says("could not ask");
+    // Without the word it waits for its evidence as before.
+    p.refused("build.start.room");
+}
