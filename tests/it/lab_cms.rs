@@ -148,6 +148,45 @@ cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n"
         assert!(page.contains("<b>5</b>people on the new side") && page.contains("the same by full"), "{page}");
     }
 
+    /// The first one moves, the new side takes no mail any more, and everybody is back by itself; mended, the second attempt goes through, and
+    /// goes back by hand.
+    fn triggered(&self) {
+        self.run(&["cohort", "rollback", "everybody"]).ends(0);
+        let start = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%M");
+        let window = format!(
+            "rollback-point before valid-for=\"1d\" {{\n    restores routes mailbox-delta database\n    trigger new-mail probe=new-mail for=\"2s\" action=rollback\n}}\n\
+cutover-window night start=\"{start}\" for=\"2h\" rollback=before {{ steps flip-routes verify; }}\n\
+probe new-mail type=smtp every=\"1s\" timeout=\"5s\" {{ to mail-1; }}\n\
+phase pilot step=pilot {{ migrates everybody; }}\n"
+        );
+        let cohort = "type=pilot window=night canaries=1 canary-soak=\"15s\" {";
+        self.box_.write("topology.kdl", &(self.topology().replace("type=pilot {", cohort) + &window));
+        let apply = || self.run(&["apply", "--phase", "pilot", "--yes"]);
+        let told = std::thread::scope(|scope| {
+            let running = scope.spawn(apply);
+            let end = Instant::now() + Duration::from_secs(90);
+            while !self.run(&["user", "show", "ann@acme.test"]).out.starts_with("ann@acme.test: moved") {
+                assert!(Instant::now() < end, "the first one never moved");
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            self.lab.sh("mail-1", "systemctl stop postfix");
+            running.join().expect("the apply ends")
+        });
+        told.ends(1)
+            .says("trigger new-mail of before: probe new-mail: smtp of mail-1")
+            .says("what was done is taken back")
+            .says("the next `cutover apply` is a new attempt");
+        self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 back");
+        assert!(self.run(&["user", "show", "ann@acme.test"]).out.starts_with("ann@acme.test: back"));
+        self.lab.sh("mail-1", "systemctl start postfix");
+        apply().ends(0);
+        self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 moved");
+        self.run(&["rollback", "before", "--yes"])
+            .ends(0)
+            .says("before restores database: there is nothing of it to restore");
+        self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 back");
+    }
+
     fn verified(&self, user: &str) -> Result<String, String> {
         let verify = Command::new("python3")
             .arg("tests/soak/cms/verify.py")
@@ -247,6 +286,9 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
     let began = Instant::now();
     world.certified();
     eprintln!("certified: {:?}", began.elapsed());
+    let began = Instant::now();
+    world.triggered();
+    eprintln!("taken back by a trigger, moved again, taken back by hand: {:?}", began.elapsed());
     // What the service does is not undone by a second apply.
     world.run(&["plan"]).ends(0);
 }
