@@ -11,19 +11,19 @@ use super::support::dovecot::Dovecot;
 use super::support::exchange::Exchange;
 use super::support::mover::{Said, mail};
 
-const USER: &str = "ann@acme.example";
+pub const USER: &str = "ann@acme.example";
 const DATE: &str = "05-Feb-2021 07:08:09 +0130";
 
 /// A configuration and `cutover-cms` itself.
-struct Work {
+pub struct Work {
     folder: tempfile::TempDir,
 }
 
-fn imap(port: u16) -> String {
+pub fn imap(port: u16) -> String {
     format!("kind = \"imap\"\nserver = \"127.0.0.1:{port}\"\ntls = \"none\"\n")
 }
 
-fn ews(server: &Exchange, more: &str) -> String {
+pub fn ews(server: &Exchange, more: &str) -> String {
     format!("kind = \"ews\"\nurl = \"{}\"\n{more}", server.url())
 }
 
@@ -31,23 +31,23 @@ fn imap_judged(port: u16) -> String {
     format!("imap://ann%40acme.example:secret@127.0.0.1:{port}")
 }
 
-fn ews_judged(server: &Exchange) -> String {
+pub fn ews_judged(server: &Exchange) -> String {
     format!("ews://ann%40acme.example:secret@127.0.0.1:{}", server.port)
 }
 
 impl Work {
-    fn new(source: &str, target: &str, more: &str) -> Self {
+    pub fn new(source: &str, target: &str, more: &str) -> Self {
         let work = Self { folder: tempfile::Builder::new().prefix("cms-ews-").tempdir().unwrap() };
         std::fs::write(work.path("password"), "secret\n").unwrap();
         work.configure(source, target, more);
         work
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn configure(&self, source: &str, target: &str, more: &str) {
+    pub fn configure(&self, source: &str, target: &str, more: &str) {
         let at = self.folder.path().display();
         let keys = format!("password = \"file:{at}/password\"\ntimeout = \"10s\"\n");
         let text = format!(
@@ -56,22 +56,22 @@ impl Work {
         std::fs::write(self.path("cms.toml"), text).unwrap();
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cutover-cms"));
         command.arg("--config").arg(self.path("cms.toml")).args(words);
         command
     }
 
-    fn run(&self, words: &[&str]) -> Said {
+    pub fn run(&self, words: &[&str]) -> Said {
         Said::of(&self.command(words).output().unwrap())
     }
 
-    fn once(&self) -> String {
+    pub fn once(&self) -> String {
         self.run(&["run", "--once"]).ok()
     }
 
     /// Runs until a pass is whole.
-    fn through(&self) {
+    pub fn through(&self) {
         for _ in 0..6 {
             if self.run(&["run", "--once"]).code == 0 {
                 return;
@@ -80,7 +80,7 @@ impl Work {
         self.once();
     }
 
-    fn killed(&self, after: Duration) {
+    pub fn killed(&self, after: Duration) {
         let mut child = self.command(&["run", "--once"]).spawn().unwrap();
         std::thread::sleep(after);
         let _ = child.kill();

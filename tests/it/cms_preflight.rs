@@ -33,6 +33,11 @@ impl World {
         }
         text += "[limits]\nlargest = \"100KB\"\n";
         users.iter().for_each(|user| text += &format!("[[mailbox]]\nuser = {user:?}\n"));
+        // Who has gone is not let in over there.
+        std::fs::write(at.join("wrong"), "wrong\n").unwrap();
+        if users.last().is_some_and(|u| u.starts_with("gone")) {
+            text += &format!("target-password = \"file:{}\"\n", at.join("wrong").display());
+        }
         std::fs::write(at.join("cms.toml"), text).unwrap();
         Command::new(env!("CARGO_BIN_EXE_cutover-cms"))
             .args(["--config", at.join("cms.toml").to_str().unwrap(), "preflight"])
@@ -74,10 +79,10 @@ fn a_deep_look_names_what_is_odd_and_what_blocks() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     for line in [
         "ann@acme.example: blocked (31 messages read in 4 folders",
-        "duplicate: INBOX message 2: the same octets as message 1",
+        "duplicate: INBOX message 2: the same octets as message 1 (repair: on the way)",
         "encoding: INBOX message 3: octets above 127 in its header",
         "oversize: INBOX message 4: 117.1 KiB, the limit is 97.6 KiB",
-        "hold: DiscoveryHolds: the name of a folder",
+        "hold: DiscoveryHolds: the name of a folder in which a legal hold keeps mail (repair: a person)",
         "archive: Archive: an archive folder",
         "encoding: Archive message 1: a line of 1200 octets",
         "catch-all: mail for 25 other addresses lies here",
@@ -106,4 +111,41 @@ fn who_is_fine_passes_and_who_cannot_be_asked_is_never_fine() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("not-asked") && text.contains("unreachable"), "{text}");
     assert!(!text.contains("secret"), "{text}");
+}
+
+/// A folder whose name the new side refuses, a mailbox without room, somebody who is not there: what a person would write is written.
+#[test]
+fn what_can_be_written_is_written_and_the_move_reads_it() {
+    let world = World::begin();
+    fill(&mut world.old.client("ann@acme.example"), "INBOX", &[b"A: 1\r\n\r\nx\r\n"]);
+    let odd = world.old.maildir("ann@acme.example").join(".a&AAc-b");
+    ["", "cur", "new", "tmp"].iter().for_each(|f| std::fs::create_dir_all(odd.join(f)).unwrap());
+    std::fs::write(odd.join("cur/1.M1P1.x:2,S"), "A: 2\n\nodd\n").unwrap();
+    fill(&mut world.old.client("big@acme.example"), "INBOX", &[&[&b"A: b\r\n\r\n"[..], &[b'x'; 70_000]].concat()]);
+    fill(&mut world.old.client("gone@acme.example"), "INBOX", &[b"A: 1\r\n\r\nx\r\n"]);
+    let users = ["ann@acme.example", "big@acme.example", "gone@acme.example"];
+    let plan = world.folder.path().join("plan");
+    let output = world.run(world.new.imap, &users, &["--repair", plan.to_str().unwrap()]);
+    let text = said(&output);
+    for (file, content) in [
+        ("exclude.csv", "address\ngone@acme.example\n"),
+        ("quota.csv", "address,quota\nbig@acme.example,77008\n"),
+        ("rename.toml", "\"a\\u0007b\" = \"a b\"\n"),
+    ] {
+        let written = std::fs::read_to_string(plan.join(file)).unwrap_or_default();
+        assert_eq!(written, content, "{file}: {text}");
+        assert!(text.contains(&format!("(repair: written to {}/{file})", plan.display())), "{file}: {text}");
+    }
+    let output = world.run(world.new.imap, &users, &["--json"]);
+    assert!(said(&output).contains("a person: raise the user's quota on the new side"), "{}", said(&output));
+    // Read by the move.
+    let config = world.folder.path().join("cms.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}[folders]\nrename-file = \"{}/rename.toml\"\n", plan.display())).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_cutover-cms"))
+        .args(["--config", config.to_str().unwrap(), "run", "--once", "ann@acme.example"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(world.new.client("ann@acme.example").ask("STATUS \"a b\" (MESSAGES)").contains("MESSAGES 1"));
 }

@@ -73,7 +73,7 @@ fn signatures_follow_the_source_until_the_switch_and_the_user_after_it() {
 }
 
 /// A Dovecot that keeps scripts, and its port of ManageSieve.
-fn with_sieve(more: &str) -> (Dovecot, u16) {
+pub fn with_sieve(more: &str) -> (Dovecot, u16) {
     let port = free_port();
     let extra = format!(
         "protocols = imap sieve\nservice managesieve-login {{\n inet_listener sieve {{\n port = {port}\n }}\n service_count = 0\n chroot =\n}}\n\

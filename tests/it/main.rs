@@ -11,6 +11,8 @@ mod cms_custom;
 mod cms_docs;
 mod cms_ews;
 mod cms_ews_answers;
+mod cms_ews_contacts;
+mod cms_ews_rules;
 mod cms_failures;
 mod cms_faults;
 mod cms_imap;

@@ -11,6 +11,7 @@ mod run;
 mod status;
 mod steer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -96,7 +97,12 @@ fn read(path: &Path) -> Result<(Config, People), Vec<String>> {
         std::fs::read_to_string(path).map_err(|e| vec![format!("{} cannot be read: {e}", path.display())])
     };
     let at = |faults: Vec<String>| faults.into_iter().map(|f| format!("{}: {f}", path.display())).collect::<Vec<_>>();
-    let config = Config::parse(&text(path)?).map_err(at)?;
+    let mut config = Config::parse(&text(path)?).map_err(at)?;
+    if let Some(file) = &config.folders.rename_file {
+        let more: BTreeMap<String, String> = toml::from_str(&text(file)?)
+            .map_err(|e| vec![format!("{}: {}", file.display(), e.to_string().trim_end())])?;
+        more.into_iter().for_each(|(from, to)| drop(config.folders.rename.entry(from).or_insert(to)));
+    }
     let list = config.cms.mailboxes.as_deref().map(text).transpose()?;
     let people = People::of(&config, list.as_deref()).map_err(at)?;
     Ok((config, people))

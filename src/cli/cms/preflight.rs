@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::exit::Exit;
 use super::super::output::Output;
@@ -7,12 +7,12 @@ use super::passwords::passwords;
 use crate::model::unit::format_bytes;
 use crate::services::cms::ledger::Way;
 use crate::services::cms::mailbox::{Budget, Fault};
-use crate::services::cms::preflight::{Examined, Problem, Sides, examine};
+use crate::services::cms::preflight::{Examined, Problem, Repair, Sides, examine, repair};
 use crate::services::cms::source::Means;
 
 /// Look at mailboxes before they move: what is broken, too large, in nobody's possession or without room is listed
 ///
-/// Nothing is changed on either side. Ends with 1 when something blocks a move, and when a mailbox could not be asked.
+/// Nothing is changed on either side; each finding says who repairs it. Ends with 1 when something blocks a move, and when a mailbox could not be asked.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only these
@@ -26,6 +26,9 @@ pub struct Args {
     /// Do not ask the new side
     #[arg(long)]
     source_only: bool,
+    /// Write into this folder what can be written: who is left out, quotas, names of folders
+    #[arg(long, value_name = "FOLDER")]
+    repair: Option<PathBuf>,
     #[arg(long)]
     json: bool,
 }
@@ -87,6 +90,11 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
         let found = all.iter_mut().filter_map(|(_, e)| e.as_mut().ok());
         found.for_each(|e| e.findings.retain(|f| find.contains(&f.problem)));
     }
+    if let Some(folder) = &args.repair {
+        let found = all.iter_mut().filter_map(|(_, e)| e.as_mut().ok());
+        let files = repair::write(folder, found).map_err(|e| vec![format!("{}: {e}", folder.display())])?;
+        files.iter().filter(|_| !args.json).for_each(|file| out.note(&format!("{} is written", file.display())));
+    }
     if args.json {
         let list: Vec<_> = all
             .iter()
@@ -102,6 +110,14 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
     let bad = |e: &Result<Examined, Fault>| e.as_ref().map_or(true, |e| config.preflight.block && e.blocked());
     let bad = all.iter().any(|(_, e)| bad(e));
     Ok(if bad { Exit::Error } else { Exit::Ok })
+}
+
+/// What a person does stands once for each kind below.
+fn word(repair: &Repair) -> String {
+    match repair {
+        Repair::Person(_) => "a person".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn tell(user: &str, examined: &Result<Examined, Fault>, out: &Output) {
@@ -129,7 +145,12 @@ fn tell(user: &str, examined: &Result<Examined, Fault>, out: &Output) {
         let message = finding.message.as_ref().map(|m| format!("message {m}"));
         let place: Vec<&str> = finding.folder.iter().chain(&message).map(String::as_str).collect();
         let place = if place.is_empty() { String::new() } else { format!(" {}:", place.join(" ")) };
-        out.result(format!("  {}:{place} {}", finding.problem.as_str(), finding.what));
+        out.result(format!(
+            "  {}:{place} {} (repair: {})",
+            finding.problem.as_str(),
+            finding.what,
+            word(&finding.repair)
+        ));
     }
     let kinds: std::collections::BTreeSet<Problem> = examined.findings.iter().map(|f| f.problem).collect();
     kinds.iter().for_each(|p| out.result(format!("    {}: {}", p.as_str(), p.remedy())));

@@ -13,7 +13,7 @@ mod value;
 mod write;
 
 pub use parse::{Bad, MOST, parse};
-pub use value::{escape, list, unescape};
+pub use value::{escape, list, parts, unescape};
 pub use write::{Form, Written, write};
 
 /// The version that a card is written in.

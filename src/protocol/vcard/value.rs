@@ -56,7 +56,7 @@ pub(super) fn split(value: &str, at: char) -> Vec<&str> {
 }
 
 /// Parts behind each other, each still escaped.
-pub(super) fn parts(value: &str) -> Vec<&str> {
+pub fn parts(value: &str) -> Vec<&str> {
     split(value, ';')
 }
 

@@ -7,7 +7,8 @@ FOLDER holds messages.xsd and types.xsd of Microsoft. Each request is held again
 too: what does not fit is written to --violations. A message is taken apart and built anew when it is read, unless `exact` is set.
 
 Anybody logs in with the password `secret` (Basic, or as a bearer token); whom the account `mover` names by ExchangeImpersonation, it is. POST /control takes JSON:
-    lose N    the next N CreateItem are done, and the connection is closed without an answer
+    drop F    a field of contacts that is never kept, as `OfficeLocation`
+    lose N    the next N CreateItem (UpdateInboxRules, SetUserOofSettings) are done, and the connection is closed without an answer
     late S    ... and done only S seconds after it was closed
     cut N     the next N answers end in their middle
     busy N    the next N requests are put off (ErrorServerBusy, with `backoff` milliseconds)
@@ -16,7 +17,10 @@ Anybody logs in with the password `secret` (Basic, or as a bearer token); whom t
     exact     messages are given back as they came
     alter N   the next N messages that are read say something else
     count     nothing; the answer says how often each operation was asked for
-POST /items?user=.. adds an item that is no mail: {"folder": name, "class": "IPM.Appointment", "subject": ..}.
+    outlook   Outlook keeps rules of its own in every mailbox
+    refuse W  rules with this word in their name are refused
+POST /rules?user=.. takes rules as XML, behind those that are there, and gives all of them as JSON: name to XML.
+POST /items?user=.. adds an item that is no mail: {"folder": name, "class": "IPM.Appointment", "subject": .., "attachments": 0}.
 """
 
 import argparse
@@ -43,7 +47,12 @@ M = "http://schemas.microsoft.com/exchange/services/2006/messages"
 E = "http://schemas.microsoft.com/exchange/services/2006/errors"
 VERSIONS = {"2007": ("Exchange2007_SP1", 8, 1), "2010": ("Exchange2010_SP2", 14, 2), "2013": ("Exchange2013", 15, 0)}
 ORDER = ["Exchange2007", "Exchange2007_SP1", "Exchange2010", "Exchange2010_SP1", "Exchange2010_SP2", "Exchange2013"]
-ITEM_FIELDS = "MimeContent ItemId ParentFolderId ItemClass Subject Sensitivity DateTimeReceived Size Categories Importance IsDraft DateTimeSent DateTimeCreated HasAttachments ExtendedProperty LastModifiedTime InternetMessageId IsRead".split()
+ITEM_FIELDS = "MimeContent ItemId ParentFolderId ItemClass Subject Sensitivity Body Attachments DateTimeReceived Size Categories Importance IsDraft DateTimeSent DateTimeCreated HasAttachments ExtendedProperty LastModifiedTime InternetMessageId IsRead".split()
+
+CONTACT_FIELDS = ("FileAs FileAsMapping DisplayName GivenName Initials MiddleName Nickname CompanyName EmailAddresses PhysicalAddresses PhoneNumbers AssistantName Birthday BusinessHomePage"
+                  " Children Department Generation ImAddresses JobTitle Manager Mileage OfficeLocation Profession SpouseName Surname WeddingAnniversary").split()
+DICTIONARIES = {"contacts:EmailAddress": "EmailAddresses", "contacts:PhoneNumber": "PhoneNumbers", "contacts:ImAddress": "ImAddresses", "contacts:PhysicalAddress": "PhysicalAddresses"}
+ADDRESS = ["Street", "City", "State", "CountryOrRegion", "PostalCode"]
 
 
 def t(name, text=None, **attributes):
@@ -210,6 +219,8 @@ class Call:
         for one in kid(shape, "AdditionalProperties") if kid(shape, "AdditionalProperties") is not None else []:
             if local(one) == "FieldURI":
                 fields.add(one.get("FieldURI").split(":")[1])
+            elif local(one) == "IndexedFieldURI":
+                fields.add(DICTIONARIES[":".join(one.get("FieldURI").split(":")[:2])])
             elif local(one) == "ExtendedFieldURI":
                 extended.append(one)
         mime = kid(shape, "IncludeMimeContent")
@@ -229,7 +240,7 @@ class Call:
         node.append(t("Value", value))
         return node
 
-    def item_node(self, item, fields, extended):
+    def item_node(self, item, fields, extended, brief=False):
         node = t(item.tag())
         values = {
             "ItemClass": item.kind, "Subject": item.subject, "Sensitivity": "Normal", "Size": str(item.size()), "Importance": "Normal",
@@ -262,10 +273,64 @@ class Call:
                     value = item.properties.get(self.key(uri))
                     value = str(item.flags()) if self.key(uri) == "0x0E07" else value
                     if value is not None:
-                        node.append(self.property(uri, value))
+                        # A listing cuts long texts off.
+                        node.append(self.property(uri, value[:255] if brief else value))
+            elif name == "Body":
+                if item.body is not None and not brief:
+                    node.append(t("Body", item.body, BodyType="Text"))
+            elif name == "Attachments":
+                if item.attachments and not brief:
+                    held = t("Attachments")
+                    for n in range(item.attachments):
+                        held.append(t("FileAttachment"))
+                        held[-1].append(t("AttachmentId", Id=opaque("A", item.id, n)))
+                        held[-1].append(t("Name", "ContactPicture.jpg"))
+                    node.append(held)
             elif values.get(name) is not None:
                 node.append(t(name, values[name]))
+        if item.tag() == "Contact":
+            node.extend(self.contact_nodes(item, fields))
         return node
+
+    @staticmethod
+    def contact_nodes(item, fields):
+        for name in CONTACT_FIELDS:
+            held = {path[1:]: value for path, value in item.contact.items() if path[0] == name}
+            if name not in fields or not held:
+                continue
+            if () in held:
+                yield t(name, held[()])
+                continue
+            made = t(name)
+            if name == "Children":
+                made.extend(t("String", one) for one in held[("all",)].split("\n"))
+            elif name == "PhysicalAddresses":
+                for key in sorted({path[0] for path in held}):
+                    entry = t("Entry", Key=key)
+                    entry.extend(t(part, held[(key, part)]) for part in ADDRESS if (key, part) in held)
+                    made.append(entry)
+            else:
+                made.extend(t("Entry", value, Key=path[0]) for path, value in sorted(held.items()))
+            yield made
+
+    def set_contact(self, item, name, field):
+        """A field of a contact; of a dictionary the entries that are named."""
+        if self.server.control.get("drop") == name:
+            return
+        if name == "Children":
+            item.contact[(name, "all")] = "\n".join(c.text or "" for c in field)
+        elif name == "PhysicalAddresses":
+            for entry in field:
+                for part in entry:
+                    item.contact[(name, entry.get("Key"), local(part))] = part.text or ""
+        elif name in DICTIONARIES.values():
+            for entry in field:
+                item.contact[(name, entry.get("Key"))] = entry.text or ""
+        elif name in ("Birthday", "WeddingAnniversary"):
+            at = datetime.datetime.fromisoformat(field.text.replace("Z", "+00:00"))
+            item.contact[(name,)] = stamp(at if at.tzinfo else at.replace(tzinfo=datetime.timezone.utc))
+        else:
+            item.contact[(name,)] = field.text or ""
 
     def folder_node(self, box, folder, fields, extended):
         tags = {"IPF.Appointment": "CalendarFolder", "IPF.Contact": "ContactsFolder", "IPF.Task": "TasksFolder"}
@@ -420,7 +485,7 @@ class Call:
             part, attributes = self.page(op, "IndexedPageItemView", found)
             root = etree.Element("{%s}RootFolder" % M, **attributes)
             held = etree.SubElement(root, "{%s}Items" % T)
-            held.extend(self.item_node(i, fields, extended) for i in part)
+            held.extend(self.item_node(i, fields, extended, brief=True) for i in part)
             return [root]
         return self.each("FindItem", kid(op, "ParentFolderIds"), work, None)
 
@@ -492,6 +557,7 @@ class Call:
             return [self.message("CreateItem", [self.listed("Items", [])], refused) for _ in kid(op, "Items")]
         def work(node):
             item = Item(opaque("I", self.owner, box.next(), os.urandom(9).hex()), folder)
+            item.kind = {"Contact": "IPM.Contact"}.get(local(node), item.kind)
             mime = kid(node, "MimeContent")
             if mime is not None:
                 try:
@@ -540,7 +606,11 @@ class Call:
             item.kind = field.text
         elif name == "Subject":
             item.subject = field.text or ""
-        elif name in ("MimeContent", "Body", "ToRecipients", "Sensitivity", "Importance", "Culture", "ReminderIsSet", "IsReadReceiptRequested", "IsDeliveryReceiptRequested", "IsResponseRequested") or name.startswith("Reminder"):
+        elif item.tag() == "Contact" and name in CONTACT_FIELDS:
+            self.set_contact(item, name, field)
+        elif name == "Body":
+            item.body = field.text or ""
+        elif name in ("MimeContent", "PostalAddressIndex", "ToRecipients", "Sensitivity", "Importance", "Culture", "ReminderIsSet", "IsReadReceiptRequested", "IsDeliveryReceiptRequested", "IsResponseRequested") or name.startswith("Reminder"):
             pass
         else:
             raise Refused("ErrorInvalidPropertySet", name)
@@ -556,6 +626,8 @@ class Call:
                 raise Refused("ErrorChangeKeyRequiredForWriteOperations", "A change key is required.")
             if (how == "NeverOverwrite" and key != opaque("C", item.key)) or self.server.spend("conflict"):
                 raise Refused("ErrorIrresolvableConflict", "The send or update operation could not be performed because the change key is out of date.")
+            if box.octets() > self.server.control.get("quota", 1 << 50):
+                raise Refused("ErrorQuotaExceeded", "The mailbox is over its quota.")
             read_only = True
             for update in change[1]:
                 uri = update[0]
@@ -567,6 +639,14 @@ class Call:
                     item.properties.pop(self.key(uri), None)
                 elif uri.get("FieldURI") == "item:Categories":
                     item.categories = []
+                elif uri.get("FieldURI") == "item:Body":
+                    item.body = None
+                elif local(uri) == "IndexedFieldURI":
+                    words = uri.get("FieldURI").split(":")
+                    item.contact.pop((DICTIONARIES[":".join(words[:2])], uri.get("FieldIndex"), *words[2:]), None)
+                elif (uri.get("FieldURI") or "").startswith("contacts:"):
+                    gone = uri.get("FieldURI").split(":")[1]
+                    item.contact = {path: value for path, value in item.contact.items() if path[0] != gone}
                 else:
                     raise Refused("ErrorInvalidPropertyDelete", uri.get("FieldURI"))
             item.key += 1
@@ -589,6 +669,121 @@ class Call:
                 box.changed(bin, "Create", item.id)
             return []
         return self.each("DeleteItem", kid(op, "ItemIds"), work, None)
+
+
+    # Beside mail.
+
+    def addressed(self, address):
+        if (address or "").lower() != self.owner.lower() and self.user != "mover":
+            raise Refused("ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+        return self.server.mailbox(address)
+
+    @staticmethod
+    def responded(refused=None):
+        node = etree.Element("{%s}ResponseMessage" % M, ResponseClass="Error" if refused else "Success")
+        if refused:
+            etree.SubElement(node, "{%s}MessageText" % M).text = refused.text
+        etree.SubElement(node, "{%s}ResponseCode" % M).text = refused.code if refused else "NoError"
+        return node
+
+    def do_GetUserOofSettingsRequest(self, op):
+        answer = etree.Element("{%s}GetUserOofSettingsResponse" % M, nsmap={"m": M, "t": T})
+        try:
+            box = self.addressed(kid(op[0], "Address").text)
+        except Refused as refused:
+            answer.append(self.responded(refused))
+            return answer
+        answer.append(self.responded())
+        said = t("OofSettings")
+        for name in ("OofState", "ExternalAudience"):
+            said.append(t(name, box.away[name]))
+        said.append(t("Duration"))
+        for name in ("StartTime", "EndTime"):
+            said[-1].append(t(name, box.away[name]))
+        for name in ("InternalReply", "ExternalReply"):
+            said.append(t(name))
+            # It is written anew, as a page.
+            said[-1].append(t("Message", box.away[name].replace("<br>", "<br>\r\n").replace("<div>", "<div dir=\"ltr\">")))
+        answer.append(said)
+        etree.SubElement(answer, "{%s}AllowExternalOof" % M).text = "All"
+        return answer
+
+    def do_SetUserOofSettingsRequest(self, op):
+        answer = etree.Element("{%s}SetUserOofSettingsResponse" % M, nsmap={"m": M, "t": T})
+        try:
+            box, said = self.addressed(kid(op[0], "Address").text), op[1]
+            times = kid(said, "Duration")
+            if kid(said, "OofState").text == "Scheduled":
+                if times is None or not kid(times, "StartTime").text < kid(times, "EndTime").text or kid(times, "EndTime").text < stamp(datetime.datetime.now(datetime.timezone.utc)):
+                    raise Refused("ErrorInvalidUserOofSettings", "The duration is invalid.")
+            for name in ("OofState", "ExternalAudience"):
+                box.away[name] = kid(said, name).text
+            for name in ("StartTime", "EndTime") if times is not None else ():
+                box.away[name] = kid(times, name).text
+            for name in ("InternalReply", "ExternalReply"):
+                reply = kid(said, name)
+                box.away[name] = (kid(reply, "Message").text or "") if reply is not None and kid(reply, "Message") is not None else ""
+            answer.append(self.responded())
+        except Refused as refused:
+            answer.append(self.responded(refused))
+        return answer
+
+    def ruled(self, op, name):
+        if self.server.version[1] < 14:
+            raise Fault("ErrorInvalidServerVersion", name)
+        return self.addressed(kid(op, "MailboxSmtpAddress").text)
+
+    def do_GetInboxRules(self, op):
+        answer = etree.Element("{%s}GetInboxRulesResponse" % M, nsmap={"m": M, "t": T}, ResponseClass="Success")
+        box = self.ruled(op, "GetInboxRules")
+        etree.SubElement(answer, "{%s}ResponseCode" % M).text = "NoError"
+        etree.SubElement(answer, "{%s}OutlookRuleBlobExists" % M).text = str(bool(self.server.control.get("outlook"))).lower()
+        if box.rules:
+            held = etree.SubElement(answer, "{%s}InboxRules" % M)
+            held.extend(etree.fromstring(rule) for rule in box.rules.values())
+        return answer
+
+    def do_UpdateInboxRules(self, op):
+        answer = etree.Element("{%s}UpdateInboxRulesResponse" % M, nsmap={"m": M, "t": T}, ResponseClass="Success")
+        box = self.ruled(op, "UpdateInboxRules")
+        rules, errors = dict(box.rules), []
+        def refuse(n, field, code):
+            errors.append((n, field, code))
+        for n, operation in enumerate(kid(op, "Operations")):
+            if local(operation) == "DeleteRuleOperation":
+                if rules.pop(operation[0].text, None) is None:
+                    refuse(n, "RuleId", "RuleNotFound")
+                continue
+            rule = operation[0]
+            if len(kid(rule, "Actions") if kid(rule, "Actions") is not None else []) == 0:
+                refuse(n, "Actions", "MissingAction")
+            if self.server.control.get("refuse") and self.server.control["refuse"] in kid(rule, "DisplayName").text:
+                refuse(n, "DisplayName", "UnexpectedError")
+            for id in rule.iter("{%s}FolderId" % T):
+                if id.get("Id") not in box.folders:
+                    refuse(n, "Action:MoveToFolder", "FolderDoesNotExist")
+            id = opaque("R", box.user, box.next())
+            rule.insert(0, t("RuleId", id))
+            rules[id] = etree.tostring(rule)
+        places = [kid(etree.fromstring(rule), "Priority").text for rule in rules.values()]
+        if len(set(places)) != len(places):
+            refuse(len(kid(op, "Operations")) - 1, "Priority", "DuplicatedPriority")
+        if not errors:
+            box.rules = rules
+            etree.SubElement(answer, "{%s}ResponseCode" % M).text = "NoError"
+            return answer
+        answer.set("ResponseClass", "Error")
+        etree.SubElement(answer, "{%s}MessageText" % M).text = "A validation error occurred while executing the rule operation."
+        etree.SubElement(answer, "{%s}ResponseCode" % M).text = "ErrorInboxRulesValidationError"
+        held = etree.SubElement(answer, "{%s}RuleOperationErrors" % M)
+        for n, field, code in errors:
+            one = etree.SubElement(held, "{%s}RuleOperationError" % T)
+            one.append(t("OperationIndex", str(n)))
+            one.append(t("ValidationErrors"))
+            one[-1].append(t("Error"))
+            for name, text in (("FieldURI", field), ("ErrorCode", code), ("ErrorMessage", "It cannot be."), ("FieldValue", "")):
+                one[-1][-1].append(t(name, text))
+        return answer
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -621,11 +816,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with server.lock:
                 server.control.update(json.loads(held or b"{}"))
                 return self.send(200, json.dumps(server.counts).encode(), "application/json")
+        if where.path == "/rules":
+            with server.lock:
+                box = server.mailbox(urllib.parse.parse_qs(where.query)["user"][0])
+                for rule in etree.fromstring(held) if held else []:
+                    id = opaque("R", box.user, box.next())
+                    rule.insert(0, t("RuleId", id))
+                    for folder in rule.iter("{%s}FolderId" % T):
+                        folder.set("Id", next(f.id for f in box.folders.values() if folder.get("Id") in (f.known, f.name)))
+                    box.rules[id] = etree.tostring(rule)
+                said = {kid(etree.fromstring(rule), "DisplayName").text: rule.decode() for rule in box.rules.values()}
+                return self.send(200, json.dumps(said).encode(), "application/json")
         if where.path == "/items":
             with server.lock:
                 box, said = server.mailbox(urllib.parse.parse_qs(where.query)["user"][0]), json.loads(held)
                 folder = next(f for f in box.folders.values() if said["folder"] in (f.known, f.name))
                 item = Item(opaque("I", box.user, box.next(), os.urandom(9).hex()), folder)
+                item.attachments, item.body = said.get("attachments", 0), "" if said["class"] == "IPM.Contact" else None
                 item.kind, item.subject, item.mime = said["class"], said.get("subject", ""), b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"
                 folder.items[item.id] = item
                 box.changed(folder, "Create", item.id)
@@ -648,7 +855,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             except etree.XMLSyntaxError as error:
                 server.violation("request", str(error))
                 raise Fault("ErrorSchemaValidation", "The request is no XML.")
-            if b"CreateItem" in held[:4000] and (server.control.get("late") or server.control.get("lose", 0) > 0):
+            if any(word in held[:4000] for word in (b"CreateItem", b"<m:UpdateInboxRules>", b"<m:SetUserOofSettings")) and (server.control.get("late") or server.control.get("lose", 0) > 0):
                 late = server.control.get("late", 0)
                 with server.lock:
                     loses = server.spend("lose")
@@ -661,8 +868,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
             name, messages = call.run(envelope)
-            answer = etree.Element("{%s}%sResponse" % (M, name), nsmap={"m": M, "t": T})
-            etree.SubElement(answer, "{%s}ResponseMessages" % M).extend(messages)
+            if isinstance(messages, list):
+                answer = etree.Element("{%s}%sResponse" % (M, name), nsmap={"m": M, "t": T})
+                etree.SubElement(answer, "{%s}ResponseMessages" % M).extend(messages)
+            else:
+                answer = messages
             status = 200
         except Fault as fault:
             answer = etree.Element("{%s}Fault" % SOAP)

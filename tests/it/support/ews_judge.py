@@ -4,6 +4,12 @@
     ews_judge.py compare [--exact] [--ignore KINDS] FROM TO
     ews_judge.py fill TO [--count N] [--seed N]     puts messages there, with exchangelib
     ews_judge.py change TO                          reads one, flags one, deletes one, adds one
+    ews_judge.py contacts TO                        each contact as a line of JSON, by its name
+    ews_judge.py meet TO                            makes three contacts in two address books
+    ews_judge.py edit TO NAME                       gives the contact of this name another number and other notes, adds one
+    ews_judge.py away TO                            the out-of-office as JSON
+    ews_judge.py leave TO WORDS                     sets it, for a week to come and for those outside as well
+    ews_judge.py touch TO NAME                      gives the contact of this name another family name
 
 FROM and TO are imap://USER:PASSWORD@HOST:PORT or ews://USER:PASSWORD@HOST:PORT. --exact: octet for octet; otherwise what a message says: Message-ID,
 From, Subject, Date, and its parts decoded, as Python's email package reads them. Always compared: flags, keywords, dates, and how often each is there.
@@ -18,13 +24,16 @@ import email.header
 import email.utils
 import hashlib
 import imaplib
+import json
 import random
 import re
 import sys
 import urllib.parse
 
 import exchangelib
-from exchangelib import DELEGATE, Account, Configuration, Credentials, ExtendedProperty, Folder, Message
+from exchangelib import DELEGATE, Account, Configuration, Contact, Credentials, EWSDate, ExtendedProperty, Folder, Message
+from exchangelib.folders import Contacts
+from exchangelib.indexed_properties import EmailAddress, PhoneNumber, PhysicalAddress
 from exchangelib.transport import BASIC
 from exchangelib.version import EXCHANGE_2013, Version
 
@@ -192,9 +201,80 @@ def change(where):
     Message(account=box, folder=box.inbox, mime_content=text_of(10_000, random.Random(1)), is_read=False, message_flags=0).save()
 
 
+CONTACT = "display_name given_name middle_name surname generation nickname company_name department job_title email_addresses phone_numbers physical_addresses im_addresses birthday wedding_anniversary business_homepage body categories spouse_name".split()
+
+
+def books(box):
+    yield "Contacts", box.contacts
+    for folder in box.contacts.walk():
+        if folder.folder_class == "IPF.Contact":
+            yield folder.name, folder
+
+
+def contacts(where):
+    out = []
+    for name, folder in books(account(where)):
+        for item in folder.all().only(*CONTACT, "item_class"):
+            if not isinstance(item, Contact):
+                continue
+            said = {"book": name}
+            for field in CONTACT:
+                value = getattr(item, field)
+                if isinstance(value, list):
+                    value = {getattr(v, "label", v): (getattr(v, "email", None) or getattr(v, "phone_number", None) or getattr(v, "im_address", None)
+                             or " / ".join(filter(None, (getattr(v, f, None) for f in ("street", "city", "state", "zipcode", "country"))))) for v in value if not isinstance(v, str)} or value
+                if value:
+                    said[field] = value if isinstance(value, (dict, list)) else str(value)
+            out.append(said)
+    for one in sorted(out, key=json.dumps):
+        print(json.dumps(one, sort_keys=True, ensure_ascii=False))
+
+
+def meet(where):
+    box = account(where)
+    book = Contacts(parent=box.contacts, name="Verein")
+    book.save()
+    Contact(account=box, folder=box.contacts, display_name="Jörg Groß", given_name="Jörg", surname="Groß", company_name="Acme", birthday=EWSDate(1970, 1, 2),
+            email_addresses=[EmailAddress(email="j@acme.example", label="EmailAddress1")], phone_numbers=[PhoneNumber(label="MobilePhone", phone_number="+1"), PhoneNumber(label="HomeFax", phone_number="+2")],
+            physical_addresses=[PhysicalAddress(label="Business", street="S 1", city="T", state="R", country="D", zipcode="1")], body="Notiz\nzwei", categories=["work"]).save()
+    Contact(account=box, folder=box.contacts, display_name="Ann", given_name="Ann").save()
+    Contact(account=box, folder=book, display_name="Bob <&> Co", surname="Bob").save()
+
+
+def edit(where, name):
+    box = account(where)
+    for _, folder in list(books(box)):
+        for item in list(folder.all()):
+            if not isinstance(item, Contact):
+                continue
+            if item.display_name == name:
+                item.phone_numbers = [PhoneNumber(label="MobilePhone", phone_number="+99")]
+                item.body = "of the new side"
+                item.save(update_fields=["phone_numbers", "body"])
+    Contact(account=box, folder=box.contacts, display_name="Own", surname="Own").save()
+
+
+def away(where):
+    said = account(where).oof_settings
+    print(json.dumps({f: str(getattr(said, f)) for f in ("state", "external_audience", "start", "end", "internal_reply", "external_reply")}))
+
+
+def leave(where, words):
+    utc = exchangelib.EWSTimeZone("UTC")
+    box, start = account(where), exchangelib.EWSDateTime(2090, 1, 1, tzinfo=utc)
+    box.oof_settings = exchangelib.OofSettings(state="Scheduled", external_audience="Known", start=start, end=exchangelib.EWSDateTime(2090, 1, 8, tzinfo=utc),
+                                               internal_reply="<html><body><p>%s</p><p>Gr&#252;&#223;e</p></body></html>" % words, external_reply="Outside " + words)
+
+
+def touch(where, name):
+    item = next(i for _, folder in books(account(where)) for i in folder.all() if getattr(i, "display_name", None) == name)
+    item.surname = "Touched"
+    item.save(update_fields=["surname"])
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["compare", "fill", "change"])
+    parser.add_argument("what", choices=["compare", "fill", "change", "contacts", "meet", "edit", "touch", "away", "leave"])
     parser.add_argument("ends", nargs="+")
     parser.add_argument("--exact", action="store_true")
     parser.add_argument("--ignore", default="")
@@ -205,6 +285,9 @@ def main():
         return fill(urllib.parse.urlsplit(args.ends[0]), args.count, args.seed)
     if args.what == "change":
         return change(urllib.parse.urlsplit(args.ends[0]))
+    if args.what in ("contacts", "meet", "edit", "touch", "away", "leave"):
+        work = {"contacts": contacts, "meet": meet, "edit": edit, "touch": touch, "away": away, "leave": leave}[args.what]
+        return work(urllib.parse.urlsplit(args.ends[0]), *args.ends[1:])
     a, b = (snapshot(end, args.exact, args.ignore.split(",")) for end in args.ends)
     for one in sorted((a - b).elements()):
         print("only in the first:", one)

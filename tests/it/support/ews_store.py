@@ -53,6 +53,8 @@ class Item:
         self.properties, self.categories = {}, []
         self.subject, self.created, self.received, self.message_id = "", now(), None, None
         self.read, self.sent = True, None
+        # Of a contact: path of elements and keys to text; and its notes.
+        self.contact, self.body, self.attachments = {}, None, 0
 
     def size(self):
         return len(self.mime or b"") + 300
@@ -61,7 +63,7 @@ class Item:
         return (int(self.properties.get("0x0E07", "8")) & ~1) | int(self.read)
 
     def tag(self):
-        for kind, tag in (("IPM.Appointment", "CalendarItem"), ("IPM.Contact", "Contact"), ("IPM.Task", "Task")):
+        for kind, tag in (("IPM.Appointment", "CalendarItem"), ("IPM.Contact", "Contact"), ("IPM.DistList", "DistributionList"), ("IPM.Task", "Task")):
             if self.kind.startswith(kind):
                 return tag
         return "Message"
@@ -70,6 +72,9 @@ class Item:
 class Mailbox:
     def __init__(self, user):
         self.user, self.serial, self.folders = user, 0, {}
+        # Rules by their ids, as XML; out-of-office as nobody has set it.
+        self.rules = {}
+        self.away = {"OofState": "Disabled", "ExternalAudience": "All", "StartTime": "2026-01-01T00:00:00Z", "EndTime": "2026-01-02T00:00:00Z", "InternalReply": "", "ExternalReply": ""}
         top = self.add(None, "root", None, "root")
         self.root = self.add(top.id, "Oberste Ebene des Informationsspeichers", None, "msgfolderroot")
         for known, name, kind in WELL_KNOWN:

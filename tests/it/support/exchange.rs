@@ -88,6 +88,13 @@ impl Exchange {
         self.post(&format!("/items?user={user}"), what);
     }
 
+    /// Adds rules, as the schema has them, and gives all: name to XML. A folder's id may be its name.
+    pub fn rules(&self, user: &str, added: &str) -> std::collections::BTreeMap<String, String> {
+        let types = "http://schemas.microsoft.com/exchange/services/2006/types";
+        let body = if added.is_empty() { String::new() } else { format!("<Rules xmlns=\"{types}\">{added}</Rules>") };
+        serde_json::from_str(&self.post(&format!("/rules?user={user}"), &body)).unwrap()
+    }
+
     /// Runs the judge, which has exchangelib and none of the code under test.
     pub fn judge(&self, words: &[&str]) -> (bool, String) {
         let said = Command::new(PYTHON).arg(script("ews_judge.py")).args(words).output().unwrap();

@@ -178,6 +178,8 @@ pub struct Folders {
     /// Source path to target path; special use is kept.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
+    /// TOML with more of `rename`, as `cutover-cms preflight --repair` writes it; what stands in `rename` itself counts.
+    pub rename_file: Option<PathBuf>,
     /// Folders at the source that belong to others (shared namespaces) are left out unless said.
     #[serde(default)]
     pub shared: bool,

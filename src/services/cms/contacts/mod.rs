@@ -134,7 +134,7 @@ pub(super) fn plain_name(text: &str) -> String {
 }
 
 /// The contact of a thing.
-pub(super) fn contact(thing: &Thing) -> Result<&Contact, Fault> {
+pub(in crate::services::cms) fn contact(thing: &Thing) -> Result<&Contact, Fault> {
     match &thing.body {
         Body::Contact(contact) => Ok(contact),
         _ => Err(Fault::new(Class::Unsupported, "an address book holds contacts only")),

@@ -5,6 +5,7 @@ use sha2::Digest as _;
 
 use super::canonical::{Kind, LINE};
 use super::header::Content;
+use super::html::Html;
 
 /// Takes the lines of a part in.
 pub(super) struct Body {
@@ -25,15 +26,6 @@ enum Encoding64 {
     Identity,
     Quoted,
     Base64,
-}
-
-/// Where in HTML we are.
-#[derive(Debug, Default)]
-struct Html {
-    tag: Option<String>,
-    entity: Option<String>,
-    /// Within an element whose text nobody reads.
-    hidden: Option<&'static str>,
 }
 
 impl Body {
@@ -201,77 +193,3 @@ const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::
         .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
-
-impl Html {
-    fn take(&mut self, c: char, shown: &mut String) {
-        if let Some(tag) = &mut self.tag {
-            // Enough to know it by; a comment ends with `-->`.
-            if c == '>' && (!tag.starts_with("!--") || tag.ends_with("--")) {
-                let tag = std::mem::take(tag).to_ascii_lowercase();
-                self.tag = None;
-                let name: String = tag.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '/').collect();
-                match self.hidden {
-                    Some(hidden) if name.strip_prefix('/') == Some(hidden) => self.hidden = None,
-                    Some(_) => {}
-                    None if tag.ends_with('/') => {}
-                    None => self.hidden = ["style", "script", "head", "title"].into_iter().find(|h| *h == name),
-                }
-            } else {
-                if tag.len() > 64 {
-                    // The beginning tells what it is, the end whether a comment is over.
-                    let keep = tag.char_indices().nth(8).map_or(0, |(n, _)| n);
-                    let last = tag.char_indices().rev().nth(3).map_or(0, |(n, _)| n);
-                    tag.replace_range(keep..last, "");
-                }
-                tag.push(c);
-            }
-            return;
-        }
-        if let Some(entity) = &mut self.entity {
-            if c == ';' || entity.len() > 10 || !(c.is_ascii_alphanumeric() || c == '#') {
-                let entity = std::mem::take(entity);
-                self.entity = None;
-                if self.hidden.is_none() {
-                    named(&entity, shown);
-                }
-                if c == ';' {
-                    return;
-                }
-            } else {
-                entity.push(c);
-                return;
-            }
-        }
-        match c {
-            '<' => self.tag = Some(String::new()),
-            '&' => self.entity = Some(String::new()),
-            c if self.hidden.is_none() => shown.push(c),
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, shown: &mut String) {
-        if let (Some(entity), None) = (self.entity.take(), self.hidden) {
-            named(&entity, shown);
-        }
-    }
-}
-
-fn named(entity: &str, shown: &mut String) {
-    let number = |text: &str| match text.strip_prefix(['x', 'X']) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    };
-    match entity {
-        "lt" => shown.push('<'),
-        "gt" => shown.push('>'),
-        "amp" => shown.push('&'),
-        "quot" => shown.push('"'),
-        "apos" => shown.push('\''),
-        "nbsp" => {}
-        other => match other.strip_prefix('#').and_then(number).and_then(char::from_u32) {
-            Some(c) => shown.push(c),
-            None => shown.push_str(other),
-        },
-    }
-}

@@ -71,6 +71,8 @@ const CODES: &[(&str, Class)] = &[
     ("ErrorItemSavePropertyError", Class::Malformed),
     ("ErrorItemPropertyRequestFailed", Class::Malformed),
     ("ErrorPropertyValidationFailure", Class::Malformed),
+    ("ErrorInboxRulesValidationError", Class::Malformed),
+    ("ErrorInvalidUserOofSettings", Class::Malformed),
     // Gone.
     ("ErrorItemNotFound", Class::Vanished),
     ("ErrorFolderNotFound", Class::Vanished),

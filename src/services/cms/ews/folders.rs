@@ -8,7 +8,7 @@ use sha2::Digest as _;
 use super::properties::{self, COMMITTED, DELETED};
 use super::xml::{Node, escaped};
 use super::{Class, Ews, Fault, Mark, codes};
-use crate::services::cms::mailbox::{Folder, FolderPath, SpecialUse};
+use crate::services::cms::mailbox::{Beside, Folder, FolderPath, SpecialUse};
 use crate::services::cms::wire::shown;
 
 /// Folders of one page.
@@ -16,8 +16,11 @@ const PAGE: usize = 500;
 /// Folders of one mailbox.
 const MOST: usize = 100_000;
 
+/// What an address book is, in small letters. What stands behind another stroke is a cache of a client.
+pub(super) const CONTACTS: &str = "ipf.contact";
+
 /// Distinguished folders that hold mail.
-const SPECIAL: [(&str, Option<SpecialUse>); 5] = [
+pub(super) const SPECIAL: [(&str, Option<SpecialUse>); 5] = [
     ("inbox", None),
     ("drafts", Some(SpecialUse::Drafts)),
     ("sentitems", Some(SpecialUse::Sent)),
@@ -33,7 +36,7 @@ fn raw(folder: &Folder) -> String {
     String::from_utf8_lossy(&folder.raw).into_owned()
 }
 
-fn id_of(node: &Node, name: &str) -> Option<String> {
+pub(super) fn id_of(node: &Node, name: &str) -> Option<String> {
     node.child(name)?.attribute("Id").map(str::to_owned)
 }
 
@@ -79,7 +82,7 @@ impl Ews {
     }
 
     /// All folders below the root of what users see.
-    async fn tree(&self) -> Result<(String, Vec<Node>), Fault> {
+    pub(super) async fn tree(&self) -> Result<(String, Vec<Node>), Fault> {
         let root = self.distinguished("msgfolderroot");
         let message = self
             .soap
@@ -116,7 +119,7 @@ impl Ews {
     }
 
     /// Ids of the distinguished folders that are there.
-    async fn special(&self) -> Result<HashMap<String, usize>, Fault> {
+    pub(super) async fn special(&self) -> Result<HashMap<String, usize>, Fault> {
         let ids: String = SPECIAL.iter().map(|(name, _)| self.distinguished(name)).collect();
         let asked = format!(
             "<m:GetFolder><m:FolderShape><t:BaseShape>IdOnly</t:BaseShape></m:FolderShape><m:FolderIds>{ids}</m:FolderIds></m:GetFolder>"
@@ -172,10 +175,8 @@ impl Ews {
             if !is_mail {
                 let count = node.value("TotalCount").map_or("", str::trim);
                 if count != "0" {
-                    beside.push((
-                        path.key(),
-                        format!("{count} items that are no mail ({}) are not carried", shown(&class)),
-                    ));
+                    let what = format!("{count} items that are no mail ({}) are not carried", shown(&class));
+                    beside.push(Beside { folder: path.key(), is_contacts: class == CONTACTS, what });
                 }
                 continue;
             }

@@ -125,28 +125,32 @@ impl Ews {
 
     /// Messages that we stored, found by the property that we put beside each: candidates for what a lost answer left behind.
     pub async fn arrived(&mut self, _from: Option<u64>) -> Result<Changes, Fault> {
-        let folder = folder_id(self.opened()?);
+        let found = self.find(self.opened()?, &self.item_shape(false), &properties::exists()).await?;
+        Ok(Changes::Whole(found.iter().filter_map(seen).collect()))
+    }
+
+    /// All items of a folder, each once.
+    pub(super) async fn find(&self, folder: &str, shape: &str, restriction: &str) -> Result<Vec<Node>, Fault> {
+        let folder = folder_id(folder);
         'again: for _ in 0..5 {
-            let mut found: BTreeMap<Id, Seen> = BTreeMap::new();
+            let mut found: BTreeMap<Id, Node> = BTreeMap::new();
             let mut offset = 0;
             for _ in 0..PAGES {
                 let asked = format!(
-                    "<m:FindItem Traversal=\"Shallow\">{}<m:IndexedPageItemView MaxEntriesReturned=\"{PAGE}\" Offset=\"{offset}\" BasePoint=\"Beginning\"/>{}\
-                     <m:ParentFolderIds>{folder}</m:ParentFolderIds></m:FindItem>",
-                    self.item_shape(false),
-                    properties::exists()
+                    "<m:FindItem Traversal=\"Shallow\">{shape}<m:IndexedPageItemView MaxEntriesReturned=\"{PAGE}\" Offset=\"{offset}\" BasePoint=\"Beginning\"/>{restriction}\
+                     <m:ParentFolderIds>{folder}</m:ParentFolderIds></m:FindItem>"
                 );
                 let message = self.soap.one(&asked).await?;
                 let root = message.child("RootFolder").ok_or_else(super::soap::silent)?;
                 let items: &[Node] = root.child("Items").map(|i| i.children.as_slice()).unwrap_or_default();
-                found.extend(items.iter().filter_map(seen).map(|s| (s.id.clone(), s)));
+                found.extend(items.iter().filter_map(|item| Some((id_of(item)?, item.clone()))));
                 let total: Option<usize> = root.attribute("TotalItemsInView").and_then(|t| t.parse().ok());
                 if root.attribute("IncludesLastItemInRange") == Some("true") || items.is_empty() {
                     // Pages of a listing that changes meanwhile make no whole.
                     if total.is_some_and(|t| t != found.len()) {
                         continue 'again;
                     }
-                    return Ok(Changes::Whole(found.into_values().collect()));
+                    return Ok(found.into_values().collect());
                 }
                 offset += items.len();
             }

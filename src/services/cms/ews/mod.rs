@@ -13,9 +13,12 @@ mod append;
 mod body;
 mod canonical;
 mod codes;
+pub mod contacts;
 mod fetch;
 mod folders;
 mod header;
+mod html;
+pub mod inbox;
 mod items;
 mod properties;
 mod soap;
@@ -23,7 +26,7 @@ mod xml;
 
 use self::soap::{Soap, Version};
 use super::config::{End, Profile};
-use super::mailbox::{Access, Class, Fault, Mark};
+use super::mailbox::{Access, Beside, Class, Fault, Mark};
 use super::target::Abilities;
 
 /// One session: a login and the folder that is open.
@@ -35,8 +38,8 @@ pub struct Ews {
     folder: Option<String>,
     /// Sync state of the open folder after what was listed last.
     reached: Option<String>,
-    /// Folders that hold something else than mail, of the last listing: name and what is in it.
-    beside: Vec<(String, String)>,
+    /// Folders that hold something else than mail, of the last listing.
+    beside: Vec<Beside>,
 }
 
 impl Ews {
@@ -80,7 +83,7 @@ impl Ews {
         self.folder.as_deref().ok_or_else(|| Fault::new(Class::Local, "no folder is open"))
     }
 
-    pub fn beside(&self) -> Vec<(String, String)> {
+    pub fn beside(&self) -> Vec<Beside> {
         self.beside.clone()
     }
 

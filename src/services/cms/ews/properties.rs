@@ -36,15 +36,15 @@ pub(super) const DELETED: u32 = 0x670B;
 
 const UNSENT: i64 = 8;
 
-fn tagged(tag: u32, kind: &str) -> String {
+pub(super) fn tagged(tag: u32, kind: &str) -> String {
     format!("<t:ExtendedFieldURI PropertyTag=\"0x{tag:04X}\" PropertyType=\"{kind}\"/>")
 }
 
-fn ours(name: &str) -> String {
+pub(super) fn ours(name: &str) -> String {
     format!("<t:ExtendedFieldURI PropertySetId=\"{OURS}\" PropertyName=\"{name}\" PropertyType=\"String\"/>")
 }
 
-fn property(uri: &str, value: &str) -> String {
+pub(super) fn property(uri: &str, value: &str) -> String {
     format!("<t:ExtendedProperty>{uri}<t:Value>{}</t:Value></t:ExtendedProperty>", escaped(value))
 }
 
@@ -109,7 +109,7 @@ pub(super) fn of_tag(node: &Node, tag: u32) -> Option<&str> {
     values(node).find(|(uri, _)| is_it(uri)).map(|(_, value)| value)
 }
 
-fn of_ours<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
+pub(super) fn of_ours<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
     let is_it = |uri: &Node| {
         uri.attribute("PropertyName") == Some(name)
             && uri.attribute("PropertySetId").is_some_and(|set| set.eq_ignore_ascii_case(OURS))
@@ -204,12 +204,12 @@ pub(super) fn flags(item: &Node) -> Flags {
 }
 
 /// A category as an IMAP keyword: an atom (RFC 9051 section 9).
-fn keyword(category: &str) -> String {
+pub(super) fn keyword(category: &str) -> String {
     let is_atom = |c: char| c.is_ascii_graphic() && !"(){%*\"\\]".contains(c);
     name::encode(category.trim()).chars().map(|c| if is_atom(c) { c } else { '_' }).collect()
 }
 
-fn category(keyword: &str) -> String {
+pub(super) fn category(keyword: &str) -> String {
     name::decode(keyword.as_bytes()).unwrap_or_else(|| keyword.to_owned())
 }
 

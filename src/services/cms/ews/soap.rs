@@ -137,6 +137,24 @@ impl Soap {
         codes::refusal(&message).map_or(Ok(message), |(_, fault)| Err(fault))
     }
 
+    /// Asks an operation whose answer has a form of its own.
+    pub async fn whole(&self, operation: &str, answer: &str) -> Result<Node, Fault> {
+        let mut read = self.begin(operation).await?;
+        loop {
+            match read.event().await? {
+                Event::Start(name, attributes) if name == answer => {
+                    return read.whole(Growing::of(name, attributes)).await;
+                }
+                Event::Start(name, attributes) if name == "Fault" => {
+                    let told = read.whole(Growing::of(name, attributes)).await?;
+                    return Err(soap_fault(&told).1);
+                }
+                Event::Over => return Err(silent()),
+                _ => {}
+            }
+        }
+    }
+
     /// Learns which schema the server speaks.
     pub async fn settle(&mut self, operation: &str) -> Result<Node, Fault> {
         let text = format!("{}{operation}{}", self.head(), self.tail());
@@ -185,7 +203,7 @@ async fn refused(status: StatusCode, mut response: Response) -> Unanswered {
             break;
         }
     }
-    let mut answer = Whole::of(&held);
+    let mut answer = tree(&held);
     if let Some(told) = answer.as_mut().and_then(|node| node.find("Fault")) {
         let (code, fault) = soap_fault(told);
         return Unanswered { is_nothing: !codes::is_doubtful(&code), fault };
@@ -225,25 +243,21 @@ fn soap_fault(told: &Node) -> (String, Fault) {
     (code.to_owned(), codes::fault(code, words, told))
 }
 
-struct Whole;
-
-impl Whole {
-    /// A short text as a tree, when it is XML.
-    fn of(text: &[u8]) -> Option<Node> {
-        let mut scanner = Scanner::default();
-        scanner.feed(text);
-        let mut growing: Option<Growing> = None;
-        loop {
-            match (scanner.next().ok()??, growing.as_mut()) {
-                (Event::Start(name, attributes), None) => growing = Some(Growing::of(name, attributes)),
-                (Event::Over, _) => return None,
-                (event, Some(open)) => {
-                    if let Some(node) = open.take(event) {
-                        return Some(node);
-                    }
+/// A short text as a tree, when it is XML.
+pub(super) fn tree(text: &[u8]) -> Option<Node> {
+    let mut scanner = Scanner::default();
+    scanner.feed(text);
+    let mut growing: Option<Growing> = None;
+    loop {
+        match (scanner.next().ok()??, growing.as_mut()) {
+            (Event::Start(name, attributes), None) => growing = Some(Growing::of(name, attributes)),
+            (Event::Over, _) => return None,
+            (event, Some(open)) => {
+                if let Some(node) = open.take(event) {
+                    return Some(node);
                 }
-                _ => return None,
             }
+            _ => return None,
         }
     }
 }

@@ -150,6 +150,15 @@ impl Mark {
     }
 }
 
+/// A folder of a mailbox that holds something else than mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    pub folder: String,
+    pub is_contacts: bool,
+    /// What is in it, and what becomes of it.
+    pub what: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

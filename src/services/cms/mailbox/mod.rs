@@ -12,6 +12,6 @@ pub use access::Access;
 pub use content::{Budget, Content, IN_MEMORY, Share, Spool};
 pub use fault::{Class, Fault};
 pub use flags::Flags;
-pub use folder::{Folder, FolderPath, Mark, SpecialUse};
+pub use folder::{Beside, Folder, FolderPath, Mark, SpecialUse};
 pub use message::{Changes, Date, Fetched, Id, Message, Seen, Sha256};
 pub use space::Space;

@@ -9,9 +9,9 @@ use super::lane::side;
 use super::pass::Course;
 use super::rules::suspicious;
 use crate::services::cms::audit::Event;
-use crate::services::cms::config::{Field, Item};
+use crate::services::cms::config::{Field, Item, Kind};
 use crate::services::cms::ledger::Carried;
-use crate::services::cms::mailbox::{Class, Fault, FolderPath};
+use crate::services::cms::mailbox::{Beside, Class, Fault, FolderPath};
 use crate::services::cms::personal::fit::{Ends, fit};
 use crate::services::cms::personal::rights;
 use crate::services::cms::personal::step::{Row, Step, step};
@@ -188,6 +188,8 @@ impl Course {
         here.things = rights::fit(std::mem::take(&mut here.things), &over_there, &who);
         let ends = Ends { sieve: pair.to.sieve(), spaces: &self.spaces, path: &over_there, user: &self.held.user };
         let (things, left) = fit(std::mem::take(&mut here.things), &ends);
+        here.left.extend(left);
+        let (things, left) = pair.to.holds(things);
         here.things = things;
         here.left.extend(left);
         Ok((here, there))
@@ -196,6 +198,9 @@ impl Course {
     async fn carry_things(&self, pair: &mut Pair, items: &[Item], removals: bool) -> Result<Said, Fault> {
         let known = self.known(items).await?;
         let (here, there) = self.both(pair, &known).await?;
+        for (item, id) in pair.to.mend().await.map_err(|f| side(f, self.way.to()))? {
+            self.tell(item, &id, "removed a copy of")?;
+        }
         let mut said = Said::default();
         here.left.into_iter().for_each(|left| said.left(left));
         let of = |list: &[Seen]| -> BTreeMap<(Item, String), Seen> {
@@ -318,10 +323,13 @@ impl Course {
         Ok(said)
     }
 
-    /// Names folders that hold something else than mail: those that are new, and no longer those that are over.
-    pub(super) async fn beside(&self, folders: Vec<(String, String)>) -> Result<(), Fault> {
-        let mut now: BTreeMap<String, String> =
-            folders.into_iter().map(|(name, what)| (format!("{BESIDE}:{name}"), what)).collect();
+    /// Names folders that hold something else than mail: those that are new, and no longer those that are over. An address book of the
+    /// same end goes as contacts.
+    pub(super) async fn beside(&self, folders: Vec<Beside>) -> Result<(), Fault> {
+        let holder = self.mover.config.source.holder(Field::Contacts).filter(|end| end.kind == Kind::Ews);
+        let carried = holder.is_some() && !self.asked(Field::Contacts).is_empty();
+        let left = folders.into_iter().filter(|f| !(carried && f.is_contacts));
+        let mut now: BTreeMap<String, String> = left.map(|f| (format!("{BESIDE}:{}", f.folder), f.what)).collect();
         let mut over = Vec::new();
         for former in self.mover.ledger.exceptions(&self.held.user).await? {
             match now.get(&former.item) {

@@ -27,4 +27,6 @@ pub enum Outside {
     Same,
     Nobody,
     Text(String),
+    /// Only those whom the user has among the contacts.
+    Known(String),
 }

@@ -7,14 +7,18 @@ use super::signature_files::SignatureFiles;
 use super::{Known, Listing};
 use crate::services::cms::config::{End, Field, Kind};
 use crate::services::cms::contacts::{carddav::CardDav, exports::Exports, files::Files};
+use crate::services::cms::ews::contacts::EwsContacts;
+use crate::services::cms::ews::inbox::EwsInbox;
 use crate::services::cms::mailbox::{Access, Class, Fault};
 use crate::services::cms::managesieve::Scripts;
 
 #[derive(Debug)]
 pub enum PersonalSource {
     CardDav(Box<CardDav>),
+    Ews(Box<EwsContacts>),
     Exports(Box<Exports>),
     Files(Box<Files>),
+    Inbox(Box<EwsInbox>),
     Rights(Box<Rights>),
     Managesieve(Box<Scripts>),
     Sieve(Box<SieveFiles>),
@@ -26,6 +30,8 @@ impl PersonalSource {
         match (field, end.kind) {
             (Field::Permissions, Kind::Imap) => Ok(Self::Rights(Box::new(Rights::connect(end, access, false).await?))),
             (_, Kind::Carddav) => Ok(Self::CardDav(Box::new(CardDav::connect(end, access, false).await?))),
+            (Field::Rules, Kind::Ews) => Ok(Self::Inbox(Box::new(EwsInbox::connect(end, access, false).await?))),
+            (Field::Contacts, Kind::Ews) => Ok(Self::Ews(Box::new(EwsContacts::connect(end, access, false).await?))),
             (_, Kind::Vcard) => Ok(Self::Files(Box::new(Files::open(end, access)?))),
             (_, Kind::Ldif | Kind::Csv) => Ok(Self::Exports(Box::new(Exports::open(end, access)?))),
             (_, Kind::Managesieve) => Ok(Self::Managesieve(Box::new(Scripts::connect(end, access).await?))),
@@ -39,8 +45,10 @@ impl PersonalSource {
     pub async fn list(&mut self, known: &Known) -> Result<Listing, Fault> {
         match self {
             Self::CardDav(server) => server.list(known).await,
+            Self::Ews(server) => server.list(known).await,
             Self::Exports(exports) => exports.list().await,
             Self::Files(files) => files.list().await,
+            Self::Inbox(server) => server.list().await,
             Self::Rights(rights) => rights.list().await,
             Self::Managesieve(session) => Ok(scripts::listing(session.list().await?)),
             Self::Sieve(files) => files.list(),
@@ -52,6 +60,8 @@ impl PersonalSource {
         match self {
             Self::Rights(rights) => rights.close().await,
             Self::CardDav(_) | Self::Exports(_) | Self::Files(_) | Self::Sieve(_) | Self::Signature(_) => {}
+            Self::Ews(server) => server.close().await,
+            Self::Inbox(server) => server.close().await,
             Self::Managesieve(session) => session.close().await,
         }
     }

@@ -1,5 +1,7 @@
 //! What preflight finds, by the words of the language.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// As in `preflight { find .. }`.
@@ -66,6 +68,13 @@ impl Problem {
         matches!(self, Problem::Invalid | Problem::Orphan | Problem::Quota | Problem::Hold)
     }
 
+    pub fn repair(self) -> Repair {
+        match self {
+            Problem::Duplicate | Problem::Encoding => Repair::OnTheWay,
+            other => Repair::Person(other.remedy()),
+        }
+    }
+
     /// What is done about it, and by whom.
     pub fn remedy(self) -> &'static str {
         match self {
@@ -93,6 +102,33 @@ impl Problem {
     }
 }
 
+/// Who repairs it, and how. A source is never written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub enum Repair {
+    /// The move takes it as it is.
+    OnTheWay,
+    /// What a person would have to write stands in this file.
+    Written(PathBuf),
+    Person(&'static str),
+}
+
+impl std::fmt::Display for Repair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Repair::OnTheWay => f.write_str("on the way"),
+            Repair::Written(file) => write!(f, "written to {}", file.display()),
+            Repair::Person(what) => write!(f, "a person: {what}"),
+        }
+    }
+}
+
+impl From<Repair> for String {
+    fn from(repair: Repair) -> Self {
+        repair.to_string()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub problem: Problem,
@@ -102,6 +138,10 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     pub what: String,
+    pub repair: Repair,
+    /// Where a folder whose name is refused could go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rename: Option<String>,
 }
 
 /// Of one mailbox.
@@ -112,6 +152,9 @@ pub struct Examined {
     pub messages: u64,
     /// As the source's listing says.
     pub octets: u64,
+    /// Octets that the user's quota on the new side would have to be, where it is too small.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<u64>,
     /// Whether each message was read.
     pub deep: bool,
     pub findings: Vec<Finding>,

@@ -4,13 +4,14 @@
 //! error, never a finding and never "all is well".
 
 mod finding;
+pub mod repair;
 mod shape;
 
 use std::collections::{BTreeSet, HashMap};
 
 use tokio::sync::mpsc;
 
-pub use finding::{Examined, Finding, Problem};
+pub use finding::{Examined, Finding, Problem, Repair};
 pub use shape::{LONGEST_LINE, Shape};
 
 use super::config::End;
@@ -89,6 +90,11 @@ fn named_for_something(folder: &Folder, found: &mut Examined) {
     if folder.path.names().iter().any(|n| n.contains(char::is_control)) {
         let at = Some(folder.path.key());
         found.add(Problem::Encoding, at, None, "its name holds a control character".into());
+        if let Some(finding) = found.findings.last_mut() {
+            finding.repair =
+                Repair::Person("name it anew at the source, or let `preflight --repair` write how the move calls it");
+            finding.rename = repair::plain(&folder.path);
+        }
     }
 }
 
@@ -220,7 +226,7 @@ impl Examined {
                 NAMED => (None, "1 more like these".to_owned()),
                 _ => (message.map(ToString::to_string), what),
             };
-            self.findings.push(Finding { problem, folder, message, what });
+            self.findings.push(Finding { repair: problem.repair(), problem, folder, message, what, rename: None });
             return;
         }
         let more = last.and_then(|f| f.what.split(' ').next()?.parse::<u64>().ok()).unwrap_or(1) + 1;
@@ -253,6 +259,7 @@ async fn room(end: &End, access: &Access, found: &mut Examined) -> Result<(), Fa
             format_bytes(all)
         );
         found.add(Problem::Quota, None, None, what);
+        found.wanted = Some(used.saturating_add(found.octets));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::custom::Custom;
 use super::ews::Ews;
 use super::imap::Session;
 use super::jmap::Jmap;
-use super::mailbox::{Access, Budget, Changes, Class, Fault, Fetched, Folder, Id, Mark, Space};
+use super::mailbox::{Access, Beside, Budget, Changes, Class, Fault, Fetched, Folder, Id, Mark, Space};
 use super::maildir::Maildir;
 use super::mbox::Mbox;
 use super::pop3::Pop3;
@@ -70,8 +70,8 @@ impl Source {
         }
     }
 
-    /// Folders of the last listing that hold something else than mail and stay behind: each with what is in it.
-    pub fn beside(&self) -> Vec<(String, String)> {
+    /// Folders of the last listing that hold something else than mail and stay behind.
+    pub fn beside(&self) -> Vec<Beside> {
         match self {
             Self::Ews(session) => session.beside(),
             _ => Vec::new(),

@@ -29,6 +29,9 @@ pub fn script(rules: &[Rule], away: Option<&Away>) -> Written {
         match &away.outside {
             Outside::Same => {}
             Outside::Nobody => left.push("senders outside are to get no answer; Sieve answers all".to_owned()),
+            Outside::Known(_) => {
+                left.push("senders outside who are no contacts are to get no answer; Sieve answers all".to_owned());
+            }
             Outside::Text(text) => left.push(format!("senders outside are to get another text: `{text}`")),
         }
         commands.push(writer.away(away));
