@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use super::support::dovecot::{Client, Dovecot};
@@ -119,8 +120,14 @@ fn what_can_be_written_is_written_and_the_move_reads_it() {
     let world = World::begin();
     fill(&mut world.old.client("ann@acme.example"), "INBOX", &[b"A: 1\r\n\r\nx\r\n"]);
     let odd = world.old.maildir("ann@acme.example").join(".a&AAc-b");
-    ["", "cur", "new", "tmp"].iter().for_each(|f| std::fs::create_dir_all(odd.join(f)).unwrap());
+    // The server's own user writes there.
+    let open = |path: &std::path::Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+    for part in ["cur", "new", "tmp", ""] {
+        std::fs::create_dir_all(odd.join(part)).unwrap();
+        open(&odd.join(part));
+    }
     std::fs::write(odd.join("cur/1.M1P1.x:2,S"), "A: 2\n\nodd\n").unwrap();
+    open(&odd.join("cur/1.M1P1.x:2,S"));
     fill(&mut world.old.client("big@acme.example"), "INBOX", &[&[&b"A: b\r\n\r\n"[..], &[b'x'; 70_000]].concat()]);
     fill(&mut world.old.client("gone@acme.example"), "INBOX", &[b"A: 1\r\n\r\nx\r\n"]);
     let users = ["ann@acme.example", "big@acme.example", "gone@acme.example"];

@@ -101,7 +101,9 @@ fn read(path: &Path) -> Result<(Config, People), Vec<String>> {
     if let Some(file) = &config.folders.rename_file {
         let more: BTreeMap<String, String> = toml::from_str(&text(file)?)
             .map_err(|e| vec![format!("{}: {}", file.display(), e.to_string().trim_end())])?;
-        more.into_iter().for_each(|(from, to)| drop(config.folders.rename.entry(from).or_insert(to)));
+        for (from, to) in more {
+            config.folders.rename.entry(from).or_insert(to);
+        }
     }
     let list = config.cms.mailboxes.as_deref().map(text).transpose()?;
     let people = People::of(&config, list.as_deref()).map_err(at)?;

@@ -93,7 +93,7 @@ pub fn run(args: &Args, path: &Path, out: &Output) -> Result<Exit, Vec<String>> 
     if let Some(folder) = &args.repair {
         let found = all.iter_mut().filter_map(|(_, e)| e.as_mut().ok());
         let files = repair::write(folder, found).map_err(|e| vec![format!("{}: {e}", folder.display())])?;
-        files.iter().filter(|_| !args.json).for_each(|file| out.note(&format!("{} is written", file.display())));
+        files.iter().filter(|_| !args.json).for_each(|file| out.note(format!("{} is written", file.display())));
     }
     if args.json {
         let list: Vec<_> = all

@@ -65,12 +65,14 @@ impl Html {
         match c {
             '<' => self.tag = Some(String::new()),
             '&' => self.entity = Some(String::new()),
-            c if self.lines && self.hidden.is_none() && c != FIXED && c.is_whitespace() => {
-                if !shown.is_empty() && !shown.ends_with([' ', '\n']) {
-                    shown.push(' ');
+            c if self.hidden.is_none() => {
+                let is_space = self.lines && c != FIXED && c.is_whitespace();
+                match is_space {
+                    true if shown.is_empty() || shown.ends_with([' ', '\n']) => {}
+                    true => shown.push(' '),
+                    false => shown.push(c),
                 }
             }
-            c if self.hidden.is_none() => shown.push(c),
             _ => {}
         }
     }

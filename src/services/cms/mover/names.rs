@@ -226,6 +226,7 @@ mod tests {
             skip: vec!["Spam/*".into()],
             rename: [("Old".into(), "Archive/Old".into())].into(),
             shared: false,
+            rename_file: None,
         };
         let plan = plan(&from, &to, &[], &rules, Way::Forward);
         assert_eq!(said(&plan), ["INBOX -> INBOX", "Sent Items -> Sent", "Old -> Archive/Old (new)"]);

@@ -80,7 +80,7 @@ pub(super) fn of(rule: &Rule) -> Result<(InboxRule, Vec<String>), String> {
 impl Predicates {
     fn add(&mut self, test: &Test, merges: bool, notes: &mut Vec<String>) -> Result<(), String> {
         let size = |octets: u64, notes: &mut Vec<String>| {
-            if octets % KILO != 0 {
+            if !octets.is_multiple_of(KILO) {
                 notes.push(format!("a size of {octets} octets is {} KiB there", octets.div_ceil(KILO)));
             }
             octets.div_ceil(KILO)
