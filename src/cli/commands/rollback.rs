@@ -112,7 +112,7 @@ fn nothing_of(found: &[Saved], point: &str) -> Vec<String> {
     let steps = || found.iter().flat_map(|s| &s.plan.steps);
     let promised: BTreeSet<&String> =
         found.iter().filter_map(|s| of_point(&s.plan, point)).flat_map(|b| &b.restores).collect();
-    let none = |part: &&&String| !steps().any(|s| parts(s).iter().any(|p| *p == part.as_str()));
+    let none = |part: &&&String| !steps().any(|s| parts(s).contains(&part.as_str()));
     let why = |part: &str| match part {
         "database" | "snapshot" => "cutover makes none",
         _ => "no apply has changed any",
