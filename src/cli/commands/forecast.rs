@@ -20,7 +20,7 @@ use crate::process::forecast::{Copying, Forecast, Given, Head, Line, Pace, Verdi
 /// Columns of the picture: the whole window.
 const WIDTH: u64 = 32;
 
-/// Say before a move whether each cohort fits into its window, and by when copying has to begin
+/// Say whether each cohort fits into its window, and when to begin copying
 ///
 /// No host is asked. Groups of people take as long as groups took that were moved from here; while nobody was, an assumption is
 /// taken and said. Ends with 2 when a window is too short or over, or two of them cannot be.
