@@ -23,7 +23,7 @@ message() { # FROM TO SUBJECT
         "$1" "$2" "$3" "$(date -R)" "$3"
 }
 submit() { # FROM TO SUBJECT: by a user who logs in, at the name that users know
-    mail mail "${1%%@*}" --ssl-reqd --mail-from "$1" --mail-rcpt "$2" -T <(message "$1" "$2" "$3") "smtp://mail.$domain:587/quickstart.$domain"
+    mail mail "${1%%[+@]*}" --ssl-reqd --mail-from "$1" --mail-rcpt "$2" -T <(message "$1" "$2" "$3") "smtp://mail.$domain:587/quickstart.$domain"
 }
 deliver() { # FROM TO SUBJECT: from outside, by port 25 of the gate
     mail gate "" --mail-from "$1" --mail-rcpt "$2" -T <(message "$1" "$2" "$3") "smtp://gate.$domain:25/quickstart.test"

@@ -172,12 +172,13 @@ fn the_quickstart_becomes_these_resources() {
         ("mail_1_main_cf", "server.mail-1/file:/etc/postfix/main.cf"),
         ("mail_1_master_cf", "server.mail-1/file:/etc/postfix/master.cf"),
         ("mail_1_dovecot_conf", "server.mail-1/file:/etc/dovecot/dovecot.conf"),
-        ("ns_zone", "server.ns/dns-zone:acme.test"),
         ("ns_knot_conf", "server.ns/file:/etc/knot/knot.conf"),
         ("ns_zones_conf", "server.ns/file:/etc/knot/cutover-zones.conf"),
     ] {
         insta::assert_snapshot!(format!("quickstart_{name}"), low.content(address));
     }
+    let low = Story::example("modules/knot/example.kdl", None).lower().clean();
+    insta::assert_snapshot!("knot_zone_file", low.content("server.ns/dns-zone:acme.example"));
 }
 
 #[test]
