@@ -7,14 +7,10 @@ const GATE: &str = "gate start at=entry { approval cab; }";
 
 /// The gate asks for what the text says, and for a signature.
 fn place(evidence: &str, more: &str) -> Place {
-    let gate = format!("gate start at=entry {{ {evidence}; approval dorn; }}");
+    let gate = format!("gate start at=entry {{ {evidence}; approval celik; }}");
     let text = TOPOLOGY.replace(GATE, &gate);
     assert!(text.contains(evidence), "the topology has another gate");
-    let p = Place::new(&format!("{text}{more}"));
-    // Whoever has written it does not approve it.
-    p.edit("due=\"2026-01-02\"", "due=\"2026-01-03\"");
-    p.commit("arnold");
-    p
+    Place::new(&format!("{text}{more}"))
 }
 
 impl Place {
@@ -61,11 +57,11 @@ fn evidence_is_collected_where_a_program_can_see_it_and_said_where_not() {
     p.evidence("behn", &["add", "build.start"]).ends(1).says("name one evidence of it");
     p.evidence("dorn", &["add", "build.start.room", "--note", "seen"]).ends(0);
     p.refused("build.start.room");
-    p.evidence("behn", &["add", "build.start.room", "--note", "seen", "--file", "none.md"])
+    p.evidence("behn", &["add", "build.start.room", "--note", "seen", "--document", "none.md"])
         .ends(1)
         .says("nothing is recorded");
     p.evidence("behn", &["add", "build.start.room", "--note", "seen"]).ends(0);
-    p.approve("build.start", "dorn").ends(0);
+    p.approve("build.start", "celik").ends(0);
     p.passes();
     // Another document under that name is not the one that was agreed.
     p.repo.write("agreed.md", "no\n");
@@ -83,7 +79,7 @@ fn evidence_of_hosts_that_do_not_answer_is_no_evidence() {
 #[test]
 fn an_emergency_needs_its_change_and_one_who_approves() {
     let p = place("evidence room type=attest by=ops", "");
-    let (dorn, behn) = (p.key("dorn").display().to_string(), p.key("behn").display().to_string());
+    let (celik, behn) = (p.key("celik").display().to_string(), p.key("behn").display().to_string());
     let apply = |key: &str| {
         p.run(&["apply", "--env", "production", "--phase", "build", "--yes", "--emergency", "outage", "--key", key])
             .ends(1)
@@ -95,8 +91,8 @@ fn an_emergency_needs_its_change_and_one_who_approves() {
     p.commit("arnold");
     let run = apply(&behn);
     assert!(run.err.contains("no emergency: ") && !run.err.contains("could not ask"), "nobody has approved: {run:#?}");
-    p.approve("build.start", "dorn").ends(0);
-    let run = apply(&dorn);
+    p.approve("build.start", "celik").ends(0);
+    let run = apply(&celik);
     assert!(!run.err.contains("could not ask"), "who applies is not who approves: {run:#?}");
     // It comes as far as the host, which does not answer.
     apply(&behn).says("could not ask");

@@ -33,11 +33,11 @@ Examples:
   cutover evidence collect build.ready --env production --key ~/.ssh/id_ed25519
                                             all that a program can see: plan-clean, audit, preflight, test, document
   cutover evidence collect build.ready.drift
-  cutover evidence add build.start.source --file preflight.json --key ~/.ssh/id_ed25519
-  cutover evidence add build.ready.steady --held 7d --percent 99.95% --file report.html
+  cutover evidence add build.start.source --document preflight.json --key ~/.ssh/id_ed25519
+  cutover evidence add build.ready.steady --held 7d --percent 99.95% --document report.html
   cutover evidence add pilot.voices.ask --result fail --note \"half of them did not answer\"
 
-A file is recorded by its SHA-256. Evidence that failed is recorded too, and shuts the gate. Ends with 1 when something failed.")]
+A document is recorded by its SHA-256. Evidence that failed is recorded too, and shuts the gate. Ends with 1 when something failed.")]
 pub struct Args {
     #[command(subcommand)]
     command: EvidenceCommand,
@@ -67,8 +67,8 @@ struct Add {
     #[arg(long, value_name = "RESULT", default_value = "pass", value_parser = ["pass", "fail"])]
     result: String,
     /// What shows it; its digest is recorded
-    #[arg(long, value_name = "DOC")]
-    file: Option<std::path::PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    document: Option<std::path::PathBuf>,
     /// The share that was reached, as in 99.95%
     #[arg(long, value_name = "SHARE", value_parser = percent)]
     percent: Option<String>,
@@ -205,7 +205,7 @@ fn said(add: &Add, node: &Node, standing: &Standing) -> Result<Finding, Failure>
     if let Some(held) = add.held {
         finding.figures.insert("held".into(), held.as_secs().to_string());
     }
-    finding.document = match (&add.file, node.text("file")) {
+    finding.document = match (&add.document, node.text("file")) {
         (Some(file), _) => Some(document(&standing.root, file)?),
         (None, Some(file)) => Some(document(&standing.root, Path::new(file))?),
         (None, None) => None,
