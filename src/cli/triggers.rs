@@ -256,6 +256,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
         }
     }
 
+    /// SASL PLAIN (RFC 4616) after a continuation line; what IMAP says untagged before the answer is passed over.
+    async fn logs_in(&mut self, command: &str, login: (&str, &[u8]), good: &str) -> Result<(), Came> {
+        self.say(&format!("{command}\r\n")).await?;
+        let said = self.line().await?;
+        if !said.starts_with('+') {
+            return Err(refused("login", &said));
+        }
+        self.say(&plain(login)).await?;
+        let said = loop {
+            let line = self.line().await?;
+            if !line.starts_with("* ") {
+                break line;
+            }
+        };
+        if said.starts_with(good) { Ok(()) } else { Err(refused("login", &said)) }
+    }
+
     async fn wants(&mut self, good: &str, what: &str) -> Result<(), Came> {
         let said = self.reply().await?;
         if said.starts_with(good) { Ok(()) } else { Err(refused(what, &said)) }
@@ -300,21 +317,7 @@ async fn imap<S: AsyncRead + AsyncWrite + Unpin>(stream: S, login: Option<(&str,
                 return Err(refused("greeting", &greeting));
             }
             if let Some(login) = login {
-                lines.say("a AUTHENTICATE PLAIN\r\n").await?;
-                let said = lines.line().await?;
-                if !said.starts_with('+') {
-                    return Err(refused("login", &said));
-                }
-                lines.say(&plain(login)).await?;
-                let said = loop {
-                    let line = lines.line().await?;
-                    if !line.starts_with("* ") {
-                        break line;
-                    }
-                };
-                if !said.starts_with("a OK") {
-                    return Err(refused("login", &said));
-                }
+                lines.logs_in("a AUTHENTICATE PLAIN", login, "a OK").await?;
             }
             lines.say("z LOGOUT\r\n").await
         }
@@ -331,16 +334,7 @@ async fn pop<S: AsyncRead + AsyncWrite + Unpin>(stream: S, login: Option<(&str, 
                 return Err(refused("greeting", &greeting));
             }
             if let Some(login) = login {
-                lines.say("AUTH PLAIN\r\n").await?;
-                let said = lines.line().await?;
-                if !said.starts_with('+') {
-                    return Err(refused("login", &said));
-                }
-                lines.say(&plain(login)).await?;
-                let said = lines.line().await?;
-                if !said.starts_with("+OK") {
-                    return Err(refused("login", &said));
-                }
+                lines.logs_in("AUTH PLAIN", login, "+OK").await?;
             }
             lines.say("QUIT\r\n").await
         }
