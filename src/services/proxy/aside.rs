@@ -125,7 +125,7 @@ async fn pages_of(hub: Arc<Hub>, listener: TcpListener) {
             match (page, *hub.phase.borrow()) {
                 (Page::Metrics, _) => ("200 OK", hub.meter.text()),
                 (Page::Health, Phase::Serving) => ("200 OK", "serving\n".to_owned()),
-                (Page::Health, Phase::Draining | Phase::Closing | Phase::Over) => {
+                (Page::Health, Phase::Leaving | Phase::Draining | Phase::Closing | Phase::Over) => {
                     ("503 Service Unavailable", "draining\n".to_owned())
                 }
             }

@@ -17,9 +17,11 @@ use super::serve::tls::{Certificates, Set};
 use super::trigger::Trigger;
 
 /// Where a process stands between its first and its last connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
+    /// Told to go; its listeners are about to close.
+    Leaving,
     /// Takes no connections; those that are there go on.
     Draining,
     /// Sessions are asked to end.

@@ -93,7 +93,16 @@ async fn answer(hub: &Arc<Hub>, uid: Option<u32>, request: Request) -> Vec<u8> {
         Request::Status {} => ("status", told(Ok(status(hub)))),
         Request::Flush { user } => ("flush", told(flush(hub, user.as_deref()))),
         Request::Drain {} => {
-            hub.phase.send_replace(Phase::Draining);
+            // Answered when nobody can connect any more, so that whoever asked may stop a server behind it. A process that
+            // is further already stays there.
+            hub.phase.send_if_modified(|phase| {
+                let serving = *phase == Phase::Serving;
+                if serving {
+                    *phase = Phase::Leaving;
+                }
+                serving
+            });
+            let _ = hub.phase.subscribe().wait_for(|phase| *phase >= Phase::Draining).await;
             ("drain", told(Ok(status(hub))))
         }
         Request::Proven {} => ("proven", told(Ok(hub.keeper.list()))),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 use super::connection;
 use super::setup::{Door, Setup, Spot};
@@ -24,6 +24,9 @@ const BACKLOG: i32 = 4096;
 /// A wait when there are no file descriptors: connections wait in the backlog meanwhile.
 const NO_FILES: Duration = Duration::from_millis(50);
 
+/// How long threads have to close their listeners.
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
+
 /// How near the next timer of a thread always is.
 const NEAR: Duration = Duration::from_millis(500);
 
@@ -35,7 +38,8 @@ struct Open {
 
 enum Order {
     Open(Spot, TcpListener, Arc<ArcSwap<Door>>),
-    Close(Spot),
+    /// The sender goes when the thread's socket has.
+    Close(Spot, Sender<()>),
 }
 
 /// All listeners and all threads.
@@ -90,23 +94,29 @@ impl Listeners {
         }
         let gone = |spot: &Spot| !setup.doors.iter().any(|d| d.spot == *spot);
         let gone: Vec<Spot> = self.open.keys().filter(|s| gone(s)).cloned().collect();
-        self.close(&gone);
+        drop(self.close(&gone));
         Ok(())
     }
 
-    fn close(&mut self, spots: &[Spot]) {
+    /// Closes listeners; the receiver ends when every thread has closed its own.
+    fn close(&mut self, spots: &[Spot]) -> Receiver<()> {
+        let (closing, closed) = channel(1);
         for spot in spots {
             for (worker, _) in &self.workers {
-                let _ = worker.send(Order::Close(spot.clone()));
+                let _ = worker.send(Order::Close(spot.clone(), closing.clone()));
             }
             self.open.remove(spot);
         }
+        closed
     }
 
-    /// Takes no connections any more.
-    pub(super) fn close_all(&mut self) {
+    /// Takes no connections any more: whoever connects after this is refused by the system.
+    pub(super) async fn close_all(&mut self) {
         let all: Vec<Spot> = self.open.keys().cloned().collect();
-        self.close(&all);
+        let mut closed = self.close(&all);
+        if tokio::time::timeout(CLOSED_WITHIN, closed.recv()).await.is_err() {
+            tracing::warn!("a thread is too busy to close its listeners; it still takes connections");
+        }
     }
 
     /// What is open, to be handed to another process.
@@ -187,10 +197,12 @@ fn work(hub: &Arc<Hub>, mut orders: UnboundedReceiver<Order>) {
                     }
                     Err(e) => tracing::error!("{spot} is not served by a thread: {e}"),
                 },
-                Order::Close(spot) => {
+                Order::Close(spot, closing) => {
                     if let Some(task) = accepting.remove(&spot) {
                         task.abort();
+                        let _ = task.await;
                     }
+                    drop(closing);
                 }
             }
         }

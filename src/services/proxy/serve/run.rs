@@ -114,8 +114,9 @@ impl Running<'_> {
         if !relieved {
             (self.notify)("STOPPING=1");
         }
+        self.hub.phase.send_replace(Phase::Leaving);
+        self.listeners.close_all().await;
         self.hub.phase.send_replace(Phase::Draining);
-        self.listeners.close_all();
         tracing::info!("no connections are taken any more; {} go on", self.hub.connections());
         // Relieved by another process there is no hurry: sessions end when their clients end them.
         let drain = tokio::time::Instant::now() + self.hub.config.load().proxy.drain;
