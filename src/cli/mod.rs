@@ -1,5 +1,6 @@
 //! The command line: joins the floors, one command one file. No other floor prints, reads the environment or ends the process.
 
+mod after;
 mod args;
 pub mod authority;
 mod back;

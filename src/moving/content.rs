@@ -11,6 +11,8 @@ use crate::services::cms::service::wire::PassDone;
 pub enum Carry {
     /// What is left goes to the new side, and is verified; the source is held.
     Final,
+    /// What has still come to the old side goes over, of people who are on the new one.
+    Late,
     /// What came to the new side goes back to the old one.
     Rollback,
 }
@@ -20,6 +22,7 @@ impl Carry {
     pub fn as_str(self) -> &'static str {
         match self {
             Carry::Final => "final",
+            Carry::Late => "late",
             Carry::Rollback => "rollback",
         }
     }

@@ -155,6 +155,7 @@ impl Content for Shared {
                         *w.finals.entry(user.clone()).or_default() += 1;
                         Phase::Moved
                     }
+                    Carry::Late => unreachable!("a move asks for no late pass"),
                     Carry::Rollback => {
                         only.1 = 0;
                         Phase::Back

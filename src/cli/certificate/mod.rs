@@ -107,7 +107,7 @@ fn seconds(at: i64) -> Timestamp {
     Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn all_there(cohort: &str, stands: &[Stands]) -> Result<(), Failure> {
+pub fn all_there(cohort: &str, stands: &[Stands]) -> Result<(), Failure> {
     let missing: Vec<&Stands> = stands.iter().filter(|s| s.state != State::Moved).collect();
     if missing.is_empty() {
         return Ok(());
@@ -268,13 +268,20 @@ impl Files {
         Self { html: json.with_extension("html"), signature, json }
     }
 
-    /// Writes all of them anew; a signature of a former one goes first, so that none ever stands beside what it is not of.
     pub fn write(&self, certificate: &Certificate, signer: Option<&Signer>) -> Result<(), Failure> {
-        let bytes = certificate.bytes();
-        let signed = signer
-            .map(|s| signature::sign(&bytes, s.path(), &Certificate::namespace(&certificate.organization)))
-            .transpose()
-            .map_err(Failure::new)?;
+        let namespace = Certificate::namespace(&certificate.organization);
+        self.put(&certificate.bytes(), &namespace, Some(&page(certificate)), signer)
+    }
+
+    /// Writes all of them anew; a signature of a former one goes first, so that none ever stands beside what it is not of.
+    pub fn put(
+        &self,
+        bytes: &[u8],
+        namespace: &str,
+        page: Option<&str>,
+        signer: Option<&Signer>,
+    ) -> Result<(), Failure> {
+        let signed = signer.map(|s| signature::sign(bytes, s.path(), namespace)).transpose().map_err(Failure::new)?;
         let failed = |path: &Path, e: std::io::Error| {
             Failure::new(format!("{} cannot be written: {e}", path.display())).help("say another folder with --out DIR")
         };
@@ -291,8 +298,8 @@ impl Files {
                 .and_then(|()| std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)))
                 .map_err(|e| failed(path, e))
         };
-        put(&self.json, &bytes)?;
-        put(&self.html, page(certificate).as_bytes())?;
+        put(&self.json, bytes)?;
+        page.map_or(Ok(()), |text| put(&self.html, text.as_bytes()))?;
         signed.map_or(Ok(()), |text| put(&self.signature, text.as_bytes()))
     }
 }

@@ -1,4 +1,4 @@
-//! Commands that are one pass of some mailboxes: `final`, `rollback`, `verify`.
+//! Commands that are one pass of some mailboxes: `final`, `late`, `rollback`, `verify`.
 
 use std::path::Path;
 
@@ -13,6 +13,16 @@ use crate::services::cms::service::wire::{Answer, PassDone, Request};
 /// Carry over what is left while the source is held, look for late copies, verify; when it is done the new side may be the user's
 #[derive(Debug, clap::Args)]
 pub struct Final {
+    /// `-` reads a user a line from standard input
+    #[arg(required = true)]
+    users: Vec<String>,
+    #[arg(long)]
+    json: bool,
+}
+
+/// Carry over what has still come to the old side of users who have moved; what they changed on the new side stays
+#[derive(Debug, clap::Args)]
+pub struct Late {
     /// `-` reads a user a line from standard input
     #[arg(required = true)]
     users: Vec<String>,
@@ -54,6 +64,11 @@ fn how(text: &str) -> Result<Verify, String> {
 pub fn finish(args: &Final, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let users = super::listed(&args.users)?;
     pass(Request::Final { users: users.clone() }, &users, |_| Pass::Final, args.json, path, out)
+}
+
+pub fn late(args: &Late, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let users = super::listed(&args.users)?;
+    pass(Request::Late { users: users.clone() }, &users, |_| Pass::Delta, args.json, path, out)
 }
 
 pub fn rollback(args: &Rollback, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {

@@ -1,3 +1,4 @@
+mod after;
 mod certificate;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,8 @@ Examples:
   cutover cohort rollback pilot-1                all back, with the mail that has come since
   cutover cohort certificate pilot-1 --key ~/.ssh/id_ed25519
                                                  what moved, how it was checked and who agreed, signed, and as a page
-  cutover cohort certificate --verify certificates/production/pilot-1.json")]
+  cutover cohort certificate --verify certificates/production/pilot-1.json
+  cutover cohort after pilot-1                   the old side's queue, late mail, captured passwords")]
 pub struct Args {
     #[command(subcommand)]
     command: CohortCommand,
@@ -65,6 +67,10 @@ enum CohortCommand {
     },
     /// Certify that everybody of a cohort has moved: mail, checks, how long logins waited, who agreed; signed, as JSON and as a page
     Certificate(certificate::Args),
+    /// When everybody of a cohort has moved: empty the old side's queue, carry over mail that still came there, destroy captured passwords
+    ///
+    /// What it found and what is left goes into a file, signed with --key. It ends with 1 and names what is left, and may be said again at any time.
+    After(after::Args),
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
@@ -75,6 +81,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         CohortCommand::Move { name, no_soak } => go(name, Direction::New, *no_soak, context),
         CohortCommand::Rollback { name } => go(name, Direction::Old, true, context),
         CohortCommand::Certificate(args) => certificate::run(args, context),
+        CohortCommand::After(args) => after::run(args, context),
     }
 }
 

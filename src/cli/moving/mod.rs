@@ -34,8 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Whom a command is about, and what moves them.
 pub struct Course {
     pub project: Project,
-    gates: Reached,
-    service: Service,
+    pub near: Arc<Near>,
+    pub gates: Reached,
+    pub service: Service,
     /// `downtime-max` of the migration.
     limit: Option<Duration>,
 }
@@ -46,14 +47,14 @@ impl Course {
         let node = migration.and_then(|name| project.topology.get("migration", name));
         let named = |field: &str| node.and_then(|m| m.reference(field)).map(|id| id.name.to_string());
         let near = Arc::new(Near::of(context, &project));
-        let gates = Reached::of(&project, near.clone(), named("proxy").as_deref(), &[])?;
+        let gates = Reached::of(&project, Arc::clone(&near), named("proxy").as_deref(), &[])?;
         if gates.by_file {
             return Err(Failure::new(format!("proxy {} takes its routes from a file that others write", gates.proxy))
                 .help("move people with what writes that file, or write route-by=store"));
         }
-        let service = Service::of(&project, near, named("cms").as_deref())?;
+        let service = Service::of(&project, Arc::clone(&near), named("cms").as_deref())?;
         let limit = node.and_then(|m| m.duration("downtime-max"));
-        Ok(Self { project, gates, service, limit })
+        Ok(Self { project, near, gates, service, limit })
     }
 
     /// Addresses as routes and the content service know them.

@@ -15,6 +15,7 @@ use crate::model::topology::{Node, Topology};
 use crate::model::{HostName, Kind};
 use crate::moving::gates::{Gates, Order, Said, Table};
 use crate::services::proxy::control::wire::{Changed, SessionLine, Shown, ShownRoute};
+use crate::services::proxy::proof::Purged;
 use crate::services::proxy::route::Route;
 
 /// The program where the pack puts it.
@@ -36,6 +37,8 @@ pub struct Reached {
     pub proxy: String,
     /// Its logins are written small.
     pub lower_case: bool,
+    /// It keeps passwords of users for their move.
+    captures: bool,
     /// Who reads the file, where routes are kept in one.
     pub by_file: bool,
     /// The side of users without a route of their own.
@@ -68,7 +71,22 @@ impl Reached {
         let (proxy, lower_case, by_file) =
             (node.id.name.to_string(), node.flag("lower-case"), node.text("route-by") == Some("file"));
         let default = node.text("default-route").and_then(Route::named).unwrap_or(Route::Old);
-        Ok(Self { near, hosts, proxy, lower_case, by_file, default })
+        let captures = node.text("passwords") == Some("capture");
+        Ok(Self { near, hosts, proxy, lower_case, captures, by_file, default })
+    }
+
+    /// Destroys the captured passwords of users who are on the new side, on each gate. None where the proxy captures none.
+    pub async fn purge(&self) -> BTreeMap<String, Result<Purged, String>> {
+        let mut all = BTreeMap::new();
+        for (gate, host) in self.hosts.iter().filter(|_| self.captures) {
+            let heard = self.near.run(host, format!("{PROGRAM} purge --moved --json\n"), LIMIT).await;
+            let purged = heard.and_then(|h| match h.code {
+                Some(0) => read(&h.out),
+                _ => Err(h.why("cutover-proxy")),
+            });
+            all.insert(gate.clone(), purged);
+        }
+        all
     }
 }
 
@@ -131,12 +149,13 @@ fn script(order: &Order) -> String {
     }
 }
 
+fn read<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Result<T, String> {
+    let strange = |e| format!("cutover-proxy there answers in a form that is not known here: {e}");
+    serde_json::from_str(text).map_err(strange)
+}
+
 /// What a gate answers to an order.
 fn answer(order: &Order, text: &str) -> Said {
-    fn read<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Result<T, String> {
-        let strange = |e| format!("cutover-proxy there answers in a form that is not known here: {e}");
-        serde_json::from_str(text).map_err(strange)
-    }
     let mut table = Table::default();
     match order {
         Order::Tell(users) => {

@@ -95,6 +95,7 @@ async fn answer<Q: Queue>(service: &Service<Q>, uid: Option<u32>, request: Reque
             .await
         }
         Request::Final { users } => return passes(service, uid, "final", &users, Pass::Final).await,
+        Request::Late { users } => return passes(service, uid, "late", &users, Pass::Delta).await,
         Request::Rollback { users } => return passes(service, uid, "rollback", &users, Pass::Rollback).await,
         Request::Verify { users, how } => {
             let how = how.unwrap_or(service.mover.config.cms.verify);

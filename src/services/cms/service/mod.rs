@@ -163,16 +163,14 @@ impl<Q: Queue> Service<Q> {
         };
         // Who asked for a pass waits through a short fault, but not for ever.
         match &fault {
-            Some(fault) if fault.class.passes() && (pass == Pass::Delta || waits && tries < 4) => {
-                self.put(
-                    &user,
-                    pass,
-                    urgency,
-                    backoff(fault, tries.saturating_sub(1)).min(if waits { Duration::from_secs(5) } else { LONGEST }),
-                );
-                if waits {
-                    return;
-                }
+            Some(fault) if fault.class.passes() && waits && tries < 4 => {
+                let wait = backoff(fault, tries.saturating_sub(1)).min(Duration::from_secs(5));
+                self.put(&user, pass, urgency, wait);
+                return;
+            }
+            // Who has moved is looked after by who asked.
+            Some(fault) if fault.class.passes() && pass == Pass::Delta && (!waits || self.goes_on(&user).await) => {
+                self.put(&user, pass, urgency, backoff(fault, tries.saturating_sub(1)).min(LONGEST));
             }
             None if pass == Pass::Delta && self.goes_on(&user).await => {
                 self.put(&user, pass, Urgency::Usual, self.mover.config.cms.delta_every);

@@ -28,6 +28,10 @@ pub enum Request {
     Final {
         users: Vec<String>,
     },
+    /// What has come to the old side since the switch.
+    Late {
+        users: Vec<String>,
+    },
     Rollback {
         users: Vec<String>,
     },

@@ -1,0 +1,193 @@
+//! What is done when the people of a cohort have moved, and what is left then.
+//!
+//! ```text
+//! old side's queue ──delivered there──▶ old mailboxes ──a late pass, until one finds nothing──▶ new side
+//! gates ──captured passwords of who has moved──▶ destroyed, each with the digest of what it was
+//! ```
+//!
+//! Cut off and done again it comes to the same end: nothing of it is remembered, all of it is asked.
+
+mod queue;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::calendar::record;
+use super::certificate::all_there;
+use super::failure::Failure;
+use super::moving::Course;
+use super::records::Signer;
+use super::runtime;
+use crate::model::HostName;
+use crate::model::host::HostAccess;
+use crate::model::topology::Topology;
+use crate::moving::content::{Carry, Content as _};
+use crate::people::Chosen;
+use crate::process::after::{AFTER_VERSION, After, Destroyed, File, Late, Queue};
+use crate::process::board::is_rehearsal;
+use crate::process::certificate::Known;
+use crate::services::cms::service::wire::PassDone;
+
+/// A queue that cannot be asked is not an empty one: postqueue fails where Postfix does not run.
+const ASK: &str =
+    "command -v postqueue >/dev/null 2>&1 || { echo 'it has no Postfix' >&2; exit 1; }\npostqueue -j || exit 1\n";
+const FLUSH: &str = "postqueue -f >/dev/null 2>&1 || :\n";
+const LOOK: Duration = Duration::from_secs(60);
+const BETWEEN: Duration = Duration::from_secs(2);
+/// Late passes of somebody to whom mail comes faster than that are not over.
+const PASSES: usize = 5;
+
+/// Asks and does all of it. Somebody who has not moved is an error, before anything was done.
+pub fn gather(
+    course: &Course,
+    cohort: &str,
+    chosen: &Chosen,
+    signer: Option<&Signer>,
+    patience: Duration,
+) -> Result<After, Failure> {
+    let users = course.users(chosen.addresses());
+    let topology = &course.project.topology;
+    runtime::block_on(async {
+        all_there(cohort, &course.look(&users).await?)?;
+        let queue = match old_host(course, cohort) {
+            Ok(host) => drain(course, host, &users, patience).await,
+            Err(why) => Err(why),
+        };
+        // What the queue has put into mailboxes goes over with the rest.
+        let late = late(course, &users).await;
+        let passwords = course.gates.purge().await.into_iter().map(|(gate, found)| {
+            let destroyed = found.map(|purged| Destroyed {
+                left: purged.left as u64,
+                files: purged
+                    .files
+                    .into_iter()
+                    .map(|f| File { user: f.user, file: f.file, sha256: f.sha256 })
+                    .collect(),
+            });
+            (gate, destroyed.map_or_else(Known::not, Known::Is))
+        });
+        Ok(After {
+            version: AFTER_VERSION,
+            organization: course.project.site.organization.clone(),
+            environment: topology.environment.clone(),
+            cohort: cohort.to_owned(),
+            made: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH),
+            by: signer.map_or_else(|| record::Entry::new("").by, |s| s.person.clone()),
+            rehearsal: topology.environment().is_some_and(is_rehearsal),
+            list: chosen.digest(),
+            people: users.len() as u64,
+            queue: queue.map_or_else(Known::not, Known::Is),
+            late,
+            passwords: passwords.collect(),
+        })
+    })?
+}
+
+/// The old side's mail server, where the topology says how to reach it.
+fn old_host<'c>(course: &'c Course, cohort: &str) -> Result<&'c HostAccess, String> {
+    let topology: &Topology = &course.project.topology;
+    let migration = topology.get("cohort", cohort).and_then(|c| topology.target(c, "migration"));
+    let legacy = migration.and_then(|m| topology.target(m, "from")).ok_or("its migration comes from nowhere")?;
+    let server = legacy
+        .reference("server")
+        .ok_or_else(|| format!("legacy {} is no server of the topology: look there by hand", legacy.id.name))?;
+    let host = course.project.site.hosts.get(&HostName::from(server.name.as_str()));
+    host.ok_or_else(|| format!("server {} has no connection", server.name))
+}
+
+/// Tells it to deliver, until nothing of these people is left or patience is over.
+async fn drain(course: &Course, host: &HostAccess, users: &[String], patience: Duration) -> Result<Queue, String> {
+    let end = Instant::now() + patience;
+    let mut found = None;
+    loop {
+        let heard = course.near.run(host, ASK.to_owned(), LOOK).await?;
+        if heard.code != Some(0) {
+            return Err(heard.why("postqueue"));
+        }
+        let (left, others) = queue::read(&heard.out, users)?;
+        let found = *found.get_or_insert(left.len() as u64);
+        if left.is_empty() || Instant::now() >= end {
+            return Ok(Queue { found, left, others });
+        }
+        course.near.run(host, FLUSH.to_owned(), LOOK).await?;
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+/// Passes of each until one of them finds nothing.
+async fn late(course: &Course, users: &[String]) -> BTreeMap<String, Late> {
+    let mut all: BTreeMap<String, Late> = BTreeMap::new();
+    let mut open = users.to_vec();
+    for _ in 0..PASSES {
+        let done = match course.service.carry(&open, Carry::Late).await {
+            Ok(done) => done,
+            Err(why) => {
+                open.into_iter().for_each(|u| all.entry(u).or_default().fault = Some(why.clone()));
+                return all;
+            }
+        };
+        let mut next = Vec::new();
+        for user in open {
+            match came(done.iter().find(|d| d.user == user)) {
+                Ok(0) => {}
+                Ok(carried) => {
+                    all.entry(user.clone()).or_default().carried += carried;
+                    next.push(user);
+                }
+                Err(why) => all.entry(user).or_default().fault = Some(why),
+            }
+        }
+        open = next;
+        if open.is_empty() {
+            return all;
+        }
+    }
+    let still = || "mail still comes to the old side: is it told to pass it on?".to_owned();
+    open.into_iter().for_each(|u| all.entry(u).or_default().fault = Some(still()));
+    all
+}
+
+/// How many messages a pass has carried.
+fn came(done: Option<&PassDone>) -> Result<u64, String> {
+    match done {
+        None => Err("the content service says nothing of this mailbox".to_owned()),
+        Some(PassDone { fault: Some(fault), .. }) => Err(fault.clone()),
+        Some(PassDone { passed: Some(passed), .. }) => passed.fault.clone().map_or(Ok(passed.appended), Err),
+        Some(PassDone { passed: None, .. }) => Err("the content service began no pass".to_owned()),
+    }
+}
+
+/// For a terminal.
+pub fn text(after: &After) -> String {
+    let mut out = format!("{}: {} people on the new side", after.cohort, after.people);
+    out += &match &after.queue {
+        Known::Is(q) => format!(
+            "\n  queue of the old side: {} messages found for them, {} left; {} for others",
+            q.found,
+            q.left.len(),
+            q.others
+        ),
+        Known::Not { not_known } => format!("\n  queue of the old side: not known, {not_known}"),
+    };
+    let carried: u64 = after.late.values().map(|l| l.carried).sum();
+    out += &format!(
+        "\n  late mail: {carried} messages carried over, of {} people",
+        after.late.values().filter(|l| l.carried > 0).count()
+    );
+    if after.passwords.is_empty() {
+        out += "\n  captured passwords: the proxy captures none";
+    }
+    for (gate, found) in &after.passwords {
+        out += &match found {
+            Known::Is(d) => format!(
+                "\n  captured passwords on {gate}: {} destroyed, {} left of people who have not moved",
+                d.files.len(),
+                d.left
+            ),
+            Known::Not { not_known } => format!("\n  captured passwords on {gate}: not known, {not_known}"),
+        };
+    }
+    out
+}
