@@ -64,9 +64,9 @@ pub async fn take<A: Agent, C: Clock>(
     let mut raise = None;
     // A second round when a host remembers a larger token than the anchor (an anchor made anew): the anchor is raised to it.
     for _ in 0..3 {
-        let (token, from) = on_anchor(agent, clock, anchor, plan, settings, claim, raise).await?;
+        let (token, from) = on_anchor(agent, clock, anchor, &plan.organization, settings, claim, raise).await?;
         let hold = |access| async move {
-            let request = request(plan, settings, claim, Some(token));
+            let request = request(&plan.organization, settings, claim, Some(token));
             (access, patiently(clock, settings, claim.lenient, || agent.acquire(access, &request)).await)
         };
         let mut answers = stream::iter(hosts.values().copied().map(hold)).buffer_unordered(settings.parallel.max(1));
@@ -103,9 +103,21 @@ pub async fn take<A: Agent, C: Clock>(
     Err(ApplyError::BadPlan("the hosts do not agree on a lease".into()))
 }
 
-fn request(plan: &Plan, settings: &Settings, claim: &Claim, token: Option<u64>) -> LeaseRequest {
+/// Takes the lease on the anchor alone, for work that is no plan; a plan that begins meanwhile is refused there.
+pub async fn take_alone<A: Agent, C: Clock>(
+    agent: &A,
+    clock: &C,
+    anchor: &HostAccess,
+    organization: &str,
+    settings: &Settings,
+    claim: &Claim,
+) -> Result<u64, ApplyError> {
+    on_anchor(agent, clock, anchor, organization, settings, claim, None).await.map(|(token, _)| token)
+}
+
+fn request(organization: &str, settings: &Settings, claim: &Claim, token: Option<u64>) -> LeaseRequest {
     LeaseRequest {
-        organization: plan.organization.clone(),
+        organization: organization.to_owned(),
         holder: claim.holder.clone(),
         apply: claim.apply.clone(),
         token,
@@ -125,12 +137,12 @@ async fn on_anchor<A: Agent, C: Clock>(
     agent: &A,
     clock: &C,
     anchor: &HostAccess,
-    plan: &Plan,
+    organization: &str,
     settings: &Settings,
     claim: &Claim,
     raise: Option<u64>,
 ) -> Result<(u64, Option<String>), ApplyError> {
-    let request = request(plan, settings, claim, raise);
+    let request = request(organization, settings, claim, raise);
     let mut watched: Option<(Lease, i64)> = None;
     loop {
         let answer = patiently(clock, settings, claim.lenient, || agent.acquire(anchor, &request)).await;
@@ -153,7 +165,7 @@ async fn on_anchor<A: Agent, C: Clock>(
 }
 
 /// Renews the lease on these hosts until it is dropped; for the time before the run itself does it.
-pub(super) async fn keep<A: Agent, C: Clock>(
+pub async fn keep<A: Agent, C: Clock>(
     agent: &A,
     clock: &C,
     settings: &Settings,

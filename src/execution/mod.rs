@@ -24,7 +24,7 @@ mod ending;
 mod error;
 mod judge;
 mod keeping;
-mod lease;
+pub mod lease;
 mod observe;
 mod prepare;
 mod report;

@@ -10,7 +10,7 @@ use super::super::args::Format;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
-use super::super::moving::{self, Course, Entry, spoken};
+use super::super::moving::{self, Course, Entry, Turn, spoken};
 use super::super::project::Project;
 use super::super::runtime;
 use super::Answer;
@@ -233,33 +233,37 @@ fn go(name: &str, direction: Direction, no_soak: bool, context: &Context) -> Ans
         Direction::Old => Rules::of(node).back(),
     };
     let diary = course.diary(context);
-    let _lock = moving::lock(&course.project.state(context))?;
     let done = runtime::block_on(async {
-        let mut done: Vec<Transfer> = Vec::new();
-        'waves: for wave in waves(&users, &rules) {
-            context.out.note(format!("{}: {} people", wave.name(), wave.count()));
-            let begun = done.len();
-            for group in &wave.groups {
-                let ended = course.transfer(group, direction, &diary, &context.out).await?;
-                if !context.json() {
-                    ended.iter().for_each(|t| context.out.result(moving::line(t, direction)));
+        let turn = Turn::take(context, &course.project, direction).await?;
+        let moved = async {
+            let mut done: Vec<Transfer> = Vec::new();
+            'waves: for wave in waves(&users, &rules) {
+                context.out.note(format!("{}: {} people", wave.name(), wave.count()));
+                let begun = done.len();
+                for group in &wave.groups {
+                    turn.still().await?;
+                    let ended = course.transfer(group, direction, &diary, &context.out).await?;
+                    if !context.json() {
+                        ended.iter().for_each(|t| context.out.result(moving::line(t, direction)));
+                    }
+                    done.extend(ended);
+                    if !goes_on(&done, users.len(), &rules) {
+                        break 'waves;
+                    }
                 }
-                done.extend(ended);
-                if !goes_on(&done, users.len(), &rules) {
-                    break 'waves;
+                let arrived = done.iter().skip(begun).any(|t| t.end == End::Arrived);
+                if let Some(soak) = wave.soak.filter(|_| !no_soak && arrived) {
+                    context.out.note(format!(
+                        "{} watched for {} before the others follow",
+                        wave.name(),
+                        format_duration(soak)
+                    ));
+                    tokio::time::sleep(soak).await;
                 }
             }
-            let arrived = done.iter().skip(begun).any(|t| t.end == End::Arrived);
-            if let Some(soak) = wave.soak.filter(|_| !no_soak && arrived) {
-                context.out.note(format!(
-                    "{} watched for {} before the others follow",
-                    wave.name(),
-                    format_duration(soak)
-                ));
-                tokio::time::sleep(soak).await;
-            }
-        }
-        Ok::<_, Failure>(done)
+            Ok::<_, Failure>(done)
+        };
+        turn.during(moved).await
     })??;
     ended(&done, users.len(), direction, context)
 }

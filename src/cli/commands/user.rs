@@ -6,7 +6,7 @@ use super::super::args::Format;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
-use super::super::moving::{self, Course, Entry, spoken};
+use super::super::moving::{self, Course, Entry, Turn, spoken};
 use super::super::project::Project;
 use super::super::runtime;
 use super::Answer;
@@ -85,9 +85,11 @@ fn course(addresses: &[String], context: &Context) -> Result<Course, Failure> {
 fn transfer(addresses: &[String], direction: Direction, context: &Context) -> Answer {
     let course = course(addresses, context)?;
     let diary = course.diary(context);
-    let _lock = moving::lock(&course.project.state(context))?;
     let users = course.users(addresses.iter().map(String::as_str));
-    let done = runtime::block_on(course.transfer(&users, direction, &diary, &context.out))??;
+    let done = runtime::block_on(async {
+        let turn = Turn::take(context, &course.project, direction).await?;
+        turn.during(course.transfer(&users, direction, &diary, &context.out)).await
+    })??;
     if context.json() {
         context.out.json(&done);
     } else {

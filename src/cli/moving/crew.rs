@@ -41,6 +41,8 @@ pub struct Crews<G, C> {
     wanted: Mutex<Option<watch::Receiver<Wanted>>>,
     /// Of each cohort, who was tried in this apply, and whether they arrived on the new side.
     tried: Mutex<BTreeMap<String, BTreeMap<String, bool>>>,
+    /// When somebody arrived in this apply (Unix seconds), by the clock of this machine.
+    arrivals: Mutex<BTreeMap<String, i64>>,
 }
 
 impl Crews<Reached, Service> {
@@ -65,7 +67,7 @@ impl Crews<Reached, Service> {
 
 impl<G: Gates, C: Content> Crews<G, C> {
     pub fn with(crews: BTreeMap<String, Crew<G, C>>, diary: Diary) -> Self {
-        Self { crews, diary, wanted: Mutex::new(None), tried: Mutex::default() }
+        Self { crews, diary, wanted: Mutex::new(None), tried: Mutex::default(), arrivals: Mutex::default() }
     }
 
     /// From now on a run may be told to end.
@@ -77,14 +79,18 @@ impl<G: Gates, C: Content> Crews<G, C> {
     pub fn count_since(&self, since: Option<i64>) -> Result<(), Failure> {
         let past = since.map_or_else(|| Ok(BTreeMap::new()), |_| self.diary.read())?;
         let since = since.unwrap_or(i64::MAX);
-        let after = |at: &str| at.parse::<jiff::Timestamp>().is_ok_and(|t| t.as_second() >= since.div_euclid(1_000));
+        let second = |at: &str| at.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).ok();
+        let after = |at: &str| second(at).is_some_and(|t| t >= since.div_euclid(1_000));
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
         tried.clear();
+        arrivals.clear();
         for (cohort, crew) in &self.crews {
             let people = tried.entry(cohort.clone()).or_default();
             for user in crew.waves.iter().flat_map(Wave::users) {
                 let last = past.get(user).and_then(|all| all.iter().rfind(|e| e.to == "new" && after(&e.at)));
                 people.extend(last.map(|e| (user.clone(), e.arrived)));
+                arrivals.extend(last.filter(|e| e.arrived).and_then(|e| Some((user.clone(), second(&e.at)?))));
             }
         }
         Ok(())
@@ -138,6 +144,9 @@ impl<G: Gates, C: Content> Crews<G, C> {
             let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
             let people = tried.entry(cohort.cohort.clone()).or_default();
             people.extend(came.iter().map(|c| (c.user.clone(), c.arrived)));
+            let now = jiff::Timestamp::now().as_second();
+            let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+            arrivals.extend(came.iter().filter(|c| c.arrived).map(|c| (c.user.clone(), now)));
         }
         Ok(came)
     }
@@ -153,7 +162,11 @@ impl<G: Gates + Send, C: Content + Send> People for Crews<G, C> {
         Box::pin(async move {
             let crew = self.crew(cohort)?;
             let stands = standing::look(&crew.gates, &crew.content, users, crew.default).await;
-            Ok(stands.map_err(|silent| silent.to_string())?.into_iter().map(stand).collect())
+            let stands = stands.map_err(|silent| silent.to_string())?.into_iter().map(stand);
+            let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+            // The clock of the service's host may be another one: what was seen from here counts.
+            let since = |s: &Stands| arrivals.get(&s.user).copied().unwrap_or(s.since);
+            Ok(stands.map(|s| Stands { since: since(&s), ..s }).collect())
         })
     }
 

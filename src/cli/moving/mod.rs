@@ -4,6 +4,7 @@ mod content;
 mod crew;
 mod diary;
 pub mod pace;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use crew::{Crew, Crews};
 pub use diary::{Diary, Entry};
+pub use turn::Turn;
 
 use super::context::Context;
 use super::failure::Failure;
@@ -167,11 +169,15 @@ pub fn spoken(ms: u64) -> String {
     }
 }
 
-/// One command that moves people at a time, from this state folder.
+/// One command of this kind at a time, from this state folder.
 pub fn lock(state: &StateDir) -> Result<LocalLock, Failure> {
+    lock_as(state, &Holder::this_process("", SystemClock.now()))
+}
+
+fn lock_as(state: &StateDir, holder: &Holder) -> Result<LocalLock, Failure> {
     state.create().map_err(|e| {
         Failure::new(format!("the state folder {} cannot be made: {e}", state.path().display()))
             .help("give another place with --state-dir")
     })?;
-    LocalLock::acquire(state, &Holder::this_process("", SystemClock.now())).map_err(super::work::locked)
+    LocalLock::acquire(state, holder).map_err(super::work::locked)
 }
