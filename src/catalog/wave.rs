@@ -34,13 +34,18 @@ pub fn is_canaries(key: &str) -> bool {
 /// How long a group is held where nobody says how long it may be.
 pub const HOLD: u64 = 60;
 
-/// Seconds that a wave may take: each group as long as groups took so far, or else as it may be held, and then the watch.
+/// Seconds that a wave may take: its groups, and then the watch.
 pub fn needs(cohort: &CohortAccess, attrs: &Attrs) -> u64 {
     let number = |name: &str| attrs.get(name).and_then(int).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-    let groups = number(PEOPLE).div_ceil(cohort.together.max(1) as u64);
+    needs_of(cohort, number(PEOPLE)).saturating_add(number("soak"))
+}
+
+/// Seconds that so many people may take: each group as long as groups took so far, or else as it may be held.
+pub fn needs_of(cohort: &CohortAccess, people: u64) -> u64 {
+    let groups = people.div_ceil(cohort.together.max(1) as u64);
     let longest = cohort.longest_hold.unwrap_or(HOLD).saturating_mul(1000);
     let each = cohort.measured_ms.map_or(longest, |ms| ms.min(longest));
-    groups.saturating_mul(each).div_ceil(1000).saturating_add(number("soak"))
+    groups.saturating_mul(each).div_ceil(1000)
 }
 
 /// What is wanted of a wave.

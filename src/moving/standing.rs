@@ -85,7 +85,7 @@ impl State {
             State::Back => "was moved and is back on the old side, with all mail that had come to the new one",
             State::Failed => "works on the old side; copying stopped, and a person has to look at it",
             State::Astray => {
-                "is sent to a side on which the mailbox is not up to date: somebody has changed the route by hand"
+                "is sent to a side on which the mailbox is not up to date: somebody has changed the route by hand, or a last pass ended after nobody waited for it any more. Move or roll back again"
             }
             State::Apart => "is sent to the old side by one gate and to the new one by another: set the route again",
             State::Blocked => "cannot log in: the route says so",

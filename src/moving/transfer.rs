@@ -133,9 +133,9 @@ pub fn todo(standing: &Standing, direction: Direction) -> Todo {
         (Direction::New, State::Astray) if on(Route::New) => refuse(
             "the route leads to the new side already, where the mailbox is not up to date: `cutover routes set --to old`, then move",
         ),
-        (Direction::Old, State::Astray) if !on(Route::New) => refuse(
-            "the route leads to the old side already: what came to the new side goes back by `cutover-cms rollback`",
-        ),
+        // A last pass that came to its end after nobody waited for it any more, or a route that was changed by hand: whatever is on the new
+        // side goes back.
+        (Direction::Old, State::Astray) if !on(Route::New) => Todo::Carry,
         // Old here and new there: nobody has moved them like that.
         (_, State::Apart) if on(Route::New) && !on(Route::Held) => {
             refuse("the gates do not agree: `cutover routes set` first")
@@ -170,6 +170,7 @@ pub async fn transfer<G: Gates, C: Content>(
         done.insert(user.to_owned(), Transfer { user: user.to_owned(), end, why, held_ms, passed });
     };
     let (mut carry, mut release) = (Vec::new(), Vec::new());
+    let home: BTreeMap<&str, Route> = standings.iter().map(|s| (s.user.as_str(), home(s, wish.direction))).collect();
     for s in &standings {
         match todo(s, wish.direction) {
             Todo::Nothing => end(&s.user, End::Already, None, None, None),
@@ -222,14 +223,18 @@ pub async fn transfer<G: Gates, C: Content>(
             }
         }
     }
-    if !to_from.is_empty() {
-        let users: Vec<String> = to_from.iter().map(|(user, _)| user.clone()).collect();
-        let out = gates::set(gates, &users, wish.direction.from(), false).await;
+    for side in [Route::Old, Route::New] {
+        let (users, whys): (Vec<String>, Vec<String>) =
+            to_from.iter().filter(|(user, _)| home.get(user.as_str()) == Some(&side)).cloned().unzip();
+        if users.is_empty() {
+            continue;
+        }
+        let out = gates::set(gates, &users, side, false).await;
         let held = began.elapsed();
         if out.is_ok() {
-            tell(Told::Released(&users, wish.direction.from(), held));
+            tell(Told::Released(&users, side, held));
         }
-        for (user, why) in to_from {
+        for (user, why) in users.into_iter().zip(whys) {
             match &out {
                 Ok(_) => end(&user, End::Stayed, Some(why), Some(held), None),
                 Err(broken) => end(&user, End::Held, Some(format!("{why}; {broken}")), None, None),
@@ -237,6 +242,14 @@ pub async fn transfer<G: Gates, C: Content>(
         }
     }
     Ok(users.iter().filter_map(|u| done.remove(u)).collect())
+}
+
+/// Where somebody is let in again when it comes to nothing: where they came from.
+fn home(standing: &Standing, direction: Direction) -> Route {
+    match standing.state {
+        State::Astray if standing.routes.values().all(|r| *r != Some(Route::New)) => Route::Old,
+        _ => direction.from(),
+    }
 }
 
 /// The pass of each that came out as it should, or why not.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Run, Sandbox};
 use crate::lab_auth::{server, until};
+use crate::lab_cutover::number;
 use crate::support::lab::Lab;
 
 const USERS: [&str; 5] = ["ann", "bob", "cem", "dana", "eli"];
@@ -60,12 +61,16 @@ cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n"
         )
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = self.box_.command(args);
         for (name, password) in &self.passwords {
             command.env(format!("P_{name}"), password);
         }
-        crate::cli::finish(command)
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        crate::cli::finish(self.command(args))
     }
 
     /// A command of the service, as who it runs as.
@@ -159,7 +164,7 @@ cutover-window night start=\"{start}\" for=\"2h\" rollback=before {{ steps flip-
 probe new-mail type=smtp every=\"1s\" timeout=\"5s\" {{ to mail-1; }}\n\
 phase pilot step=pilot {{ migrates everybody; }}\n"
         );
-        let cohort = "type=pilot window=night canaries=1 canary-soak=\"15s\" {";
+        let cohort = "type=pilot window=night canaries=1 canary-soak=\"25s\" {";
         self.box_.write("topology.kdl", &(self.topology().replace("type=pilot {", cohort) + &window));
         let apply = || self.run(&["apply", "--phase", "pilot", "--yes"]);
         let told = std::thread::scope(|scope| {
@@ -169,7 +174,11 @@ phase pilot step=pilot {{ migrates everybody; }}\n"
                 assert!(Instant::now() < end, "the first one never moved");
                 std::thread::sleep(Duration::from_millis(300));
             }
+            // Somebody else, with a state folder of their own, wants to move people at the same time.
+            let elsewhere = self.box_.path().join("elsewhere").display().to_string();
+            let second = self.run(&["cohort", "move", "everybody", "--state-dir", &elsewhere]);
             self.lab.sh("mail-1", "systemctl stop postfix");
+            second.ends(1).says("another apply holds gate").says("last sign of life");
             running.join().expect("the apply ends")
         });
         told.ends(1)
@@ -179,12 +188,58 @@ phase pilot step=pilot {{ migrates everybody; }}\n"
         self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 back");
         assert!(self.run(&["user", "show", "ann@acme.test"]).out.starts_with("ann@acme.test: back"));
         self.lab.sh("mail-1", "systemctl start postfix");
+        let quick = self.box_.read("topology.kdl").replace("canary-soak=\"25s\"", "canary-soak=\"1s\"");
+        self.box_.write("topology.kdl", &quick);
         apply().ends(0);
         self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 moved");
         self.run(&["rollback", "before", "--yes"])
             .ends(0)
             .says("before restores database: there is nothing of it to restore");
         self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 back");
+    }
+
+    /// The apply that moves them dies at a commit of its journal and is resumed, and goes back; one point, or as many as `CUTOVER_MOVE_KILLS` says,
+    /// on both sides of each commit.
+    fn killed(&self) {
+        let points = number("CUTOVER_MOVE_KILLS", 0);
+        let mut all: Vec<String> = (1..=points).flat_map(|n| [n.to_string(), format!("{n}+")]).collect();
+        if points == 0 {
+            // In the middle of the first wave: its start is written down.
+            all.push("4+".to_owned());
+        }
+        for point in all {
+            let began = Instant::now();
+            for user in USERS {
+                self.letter(user, &format!("kill{}{user}", point.replace('+', "p")));
+            }
+            let mut command = self.command(&["apply", "--phase", "pilot", "--yes"]);
+            command.env("CUTOVER_CRASH_AT", &point);
+            let died = crate::cli::finish(command);
+            let where_to = self.run(&["user", "show", "ann@acme.test"]).out;
+            if died.code == 0 {
+                eprintln!("an apply has fewer commits than {point}");
+                return;
+            }
+            assert_eq!(died.code, -1, "{point}: {died:#?}");
+            let resumed = self.run(&["resume"]).ends(0);
+            // Killed before its header was written there is no apply to resume.
+            if resumed.out.contains("nothing to resume") {
+                self.run(&["apply", "--phase", "pilot", "--yes"]).ends(0);
+            }
+            self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 moved");
+            for user in USERS {
+                let word = format!("kill{}{user}", point.replace('+', "p"));
+                self.comes("mail-1", user, &word);
+                assert_eq!(self.copies("mail-1", user, &word), 1, "{word}");
+            }
+            self.run(&["cohort", "rollback", "everybody"]).ends(0);
+            self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 back");
+            eprintln!(
+                "killed at {point}, resumed, back: {:?}; then {}",
+                began.elapsed(),
+                where_to.lines().next().unwrap_or("")
+            );
+        }
     }
 
     fn verified(&self, user: &str) -> Result<String, String> {
@@ -289,6 +344,7 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
     let began = Instant::now();
     world.triggered();
     eprintln!("taken back by a trigger, moved again, taken back by hand: {:?}", began.elapsed());
+    world.killed();
     // What the service does is not undone by a second apply.
     world.run(&["plan"]).ends(0);
 }

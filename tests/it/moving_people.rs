@@ -32,6 +32,8 @@ pub struct World {
     pub lost: Option<usize>,
     /// Before this order whoever gives it is killed.
     pub killed: Option<usize>,
+    /// How long a pass takes.
+    pub slow: Duration,
     /// Last passes of each user that came out right.
     pub finals: BTreeMap<String, u32>,
     pub wrong: Vec<String>,
@@ -139,6 +141,8 @@ impl Content for Shared {
 
     async fn carry(&self, users: &[String], what: Carry) -> Result<Vec<PassDone>, String> {
         self.alive().await;
+        let slow = self.0.lock().unwrap().slow;
+        tokio::time::sleep(slow).await;
         let mut w = self.0.lock().unwrap();
         let lost = w.begin()?;
         let mut done = Vec::new();

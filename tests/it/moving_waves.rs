@@ -51,8 +51,8 @@ pub struct Bench {
     pid: Cell<u32>,
 }
 
-fn topology(cohort: &str) -> String {
-    let users = ALL.join(" ");
+fn topology(cohort: &str, users: &[&str]) -> String {
+    let users = users.join(" ");
     format!(
         "language 1\norganization acme domain=acme.example\nsite s\nplatform p postfix=\"3.7\" dovecot=\"2.3\"\naccepted-domain acme.example\n\
          server desk platform=p site=s ip=\"127.0.0.1\" {{ roles bastion; connection {{ transport local; }} }}\n\
@@ -67,8 +67,8 @@ fn topology(cohort: &str) -> String {
     )
 }
 
-fn compiled(cohort: &str) -> (Site, Vec<String>) {
-    let files = BTreeMap::from([("topology.kdl".to_owned(), topology(cohort).into_bytes())]);
+fn compiled(cohort: &str, users: &[&str]) -> (Site, Vec<String>) {
+    let files = BTreeMap::from([("topology.kdl".to_owned(), topology(cohort, users).into_bytes())]);
     let compiled = language::compile_files(&files, "topology.kdl", &language::Options::default());
     let (people, _) =
         people::everybody(&compiled.topology, &std::collections::BTreeMap::new(), &|_| Err("no lists here".into()));
@@ -99,7 +99,16 @@ fn holder(pid: u32) -> Holder {
 
 impl Bench {
     pub fn new(cohort: &str, shared: &Shared) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::of(cohort, shared, &ALL, tempfile::tempdir().unwrap())
+    }
+
+    /// The same machine and journal, and other people in the cohort's list.
+    pub fn with_list(self, shared: &Shared, users: &[&str]) -> Self {
+        let (disk, pid) = (self.disk.clone(), self.pid.clone());
+        Self { disk, pid, ..Self::of(&self.cohort, shared, users, self.dir) }
+    }
+
+    fn of(cohort: &str, shared: &Shared, users: &[&str], dir: tempfile::TempDir) -> Self {
         let files = Arc::new(FileSecrets { root: "/".into() });
         let network = Network::new(cutover::transport::Settings::default(), BTreeMap::new(), Arc::clone(&files) as _);
         let shell = providers::Settings {
@@ -111,7 +120,7 @@ impl Bench {
             gates: shared.clone(),
             content: shared.clone(),
             default: Route::Old,
-            waves: waves(&names(&ALL), &rules(cohort)),
+            waves: waves(&names(users), &rules(cohort)),
         };
         let diary = Diary::of(&StateDir::below(dir.path(), "acme", None));
         let crews = Arc::new(Crews::with(BTreeMap::from([("pilot-1".to_owned(), crew)]), diary));
@@ -121,7 +130,7 @@ impl Bench {
         let mut settings = Settings::new("key");
         settings.reconnect = Duration::from_secs(2);
         settings.longest_wait = Duration::from_millis(1_500);
-        let (site, errors) = compiled(cohort);
+        let (site, errors) = compiled(cohort, users);
         assert_eq!(errors, Vec::<String>::new());
         let slice = PhaseSlice { name: "pilot".into(), migrates: ["pilot-1".to_owned()].into(), ..Default::default() };
         Self {
@@ -137,6 +146,12 @@ impl Bench {
             wanted,
             pid: Cell::new(1),
         }
+    }
+
+    /// A file below the state folder of the anchor.
+    pub fn state(&self, file: &str) -> std::path::PathBuf {
+        let mut roots = std::fs::read_dir(self.dir.path().join("state")).unwrap();
+        roots.find_map(|r| Some(r.ok()?.path().join(file)).filter(|p| p.exists())).unwrap()
     }
 
     async fn observe(&self) -> Observed {
@@ -172,11 +187,11 @@ impl Bench {
         }
     }
 
-    async fn try_apply(&self, plan: &Plan, apply: &str, undo_of: Option<&str>) -> Result<Report, ApplyError> {
+    pub async fn try_apply(&self, plan: &Plan, apply: &str, undo_of: Option<&str>) -> Result<Report, ApplyError> {
         execution::apply(self.run(&self.journal()), plan, apply, &self.identity(), undo_of.map(str::to_owned)).await
     }
 
-    async fn apply(&self, apply: &str) -> Report {
+    pub async fn apply(&self, apply: &str) -> Report {
         self.try_apply(&self.plan().await, apply, None).await.unwrap()
     }
 
@@ -184,7 +199,7 @@ impl Bench {
         execution::resume(self.run(&self.journal()), apply, &self.identity()).await
     }
 
-    async fn undo_plan(&self, apply: &str) -> Plan {
+    pub async fn undo_plan(&self, apply: &str) -> Plan {
         let saved = self.journal().load(apply).unwrap().unwrap();
         let standing = replay(&saved).unwrap();
         let outcomes =

@@ -9,7 +9,7 @@ use super::watch::{Pace, now};
 use super::{Came, Fit, Listed, People, Side, Stands};
 use crate::catalog::wave;
 use crate::model::cutover::clock;
-use crate::model::host::{CohortAccess, HostAccess, HostError, HostErrorKind};
+use crate::model::host::{CohortAccess, HostAccess, HostError, HostErrorKind, Opening};
 use crate::model::observed::{Facts, Observation, Record};
 use crate::model::step::{Action, Outcome, Step, StepId};
 use crate::model::{Attr, Digest, Kind};
@@ -192,7 +192,7 @@ impl<'a, T: Transport> Lane<'a, T> {
         }
         // The copies may take until after the window.
         for _ in 0..2 {
-            if let Some(ended) = self.opened(walk, &mut pace).await {
+            if let Some(ended) = self.opened(walk, &mut pace, (mine.len() - going.len(), going.len())).await {
                 return Ok(ended);
             }
             if let Some(later) = self.copied(walk, &mut pace, &going).await {
@@ -206,17 +206,19 @@ impl<'a, T: Transport> Lane<'a, T> {
         Ok(self.watched(walk, &mut pace, listed).await.unwrap_or_else(done))
     }
 
-    /// Waits until the cohort's window opens; a wave that it is too short for is not begun.
-    async fn opened(&self, walk: &Walk<'_>, pace: &mut Pace<'_>) -> Option<Ended> {
-        let opening = self.cohort.opening.as_ref()?;
-        let needs = i64::try_from(wave::needs(self.cohort, &walk.step.attrs)).unwrap_or(i64::MAX);
+    /// Waits until the cohort's window opens; a wave that it is too short for is not begun. Of one that was cut off, so many have moved, and
+    /// so many are left: only these need the window.
+    async fn opened(&self, walk: &Walk<'_>, pace: &mut Pace<'_>, (moved, left): (usize, usize)) -> Option<Ended> {
+        let opening = self.cohort.opening.as_ref().filter(|_| left > 0)?;
+        let soak = walk.step.attrs.get("soak").and_then(wave::int).unwrap_or(0);
+        let needs = self.takes(left).saturating_add(soak);
         loop {
             if now().max(opening.start).saturating_add(needs) > opening.end {
-                return Some(failed(format!(
-                    "window {} is open until {}, and this wave may need {needs} s: nobody of it was moved. Give the window another time and plan again",
-                    opening.window,
-                    clock(opening.end, &opening.timezone)
-                )));
+                let who = match moved {
+                    0 => "nobody of it was moved".to_owned(),
+                    n => format!("{n} of {} were moved before, and no more now", n + left),
+                };
+                return Some(failed(self.too_short(opening, "this wave", needs, &who)));
             }
             if now() >= opening.start {
                 return None;
@@ -226,6 +228,27 @@ impl<'a, T: Transport> Lane<'a, T> {
                 return Some(Ended::Later(why));
             }
         }
+    }
+
+    /// Whether the next group could not end before the window does; groups may have taken longer than was reckoned.
+    fn closes(&self, next: usize, moved: u64, all: usize) -> Option<Ended> {
+        let opening = self.cohort.opening.as_ref()?;
+        let needs = self.takes(next);
+        let late = now().saturating_add(needs) > opening.end;
+        let who = || format!("{moved} of {all} are moved and stay there, the others were not begun");
+        late.then(|| failed(self.too_short(opening, "the next group", needs, &who())))
+    }
+
+    /// Seconds that so many people may take.
+    fn takes(&self, people: usize) -> i64 {
+        i64::try_from(wave::needs_of(self.cohort, people as u64)).unwrap_or(i64::MAX)
+    }
+
+    fn too_short(&self, opening: &Opening, what: &str, needs: i64, who: &str) -> String {
+        let (window, end) = (&opening.window, clock(opening.end, &opening.timezone));
+        format!(
+            "window {window} is open until {end}, and {what} may need {needs} s: {who}. Give the window another time and plan again"
+        )
     }
 
     /// Waits until everybody who can be copied is.
@@ -267,6 +290,11 @@ impl<'a, T: Transport> Lane<'a, T> {
                 if let Some(fenced) = self.claim(walk, to, &BTreeSet::new()).await? {
                     return Ok(Some(fenced));
                 }
+                // The way back has no window.
+                let late = if to == Side::New { self.closes(group.len(), arrived(&came), users.len()) } else { None };
+                if late.is_some() {
+                    return Ok(late);
+                }
             }
             let bring = || self.people.bring(self.cohort, group, to, &tell);
             match pace.patiently(bring, tell).await {
@@ -292,6 +320,7 @@ impl<'a, T: Transport> Lane<'a, T> {
     /// Canaries are watched for a while on the new side, counted from when the last of them came there.
     async fn watched(&self, walk: &Walk<'_>, pace: &mut Pace<'_>, listed: &Listed) -> Option<Ended> {
         let soak = walk.step.attrs.get("soak").and_then(wave::int).filter(|s| *s > 0)?;
+        let begin = now();
         loop {
             let look = || self.people.look(&self.cohort.cohort, &listed.users);
             let stands = match pace.patiently(look, |t| walk.tell(t)).await {
@@ -306,8 +335,8 @@ impl<'a, T: Transport> Lane<'a, T> {
                     self.cohort.cohort
                 )));
             }
-            // A clock over there that is ahead makes nobody wait longer.
-            let last = stands.iter().map(|s| s.since.min(now())).max()?;
+            // A clock over there that is ahead lengthens no watch.
+            let last = stands.iter().map(|s| s.since.min(begin)).max()?;
             let open = last + soak;
             if now() >= open {
                 return None;
@@ -324,7 +353,12 @@ impl<'a, T: Transport> Lane<'a, T> {
         let Some((apply, of)) = &walk.step.restores else {
             return Ok(failed("the step does not say what it takes back"));
         };
-        let Some(going) = self.ledger.read(Some(apply)).await?.formers.remove(of).and_then(|f| f.people) else {
+        let kept = match self.ledger.read(Some(apply)).await {
+            // What it says cannot be believed, and asking again does not mend that.
+            Err(e) if e.kind == HostErrorKind::Protocol => return Ok(failed(e.message)),
+            kept => kept?,
+        };
+        let Some(going) = kept.formers.get(of).and_then(|f| f.people.clone()) else {
             walk.tell("nobody was moved by it".into());
             return Ok(done());
         };

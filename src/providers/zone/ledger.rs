@@ -55,18 +55,25 @@ impl Entries {
 
     pub fn begun(&mut self, id: StepId, former: &Former) {
         let json = serde_json::to_string(former).unwrap_or_default();
-        let _ = writeln!(self.text, "m begun {id}\t{json}\t.");
+        self.mark(&format!("begun {id}"), &json);
     }
 
     /// `outcome` as [`answer::outcome`] reads it.
     pub fn ended(&mut self, id: StepId, outcome: &Outcome) {
-        let _ = writeln!(self.text, "m ended {id}\t{}\t.", answer::written(outcome));
+        self.mark(&format!("ended {id}"), &answer::written(outcome));
+    }
+
+    fn mark(&mut self, head: &str, text: &str) {
+        let _ = writeln!(self.text, "m {head}\t{}\t.", sealed(head, text));
     }
 
     /// What is owned under a key from now on.
     pub fn owned(&mut self, key: &str, owned: Option<&Owned>) {
         let _ = match owned {
-            Some(o) => writeln!(self.text, "o + {key}\t{}\t.", serde_json::to_string(o).unwrap_or_default()),
+            Some(o) => {
+                let json = serde_json::to_string(o).unwrap_or_default();
+                writeln!(self.text, "o + {key}\t{}\t.", sealed(key, &json))
+            }
             None => writeln!(self.text, "o - {key}\t."),
         };
     }
@@ -193,9 +200,35 @@ impl<'a, T: Transport> Ledger<'a, T> {
     }
 }
 
+/// A text with the sum of what it stands for and what it says: a line that was changed by hand is not believed.
+fn sealed(head: &str, text: &str) -> String {
+    format!("{text}{SEAL}{}", sum(head, text))
+}
+
+/// The text of a line. One without a sum is of a former release.
+fn opened<'l>(head: &str, text: &'l str) -> Result<&'l str, String> {
+    let sealed = text.rsplit_once(SEAL).filter(|(_, s)| s.len() == SUM && s.bytes().all(|b| b.is_ascii_hexdigit()));
+    match sealed {
+        None => Ok(text),
+        Some((text, found)) if found == sum(head, text) => Ok(text),
+        Some(_) => Err(format!(
+            "the entry of {head} was changed by hand: its sum does not fit. Write it as it was, or take the line out, and what it says is forgotten"
+        )),
+    }
+}
+
+const SEAL: &str = " ~";
+/// Digits of a sum.
+const SUM: usize = 16;
+
+fn sum(head: &str, text: &str) -> String {
+    Digest::of(format!("{head}\t{text}").as_bytes()).0.chars().take(SUM).collect()
+}
+
 /// `KEY <tab> JSON`.
 fn owned(line: &str) -> Result<(String, Owned), String> {
-    let (key, json) = line.split_once('\t').ok_or("an entry without a key")?;
+    let (key, text) = line.split_once('\t').ok_or("an entry without a key")?;
+    let json = opened(key, text)?;
     let owned = serde_json::from_str(json).map_err(|e| format!("the entry of {key} cannot be read: {e}"))?;
     Ok((key.to_owned(), owned))
 }
@@ -203,7 +236,8 @@ fn owned(line: &str) -> Result<(String, Owned), String> {
 /// `begun ID <tab> JSON` or `ended ID <tab> OUTCOME`.
 fn mark(line: &str, kept: &mut Kept) -> Result<(), String> {
     let bad = || format!("`{line}` is no mark");
-    let (head, rest) = line.split_once('\t').ok_or_else(bad)?;
+    let (head, text) = line.split_once('\t').ok_or_else(bad)?;
+    let rest = opened(head, text)?;
     let (word, id) = head.split_once(' ').ok_or_else(bad)?;
     let id: StepId = id.parse().map_err(|_| bad())?;
     match word {
