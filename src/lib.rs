@@ -14,6 +14,7 @@
 //! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport, protocol |
 //! | [`execution`] | ground, journal, transport, providers |
+//! | [`monitoring`] | ground |
 //! | [`lab`] | ground, transport |
 //! | [`editor`] | ground, language, rules, reporting |
 //! | [`services`] | model, protocol |
@@ -30,6 +31,7 @@ pub mod lab;
 pub mod language;
 pub mod lowering;
 pub mod model;
+pub mod monitoring;
 pub mod moving;
 pub mod people;
 pub mod planning;

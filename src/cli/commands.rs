@@ -29,6 +29,7 @@ mod lab;
 mod lab_relay;
 mod lint;
 mod lsp;
+mod monitoring;
 mod notices;
 mod phase;
 mod plan;
@@ -72,6 +73,7 @@ pub enum Command {
     Dns(dns::Args),
     Calendar(calendar::Args),
     Notices(notices::Args),
+    Monitoring(monitoring::Args),
     Drift(drift::Args),
     Show(show::Args),
     History(history::Args),
@@ -112,6 +114,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Dns(args) => dns::run(&args, context),
         Command::Calendar(args) => calendar::run(&args, context),
         Command::Notices(args) => notices::run(&args, context),
+        Command::Monitoring(args) => monitoring::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Destroy(args) => destroy::run(&args, context),

@@ -33,6 +33,8 @@ struct Outputs {
     schedule: BTreeSet<String>,
     /// Who is told what and when.
     notices: BTreeSet<String>,
+    /// Rules of Prometheus, who hears of them, and what cannot be watched.
+    figures: BTreeSet<String>,
     /// What each phase and gate waits for while nothing is recorded.
     gates: Vec<String>,
     /// Nodes with their values, for what the language itself does.
@@ -107,6 +109,12 @@ fn outputs(text: &str) -> Outputs {
         out.slices.insert(phase.id.name.to_string(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
     }
     schedule(&c.topology, &mut out);
+    let watched = cutover::monitoring::compose(
+        &c.topology,
+        &cutover::monitoring::Options { smarthost: Some("mail:25".into()), ..Default::default() },
+    );
+    out.figures.extend(watched.files.into_iter().map(|(name, text)| format!("{name} {text}")));
+    out.figures.extend(watched.gaps.iter().map(|g| format!("{} {}", g.of, g.why)));
     if !c.diagnostics.has_errors() && c.topology.organization().is_some() {
         resources(&c, &mut out);
     }
@@ -256,6 +264,7 @@ fn candidates(f: &FieldDef, scalar: &Scalar, names: &BTreeMap<String, Vec<String
         Type::DateTime => quoted(&["2001-01-01T01:00", "2099-01-01T13:00"]),
         Type::Time => quoted(&["01:01", "13:00"]),
         Type::Secret => quoted(&["env:OTHER", "file:other"]),
+        Type::Counter => quoted(&["processor-load", "heartbeat"]),
         Type::Type => quoted(&["int", "string"]),
         _ => vec![
             format!("\"{now}x\""),
@@ -360,7 +369,7 @@ fn acts_in(
             if (&after.slices, &after.schedule, &after.gates) != (&before.slices, &before.schedule, &before.gates) {
                 found.insert("gate");
             }
-            if after.notices != before.notices {
+            if (&after.notices, &after.figures) != (&before.notices, &before.figures) {
                 found.insert("report");
             }
             if others(before, &after, &kind.name) {

@@ -88,6 +88,7 @@ mod lsp_wire;
 mod mail_auth;
 mod mail_auth_spf;
 mod master;
+mod monitoring;
 mod moving_edges;
 mod moving_people;
 mod moving_triggers;

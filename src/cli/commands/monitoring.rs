@@ -1,0 +1,169 @@
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Subcommand;
+
+use super::super::args::Format;
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::failure::Failure;
+use super::super::project::Project;
+use super::super::whole;
+use super::Answer;
+use crate::model::topology::Topology;
+use crate::monitoring::{Monitoring, Options, compose};
+
+/// What the topology's monitors, levels and escalations come to: files of Prometheus and Alertmanager, each rule with its tests
+///
+/// No host is asked. What no figure tells, or tells only nearly, is said below the table.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cutover monitoring show                     every rule, who hears of it, and what cannot be watched
+  cutover monitoring show --format json       for programs
+  cutover monitoring write monitoring         the files: prometheus.yml, alertmanager.yml, rules, targets, tests
+  cutover monitoring check                    by promtool and amtool of this machine: form, and every rule's tests")]
+pub struct Args {
+    #[command(subcommand)]
+    command: MonitoringCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MonitoringCommand {
+    /// Show every rule, who hears of it, and what cannot be watched
+    Show,
+    /// Write the files into a folder; those of a former run that are not wanted any more go
+    Write {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Hold the files against promtool and amtool, with the tests of every rule
+    Check,
+}
+
+pub fn run(args: &Args, context: &Context) -> Answer {
+    let format = context.formats("monitoring", &[Format::Text, Format::Json])?;
+    let (_, topology) = Project::topology(context)?;
+    let made = compose(&topology, &options(&topology));
+    match &args.command {
+        MonitoringCommand::Show if format == Format::Json => {
+            context.out.json(&serde_json::json!({ "watches": made.watches, "gaps": made.gaps }));
+            Ok(Exit::Ok)
+        }
+        MonitoringCommand::Show => {
+            context.out.result(shown(&made));
+            Ok(Exit::Ok)
+        }
+        MonitoringCommand::Write { folder } => {
+            let count = write(&made, folder)?;
+            context.out.note(format!("wrote {count} files into {}", folder.display()));
+            Ok(Exit::Ok)
+        }
+        MonitoringCommand::Check => check(&made, context),
+    }
+}
+
+/// Mail to people on call goes by the first server that relays mail, as notices do.
+fn options(topology: &Topology) -> Options {
+    let relays = topology.all("server").find(|s| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r)));
+    let domain = topology.organization().and_then(|o| o.text("domain")).unwrap_or("localdomain");
+    Options {
+        smarthost: relays.map(|s| format!("{}:25", s.text("ip").unwrap_or(&s.id.name))),
+        sender: format!("alerts@{domain}"),
+        ..Options::default()
+    }
+}
+
+fn shown(made: &Monitoring) -> String {
+    let mut out = String::new();
+    let rows: Vec<[String; 5]> = made
+        .watches
+        .iter()
+        .map(|w| {
+            let servers = if w.servers == 0 { "-".into() } else { w.servers.to_string() };
+            let team = w.team.clone().unwrap_or_else(|| "nobody".into());
+            [format!("{}.{}", w.monitor, w.rule), w.condition.clone(), w.severity.clone(), team, servers]
+        })
+        .collect();
+    let heads = ["RULE", "CONDITION", "SEVERITY", "TEAM", "SERVERS"].map(str::to_owned);
+    let width =
+        |column: usize| rows.iter().chain([&heads]).map(|r| r[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    for row in [&heads].into_iter().chain(&rows).filter(|_| !rows.is_empty()) {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(c, w)| format!("{c:w$}")).collect();
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+    }
+    if rows.is_empty() {
+        out.push_str("No monitor has a rule, and no level a target that figures tell.\n");
+    }
+    for (title, nearly) in [("Not watched:", false), ("Watched nearly:", true)] {
+        let found: Vec<_> = made.gaps.iter().filter(|g| g.approximate == nearly).collect();
+        if !found.is_empty() {
+            let _ = writeln!(out, "\n{title}");
+        }
+        for gap in found {
+            let _ = writeln!(out, "  {}: {}", gap.of, gap.why);
+        }
+    }
+    out
+}
+
+/// The folders of which every file is ours.
+const OURS: [&str; 3] = ["rules", "targets", "tests"];
+
+fn write(made: &Monitoring, folder: &Path) -> Result<usize, Failure> {
+    let failed = |path: &Path, e: std::io::Error| Failure::new(format!("{} was not written: {e}", path.display()));
+    for name in OURS {
+        let below = folder.join(name);
+        std::fs::create_dir_all(&below).map_err(|e| failed(&below, e))?;
+        // A rule that nobody wants any more would go on waking people.
+        for entry in std::fs::read_dir(&below).map_err(|e| failed(&below, e))?.flatten() {
+            let file = entry.file_name();
+            let known = made.files.contains_key(&format!("{name}/{}", file.to_string_lossy()));
+            let ours = Path::new(&file).extension().is_some_and(|e| e == "yml" || e == "json");
+            if !known && ours {
+                std::fs::remove_file(entry.path()).map_err(|e| failed(&entry.path(), e))?;
+            }
+        }
+    }
+    for (name, text) in &made.files {
+        let path = folder.join(name);
+        whole::write(&path, |f| f.write_all(text.as_bytes())).map_err(|e| failed(&path, e))?;
+    }
+    Ok(made.files.len())
+}
+
+fn check(made: &Monitoring, context: &Context) -> Answer {
+    let folder = tempfile::tempdir().map_err(|e| Failure::new(format!("no temporary folder: {e}")))?;
+    write(made, folder.path())?;
+    let of = |prefix: &str| -> Vec<&str> {
+        made.files.keys().filter(|n| n.starts_with(prefix) && n.ends_with(".yml")).map(String::as_str).collect()
+    };
+    let (rules, tests) = (of("rules/"), of("tests/"));
+    let mut runs: Vec<(&str, Vec<&str>, String)> = Vec::new();
+    if !rules.is_empty() {
+        runs.push(("promtool", [&["check", "rules"], &rules[..]].concat(), format!("{} files of rules", rules.len())));
+    }
+    if !tests.is_empty() {
+        runs.push(("promtool", [&["test", "rules"], &tests[..]].concat(), format!("{} files of tests", tests.len())));
+    }
+    runs.push(("amtool", vec!["check-config", "alertmanager.yml"], "the configuration of Alertmanager".into()));
+    let mut wrong = 0;
+    for (program, args, what) in runs {
+        let ended = Command::new(program).args(&args).current_dir(folder.path()).output();
+        let ended = ended.map_err(|e| {
+            Failure::new(format!("{program} does not start: {e}"))
+                .help("it is in the Debian packages prometheus and prometheus-alertmanager")
+        })?;
+        if ended.status.success() {
+            context.out.note(format!("{program}: {what}: right"));
+            continue;
+        }
+        wrong += 1;
+        let said = [ended.stdout, ended.stderr].concat();
+        context.out.result(format!("{program} {}:\n{}", args.join(" "), String::from_utf8_lossy(&said)));
+    }
+    Ok(if wrong == 0 { Exit::Ok } else { Exit::Error })
+}
