@@ -30,11 +30,16 @@ impl<A: Agent, R: Resolve, C: Clock> Dispatcher<'_, A, R, C> {
 
     fn ended(&mut self, step: StepId, outcome: Outcome, millis: u64) {
         self.post(Record::ended(step, &outcome, millis));
+        self.tell_end(step, &outcome, millis);
+        self.report.outcomes.insert(step, outcome);
+    }
+
+    /// Of a step whose end is written down.
+    pub(super) fn tell_end(&self, step: StepId, outcome: &Outcome, millis: u64) {
         if let Some(s) = self.plan.steps.get(step as usize) {
             let (address, action) = (s.address.clone(), s.action);
             self.tell(What::StepEnded { step, address, action, outcome: outcome.clone(), millis });
         }
-        self.report.outcomes.insert(step, outcome);
     }
 
     /// Texts from hosts may repeat a secret that was sent there.

@@ -110,6 +110,7 @@ pub async fn resume<A: Agent, R: Resolve, C: Clock>(
         resumed: true,
         undo_of: saved.header.undo_of.clone(),
     };
+    let found: Vec<(StepId, Outcome)> = ledger.outcomes.iter().map(|(id, outcome)| (*id, outcome.clone())).collect();
     let mut outcomes = ledger.outcomes;
     for (id, outcome) in standing.outcomes.into_iter().enumerate() {
         // What was skipped and waits again has no outcome any more.
@@ -119,6 +120,8 @@ pub async fn resume<A: Agent, R: Resolve, C: Clock>(
     }
     let mut dispatcher = Dispatcher::new(run, plan, apply, scheduler, granted, restores);
     dispatcher.tell(started);
+    // Who listens has heard of their begin alone.
+    found.iter().for_each(|(step, outcome)| dispatcher.tell_end(*step, outcome, 0));
     dispatcher.expects = ledger.expects;
     dispatcher.report.regained = regained;
     dispatcher.report.outcomes = outcomes;

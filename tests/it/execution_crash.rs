@@ -230,7 +230,16 @@ pub fn crash(seed: u64, whole: &Whole, point: &Point, tally: &Tally) -> Result<(
         b.restart(Duration::from_secs(dice.below(100) as u64), dice.one_in(2), again);
         last = if begun && anew == 0 {
             tally.resumes.fetch_add(1, Ordering::Relaxed);
-            b.try_resume("a1")
+            let saved = b.journal().load("a1").ok().flatten();
+            let (told, heard) = (saved.map_or_else(Vec::new, |s| cutover::journal::events(&s)), b.events.len());
+            let ended = b.try_resume("a1");
+            if matches!(&ended, Some(Ok(report)) if report.is_success()) {
+                let report = cutover::reporting::Tally::of(told.iter().chain(&b.events[heard..])).report(&plan);
+                if !report.unknown.is_empty() || report.not_tried > 0 {
+                    return Err(format!("all is done, and told is: {report:?}"));
+                }
+            }
+            ended
         } else if begun {
             b.try_resume(&format!("n{anew}"))
         } else {
