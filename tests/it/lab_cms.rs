@@ -19,6 +19,8 @@ struct World {
     lab: Lab,
     box_: Sandbox,
     passwords: BTreeMap<&'static str, String>,
+    /// To whom captured passwords are sealed; nobody opens them here.
+    recipient: String,
 }
 
 impl World {
@@ -27,7 +29,8 @@ impl World {
         let names = USERS.into_iter().chain(["old_master", "cms"]);
         // No word of these stands in any program, so a search that finds one has found a password.
         let passwords = names.map(|n| (n, format!("Zq8-{n}-canary-{}", std::process::id()))).collect();
-        let world = Self { lab, box_: Sandbox::new(), passwords };
+        let recipient = age::x25519::Identity::generate().to_public().to_string();
+        let world = Self { lab, box_: Sandbox::new(), passwords, recipient };
         let names = [("old", "old"), ("mail-1", "mail-1"), ("gate", "gate"), ("gate", "mail")];
         let hosts: String = names.map(|(h, n)| format!("{} {n}.acme.test\\n", world.lab.ip(h))).concat();
         for host in ["old", "mail-1", "gate"] {
@@ -55,9 +58,10 @@ accepted-domain acme.test default=#true postmaster=ann@acme.test\n{accounts}\
 certificate tls subject=mail.acme.test issuer=internal {{ names \"[gate,mail-1,old].acme.test\"; on gate mail-1 old; }}\n\
 legacy former product=dovecot server=old master-user=mover admin=(secret)\"env:P_old_master\" {{ services imap pop3 smtp; }}\n\
 cms mover from=former to=mail-1 extractor=imap importer=imap delta-every=\"5s\" verify=full password=(secret)\"env:P_cms\" {{ on gate; items messages flags folders subscriptions; metrics \"127.0.0.1:9480\"; }}\n\
-proxy front old=former new=platform:open cms=mover {{ on gate; listen imap imaps submission submissions; }}\n\
+proxy front old=former new=platform:open cms=mover passwords=capture recipient=\"{recipient}\" purge=\"30d\" {{ on gate; listen imap imaps submission submissions; }}\n\
 migration away strategy=pilot from=former to=platform:open proxy=front cms=mover\n\
-cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n"
+cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n",
+            recipient = self.recipient
         )
     }
 
@@ -151,6 +155,65 @@ cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n"
         }
         let page = self.box_.read("certificates/any/everybody.html");
         assert!(page.contains("<b>5</b>people on the new side") && page.contains("the same by full"), "{page}");
+    }
+
+    /// Everybody logs in by the gate while they are on the old side: their passwords are captured.
+    fn logged_in(&self) {
+        let program = "import imaplib,os,ssl\nt=ssl._create_unverified_context()\nimaplib.IMAP4_SSL(os.environ['HOST'],ssl_context=t,timeout=60).login(os.environ['NAME'],os.environ['WORD'])";
+        for user in USERS {
+            let mut python = Command::new("python3");
+            python.args(["-c", program]).env("HOST", self.lab.ip("gate").to_string());
+            let ended = python.env("NAME", format!("{user}@acme.test")).env("WORD", &self.passwords[user]).output();
+            let ended = ended.expect("python3");
+            assert!(ended.status.success(), "{user}: {}", String::from_utf8_lossy(&ended.stderr));
+        }
+        until(
+            &self.lab,
+            "gate",
+            &format!("test $(ls /var/lib/cutover-proxy/passwords/*.age | wc -l) = {}", USERS.len()),
+        );
+    }
+
+    /// Mail that still waits and comes on the old side is carried over, and no captured password is left.
+    fn after(&self) {
+        let late = |to: &str, word: &str| {
+            let mail = format!("From: x@elsewhere.example\\nTo: {to}@acme.test\\nSubject: {word}\\n\\n{word}\\n");
+            self.lab.sh("old", &format!("printf '{mail}' | sendmail -f x@elsewhere.example {to}@acme.test"));
+        };
+        self.lab.sh("old", "systemctl stop dovecot");
+        late("bob", "queuedbob");
+        until(&self.lab, "old", "postqueue -j | grep -q deferred");
+        // What waits is named, and of whom nothing can be known it is said.
+        self.run(&["cohort", "after", "everybody", "--wait", "3s"])
+            .ends(1)
+            .says("waits on the old side for bob@acme.test")
+            .says("ann@acme.test: what came to the old side is not all over");
+        self.lab.sh("old", "systemctl start dovecot");
+        late("ann", "lateann");
+        until(&self.lab, "old", "grep -rqsw lateann /var/vmail/acme.test/ann");
+        let after = || {
+            let done = self.run(&["cohort", "after", "everybody", "--format", "json"]).ends(0);
+            serde_json::from_str::<serde_json::Value>(&done.out).expect("JSON")["after"].clone()
+        };
+        let first = after();
+        assert_eq!(first["queue"]["left"], serde_json::json!([]), "{first}");
+        for (user, word) in [("ann", "lateann"), ("bob", "queuedbob")] {
+            assert_eq!(first["late"][format!("{user}@acme.test")], serde_json::json!({ "carried": 1 }), "{first}");
+            assert_eq!(self.copies("mail-1", user, word), 1, "{word}");
+        }
+        let kept = self.lab.sh("gate", "ls /var/lib/cutover-proxy/passwords/*.age 2>/dev/null | wc -l");
+        assert_eq!(kept.trim(), "0", "{first}");
+        // Each was destroyed once, by the attempt that could not ask the old side or by this one.
+        let log = self.lab.sh("gate", "cat /var/lib/cutover-proxy/purged.log");
+        for user in USERS {
+            assert_eq!(log.matches(&format!("{user}@acme.test")).count(), 1, "{log}");
+        }
+        let second = after();
+        assert_eq!(
+            (&second["queue"]["found"], &second["late"]),
+            (&serde_json::json!(0), &serde_json::json!({})),
+            "{second}"
+        );
     }
 
     /// The first one moves, the new side takes no mail any more, and everybody is back by itself; mended, the second attempt goes through, and
@@ -264,6 +327,7 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
         exposure.split(':').next_back().and_then(|t| t.split_whitespace().next()).and_then(|n| n.parse::<f64>().ok());
     assert!(level.is_some_and(|l| l < 2.0), "{exposure}");
     world.furnish();
+    world.logged_in();
 
     // The master password opens mailboxes from the gate alone.
     let login = |host: &str| {
@@ -341,6 +405,9 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
     let began = Instant::now();
     world.certified();
     eprintln!("certified: {:?}", began.elapsed());
+    let began = Instant::now();
+    world.after();
+    eprintln!("late mail carried over, captured passwords destroyed: {:?}", began.elapsed());
     let began = Instant::now();
     world.triggered();
     eprintln!("taken back by a trigger, moved again, taken back by hand: {:?}", began.elapsed());
