@@ -39,6 +39,7 @@ mod rollback;
 mod routes;
 mod show;
 mod state;
+mod survey;
 mod undo;
 mod user;
 mod version;
@@ -74,6 +75,7 @@ pub enum Command {
     Calendar(calendar::Args),
     Notices(notices::Args),
     Monitoring(monitoring::Args),
+    Survey(survey::Args),
     Drift(drift::Args),
     Show(show::Args),
     History(history::Args),
@@ -115,6 +117,7 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Calendar(args) => calendar::run(&args, context),
         Command::Notices(args) => notices::run(&args, context),
         Command::Monitoring(args) => monitoring::run(&args, context),
+        Command::Survey(args) => survey::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Destroy(args) => destroy::run(&args, context),

@@ -45,6 +45,12 @@ impl Failure {
         self
     }
 
+    /// In one line, for where there is no more room.
+    pub fn told(&self) -> String {
+        let one = |p: &Problem| p.help.as_ref().map_or(p.message.clone(), |help| format!("{}: {help}", p.message));
+        self.problems.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
     pub fn exit(&self) -> Exit {
         self.exit
     }

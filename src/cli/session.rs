@@ -15,7 +15,7 @@ use super::rotation::Course;
 use super::routes::{self, Reached};
 use super::secrets::{self, ForConnections};
 use super::served::Servers;
-use super::triggers::Eyes;
+use super::triggers::{Eyes, Probes};
 use super::{guard, lab_spec, passwords, phase, runtime};
 use crate::execution::{self, Clock as _, SystemClock, Wanted};
 use crate::journal::{Journal, StateDir};
@@ -87,7 +87,7 @@ impl Session {
         let readers = Arc::new(ForConnections { resolver: Arc::clone(&resolver), root: project.root.clone() });
         let network = Network::new(settings, project.site.hosts.clone(), Arc::clone(&readers) as _);
         let shell = ShellAgent::new(network, providers::Settings::default());
-        let crews = Arc::new(Crews::of(context, &project));
+        let crews = Arc::new(Crews::of(context, &project, Probes::of(&resolver, &state))?);
         let agent = Arc::new(Agents::new(shell, readers).with_people(Arc::clone(&crews) as _));
         let parallel = usize::from(context.globals.parallel);
         Ok(Self { project, resolver, key, agent, state, parallel, crews, out: Arc::clone(&context.out), runtime })
@@ -98,11 +98,15 @@ impl Session {
         self.crews.heed(wanted);
     }
 
+    /// What probes are made with.
+    pub fn probes(&self) -> Probes {
+        Probes::of(&self.resolver, &self.state)
+    }
+
     /// What triggers of an apply are looked at with, `since`: of one that goes on, its begin (Unix milliseconds).
     pub fn eyes(&self, since: Option<i64>) -> Result<Eyes<Reached, Service>, Failure> {
         self.crews.count_since(since)?;
-        let ca = self.state.path().join("ca/ca.pem");
-        Ok(Eyes { crews: Arc::clone(&self.crews), resolver: Arc::clone(&self.resolver), ca })
+        Ok(Eyes { crews: Arc::clone(&self.crews), probes: self.probes() })
     }
 
     pub fn block_on<F: Future>(&self, work: F) -> F::Output {
@@ -212,6 +216,7 @@ impl Session {
         let mut plan = self.plan(&observed, wish)?;
         guard::look(self, &observed, &mut plan, wish).await;
         passwords::tell(self, &mut plan);
+        self.crews.tell(&mut plan);
         Ok(Asked { observed, plan })
     }
 }

@@ -37,6 +37,12 @@ const LINE: usize = 8 << 10;
 /// Whoever has people, secrets and authorities within reach.
 pub struct Eyes<G, C> {
     pub crews: Arc<Crews<G, C>>,
+    pub probes: Probes,
+}
+
+/// What a probe is made with.
+#[derive(Clone)]
+pub struct Probes {
     pub resolver: Arc<Resolver>,
     /// The organisation's own authority; servers may have certificates of the system's too.
     pub ca: PathBuf,
@@ -83,7 +89,7 @@ impl<G: Gates + Send, C: Content + Send> Conditions for Eyes<G, C> {
             match (&trigger.when, &of.cohort) {
                 (Condition::Failed { share }, Some(cohort)) => failed(&self.crews.stayed(cohort), *share),
                 (Condition::Failed { .. }, None) => Seen::Well,
-                (Condition::Probe { probe, share }, _) => self.probe(probe, *share).await,
+                (Condition::Probe { probe, share }, _) => self.probes.probe(probe, *share).await,
                 (Condition::Unasked { what }, _) => Seen::NotAsked(what.clone()),
             }
         })
@@ -98,8 +104,13 @@ fn failed(waves: &[(String, u64, u64)], share: u64) -> Seen {
     })
 }
 
-impl<G: Gates, C: Content> Eyes<G, C> {
-    async fn probe(&self, probe: &Probe, share: Option<u64>) -> Seen {
+impl Probes {
+    pub fn of(resolver: &Arc<Resolver>, state: &StateDir) -> Self {
+        Self { resolver: Arc::clone(resolver), ca: state.path().join("ca/ca.pem") }
+    }
+
+    /// All targets of a probe, asked side by side.
+    pub async fn probe(&self, probe: &Probe, share: Option<u64>) -> Seen {
         let password = match &probe.password {
             None => None,
             Some(secret) => match self.resolver.bytes(secret).await {

@@ -19,6 +19,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt::{self, Closing};
+use super::left::{left_to_prune, moves};
 use super::moving::Service;
 use super::output::Output;
 use super::routes::Reached;
@@ -27,8 +28,8 @@ use super::triggers::{self, Eyes};
 use crate::catalog::barrier;
 use crate::execution::{self, Clock as _, Fired, Identity, Report, Run, Settings, SystemClock, Watch};
 use crate::journal::{Holder, Journal, LocalLock, LockError, Record, Saved, Status, events, replay};
-use crate::model::Kind;
-use crate::model::cutover::{Stage, clock};
+use crate::model::act::Doing;
+use crate::model::cutover::clock;
 use crate::model::event::Event;
 use crate::model::plan::Plan;
 use crate::model::step::StepId;
@@ -292,10 +293,14 @@ impl Work {
         let Some((id, why)) = shut.iter().find(|(id, _)| attrs(id).is_some_and(|b| b.rolls_back)) else {
             return Ok(exit);
         };
-        let stage = plan.steps.get(*id as usize).map(|s| s.address.key.as_str()).unwrap_or_default();
+        let step = plan.steps.get(*id as usize);
+        let stage = step.map(|s| s.address.key.as_str()).unwrap_or_default();
         context.out.note(format!("{stage} says on-timeout=rollback: the window is taken back, because {why}"));
-        let ended = self.go_back(session, context, apply, None).await?;
-        if ended == Exit::Error {
+        // Of a cohort, what the way back of its window restores: what was deployed for it stays.
+        let cohort = step.and_then(|s| plan.hosts.get(&s.address.host)).and_then(|h| h.cohort());
+        let point = cohort.and_then(|c| c.opening.as_ref()?.way_back.as_ref()).map(|b| b.point.as_str());
+        let ended = self.go_back(session, context, apply, point).await?;
+        if ended == Exit::Error && cohort.is_none() {
             context.out.note("the window is taken back: the zone is as it was");
         }
         Ok(ended)
@@ -404,6 +409,9 @@ impl Work {
                 Some(until) => {
                     format!("waits until {}: {}. Go on then with: cutover resume", clock(until, timezone), waits.why)
                 }
+                None if plan.steps.get(waits.step as usize).is_some_and(|s| Doing::of(&s.address).is_some()) => {
+                    format!("waits for {}. Go on with: cutover resume", waits.why)
+                }
                 None if moves(plan, waits.step) => {
                     format!("people wait to be moved: {}. Go on then with: cutover resume", waits.why)
                 }
@@ -424,10 +432,6 @@ impl Work {
     }
 }
 
-fn moves(plan: &Plan, step: StepId) -> bool {
-    plan.steps.get(step as usize).is_some_and(|s| s.address.kind == Kind::Wave)
-}
-
 /// How a run ended.
 struct Ran {
     exit: Exit,
@@ -442,23 +446,6 @@ fn new_apply() -> Result<String, Failure> {
     let mut entropy = [0u8; 4];
     getrandom::fill(&mut entropy).map_err(|e| Failure::new(format!("no random numbers from the system: {e}")))?;
     Ok(execution::new_apply_id(SystemClock.now(), u32::from_le_bytes(entropy)))
-}
-
-/// All that is left of a window waits for the end of its old side: nobody else has to wait for it.
-pub fn left_to_prune(saved: &Saved) -> Result<bool, Failure> {
-    let Some(schedule) = saved.plan.schedule.as_ref().filter(|s| !s.takes_back) else { return Ok(false) };
-    let prunes: BTreeSet<StepId> =
-        schedule.entries.iter().filter(|e| e.stage == Stage::Prune).flat_map(|e| e.steps.iter().copied()).collect();
-    let standing = replay(saved)?;
-    let done = |(id, status): (usize, &Status)| *status == Status::Done || prunes.contains(&(id as StepId));
-    Ok(standing.resumable() && standing.statuses.iter().enumerate().all(done))
-}
-
-/// All that is not done is people who are still to be moved: they need not be moved to be taken back.
-pub fn left_to_waves(saved: &Saved) -> Result<bool, Failure> {
-    let standing = replay(saved)?;
-    let left = |(id, status): (usize, &Status)| *status == Status::Done || moves(&saved.plan, id as StepId);
-    Ok(standing.statuses.iter().enumerate().all(left))
 }
 
 async fn read(

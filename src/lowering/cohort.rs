@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::survey::{Survey, refs};
 use super::window;
 use crate::catalog::{self, wave};
+use crate::model::act::{Act, Doing, OnTimeout};
 use crate::model::host::{CohortAccess, HostAccess, Opening, Reach};
 use crate::model::resource::{Dependency, Resource};
 use crate::model::topology::{Node, Topology};
@@ -45,13 +46,14 @@ pub fn lanes(
 /// A cohort with all that moves it.
 struct Moves<'t> {
     node: &'t Node,
-    migration: &'t Node,
     proxy: &'t Node,
     cms: &'t Node,
     phases: Vec<String>,
     users: Vec<String>,
     rules: Rules,
     opening: Option<Opening>,
+    longest_hold: Option<u64>,
+    frozen: bool,
     /// Servers on which something has to stand before anybody moves.
     servers: BTreeSet<HostName>,
 }
@@ -84,7 +86,9 @@ impl<'t> Moves<'t> {
         let stores = refs(migration, "to").flat_map(|id| survey.hosts_of(id)).map(HostName::from);
         let servers = places.into_iter().chain(stores).collect();
         let users = chosen.addresses().map(str::to_owned).collect();
-        Some(Self { node, migration, proxy, cms, phases, users, rules: Rules::of(node), opening, servers })
+        let (longest_hold, frozen) = (hold(topology, node, migration), frozen(topology, node));
+        let rules = Rules::of(node);
+        Some(Self { node, proxy, cms, phases, users, rules, opening, longest_hold, frozen, servers })
     }
 
     fn name(&self) -> &'t str {
@@ -113,8 +117,8 @@ impl<'t> Moves<'t> {
             phases: self.phases.clone(),
             people: all,
             may_fail: self.rules.may_fail(all),
-            together: self.rules.together,
-            longest_hold: self.migration.duration("downtime-max").map(|d| d.as_secs()),
+            together: if self.frozen { self.users.len() } else { self.rules.together },
+            longest_hold: self.longest_hold,
             measured_ms: None,
             opening: self.opening.clone(),
             ledger: ledger.clone(),
@@ -156,7 +160,46 @@ impl<'t> Moves<'t> {
 fn opening(topology: &Topology, window: &Node) -> Option<Opening> {
     let timezone = window::timezone(topology);
     let (start, end) = window::span(window, TimeZone::get(timezone).ok()?)?;
-    Some(Opening { window: window.id.name.to_string(), start, end, timezone: timezone.to_owned(), way_back: None })
+    let steps = window.texts("steps");
+    let name = window.id.name.to_string();
+    let flips = steps.is_empty() || steps.contains(&"flip-routes");
+    let acts = Doing::ALL.into_iter().filter(|d| steps.contains(&d.as_str())).map(|d| act(window, d)).collect();
+    Some(Opening { window: name, start, end, timezone: timezone.to_owned(), flips, acts, way_back: None })
+}
+
+/// Seconds that a step of a window may take where nobody says how many.
+const PATIENCE: u64 = 600;
+
+fn act(window: &Node, what: Doing) -> Act {
+    let node = window.children("step").find(|s| s.name() == what.as_str());
+    let timeout = node.and_then(|s| s.duration("timeout")).map_or(PATIENCE, |d| d.as_secs());
+    let on_timeout = match (what, node.map(|s| s.text("on-timeout").unwrap_or("rollback"))) {
+        // Nobody has moved by then.
+        (Doing::Notify, Some("rollback")) | (_, None) => OnTimeout::Stop,
+        (_, Some(word)) => OnTimeout::parse(word),
+    };
+    Act { what, timeout, on_timeout }
+}
+
+/// Seconds that people may be held: as the migration allows, and no longer than the steps of the window from the freeze to the new route.
+fn hold(topology: &Topology, cohort: &Node, migration: &Node) -> Option<u64> {
+    let window = cohort.reference("window").and_then(|id| topology.get("cutover-window", &id.name));
+    let held = |s: &&Node| ["freeze-source", "final-delta", "flip-routes"].contains(&s.name());
+    let steps: Vec<u64> = window
+        .into_iter()
+        .flat_map(|w| w.children("step"))
+        .filter(held)
+        .filter_map(|s| Some(s.duration("timeout")?.as_secs()))
+        .collect();
+    let allowed = migration.duration("downtime-max").map(|d| d.as_secs());
+    let sum = (!steps.is_empty()).then(|| steps.iter().sum());
+    allowed.into_iter().chain(sum).min()
+}
+
+/// Whether the people of a wave are all held at the same time.
+fn frozen(topology: &Topology, cohort: &Node) -> bool {
+    let window = cohort.reference("window").and_then(|id| topology.get("cutover-window", &id.name));
+    window.is_some_and(|w| w.texts("steps").contains(&"freeze-source"))
 }
 
 /// Phases of this environment that move a cohort.

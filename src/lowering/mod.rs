@@ -29,10 +29,12 @@ pub mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::host::HostAccess;
 use crate::model::pack::PackSource;
 use crate::model::resource::Dependency;
 use crate::model::site::Site;
 use crate::model::topology::{Node, Topology};
+use crate::model::trigger::Probe;
 use crate::model::{Diagnostic, Diagnostics, HostName, Kind, SecretRef, Sources, Span};
 use crate::people::{Accounts, Chosen, Password};
 
@@ -114,6 +116,17 @@ impl Options {
             accounts: BTreeMap::new(),
         }
     }
+}
+
+/// All probes of a topology by name, or why one of them cannot be made. `hosts`: those of its site.
+pub fn probes(
+    topology: &Topology,
+    options: &Options,
+    hosts: &BTreeMap<HostName, HostAccess>,
+) -> BTreeMap<String, Result<Probe, String>> {
+    // What is wrong with the topology was said when it was lowered.
+    let survey = survey::survey(topology, &options.accounts, &options.secrets, &mut Diagnostics::default());
+    trigger::probes(&survey, hosts)
 }
 
 /// Expands every server's roles through the packs. With errors the site is incomplete and must not be planned.

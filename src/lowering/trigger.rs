@@ -44,6 +44,12 @@ pub fn attach(ways: &BTreeMap<String, WayBack>, hosts: &mut BTreeMap<HostName, H
     }
 }
 
+/// All probes of the topology by name, or why one of them cannot be made.
+pub fn probes(survey: &Survey<'_>, hosts: &BTreeMap<HostName, HostAccess>) -> BTreeMap<String, Result<Probe, String>> {
+    let one = |node: &Node| (node.id.name.to_string(), probe(survey, hosts, node));
+    survey.topology.all("probe").map(one).collect()
+}
+
 fn trigger(survey: &Survey<'_>, hosts: &BTreeMap<HostName, HostAccess>, node: &Node) -> Trigger {
     let share = node.percent("failed").map(|p| p.0);
     let unasked = |what: &str| Condition::Unasked { what: what.to_owned() };

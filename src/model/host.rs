@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::act::Act;
 use super::address::HostName;
 use super::attr::SecretRef;
 use super::dns::{NameServer, ZoneKey};
@@ -63,8 +64,18 @@ pub struct Opening {
     pub end: i64,
     /// In which people are shown the times.
     pub timezone: String,
+    /// Whether people are moved in it: its steps name `flip-routes`, or it names none.
+    #[serde(default = "yes")]
+    pub flips: bool,
+    /// What is done for them beside the move, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<Act>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<WayBack>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How the record sets of a zone are read and changed: by transfer and update (RFC 5936, RFC 2136) unless `file` or `service` says

@@ -1,5 +1,6 @@
 //! Ground floor: plain data that every other floor takes and returns. No I/O, no clock, no randomness.
 
+pub mod act;
 pub mod address;
 pub mod attr;
 mod attrs;

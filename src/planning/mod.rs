@@ -5,6 +5,7 @@
 //!                       └───────────────────────────▶ order ──▶ steps ──▶ Plan
 //! ```
 
+mod acts;
 mod constraints;
 pub mod cutover;
 mod diff;
@@ -69,7 +70,7 @@ pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {
     let destroy = input.options.destroy;
     let signals = services::signals(&index, &constraints, &scope, &findings);
     let ordered = order::order(&index, constraints, &findings, &signals, destroy)?;
-    let steps = steps::steps(input.site, &index, &findings, &signals, ordered);
+    let steps = acts::beside(input.site, steps::steps(input.site, &index, &findings, &signals, ordered));
     Ok(Plan {
         version: PLAN_VERSION,
         organization: input.site.organization.clone(),

@@ -70,6 +70,9 @@ pub fn timing(input: &PlanInput, r: &Resource) -> Option<(String, bool)> {
     if r.after.iter().any(|d| matches!(d, Dependency::Resource(a) if a.host == r.address.host)) {
         return None;
     }
+    if !opening.flips {
+        return Some((format!("window {window} has no step flip-routes: nobody is moved in it"), true));
+    }
     let fits = if needs > left { "; what does not fit is not begun" } else { "" };
     let back = opening.way_back.as_ref().filter(|b| !b.triggers.is_empty());
     let back = back.map_or_else(String::new, |b| format!("; {}", b.told()));

@@ -195,7 +195,9 @@ impl<'a> Judge<'a> {
                 _ => String::new(),
             };
             let by = e.reference("by").map_or(String::new(), |by| format!(", to be shown by {by}"));
-            let bar = self.share(e).map_or(String::new(), |p| format!(", at least {p}"));
+            let score =
+                super::survey::wanted(self.q.topology, e).map_or(String::new(), |s| format!(", score at least {s}"));
+            let bar = self.share(e).map_or(score.clone(), |p| format!(", at least {p}{score}"));
             let held = e.duration("for").map_or(String::new(), |d| format!(", held for {}", format_duration(d)));
             return self.waits(format!("{name}: nothing recorded yet{by}{bar}{held}{hint}"));
         };
@@ -260,6 +262,13 @@ impl<'a> Judge<'a> {
     }
 
     fn bar(&mut self, e: &Node, what: &super::record::Finding, name: &str) {
+        if let Some(wanted) = super::survey::wanted(self.q.topology, e) {
+            match what.figures.get("score").and_then(|s| s.parse::<f64>().ok()) {
+                None => self.waits(format!("{name}: it gives no score, {wanted} is wanted")),
+                Some(score) if score < wanted => self.waits(format!("{name}: score {score}, {wanted} is wanted")),
+                Some(_) => {}
+            }
+        }
         let Some(wanted) = self.share(e) else { return };
         match what.figures.get("percent").and_then(|p| Percent::parse(p)) {
             None => self.waits(format!("{name}: it gives no share, {wanted} are wanted")),

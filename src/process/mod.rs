@@ -12,4 +12,5 @@ pub mod gate;
 pub mod notice;
 pub mod record;
 pub mod recurrence;
+pub mod survey;
 pub mod trust;

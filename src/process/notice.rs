@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::calendar::{Calendar, Span, cutovers};
 use crate::model::attr::Digest;
-use crate::model::topology::{Node, Topology};
+use crate::model::topology::{Node, NodeId, Topology};
 use crate::model::unit::parse_duration;
 use crate::people::Chosen;
 
@@ -104,13 +106,26 @@ fn emails<'t>(nodes: impl Iterator<Item = &'t Node>) -> BTreeSet<String> {
     nodes.filter_map(|n| n.text("email")).map(str::to_lowercase).collect()
 }
 
+/// Those who look after the customer organisations whose people a cohort moves.
+fn customers(topology: &Topology, cohort: &Node, chosen: Option<&Chosen>) -> BTreeSet<String> {
+    let named: BTreeSet<&str> = cohort.children("select").filter_map(|s| s.text("tenant")).collect();
+    let domains: BTreeSet<&str> =
+        chosen.into_iter().flat_map(Chosen::addresses).filter_map(|a| Some(a.rsplit_once('@')?.1)).collect();
+    let moves = |t: &&Node| {
+        let theirs = |id: &NodeId| domains.iter().any(|d| id.name.eq_ignore_ascii_case(d));
+        named.contains(&*t.id.name) || t.refs("domains").any(|(id, _)| theirs(id))
+    };
+    topology.all("tenant").filter(moves).filter_map(|t| t.text("admin")).map(str::to_lowercase).collect()
+}
+
 /// The addresses of an audience. `None`: nothing in the topology says who that is.
-fn audience(topology: &Topology, word: &str, chosen: Option<&Chosen>) -> Option<BTreeSet<String>> {
+fn audience(topology: &Topology, word: &str, cohort: &Node, chosen: Option<&Chosen>) -> Option<BTreeSet<String>> {
     let teams = |smf: &'static str| emails(topology.all("team").filter(move |t| t.texts("smf").contains(&smf)));
     let found = match word {
         "users" | "cohort" => chosen.into_iter().flat_map(Chosen::addresses).map(str::to_owned).collect(),
         "helpdesk" => teams("service-desk"),
         "administrators" => teams("system-administration"),
+        "customers" => customers(topology, cohort, chosen),
         "sponsors" => emails(topology.all("project").filter_map(|p| topology.target(p, "sponsor"))),
         "project" => emails(topology.all("person")),
         "peer-teams" => {
@@ -124,7 +139,7 @@ fn audience(topology: &Topology, word: &str, chosen: Option<&Chosen>) -> Option<
 }
 
 /// Who sends: the owner of the communication, else the service desk, else the postmaster.
-fn sender(topology: &Topology, communication: &Node) -> (String, String) {
+pub fn sender(topology: &Topology, communication: &Node) -> (String, String) {
     let organization = topology.organization();
     let shown = organization.map_or("", |o| o.text("display").unwrap_or(o.id.name.as_str())).to_owned();
     let reached = |n: &&Node| n.text("email").is_some();
@@ -140,7 +155,16 @@ fn sender(topology: &Topology, communication: &Node) -> (String, String) {
     }
 }
 
-/// All notices of the topology: those of a communication for each cohort that names it, timed by the window of the cohort.
+/// The day by which a phase is to have moved a cohort; of several the first.
+fn due(topology: &Topology, cohort: &Node, zone: &TimeZone) -> Option<Span> {
+    let moves = |p: &&Node| p.refs("migrates").any(|(id, _)| *id == cohort.id);
+    let day = topology.all("phase").filter(moves).filter_map(|p| p.text("due")?.parse::<Date>().ok()).min()?;
+    let begin = |day: Date| Some(day.to_zoned(zone.clone()).ok()?.timestamp());
+    Some(Span { from: begin(day)?, to: begin(day.tomorrow().ok()?)? })
+}
+
+/// All notices of the topology: those of a communication for each cohort that names it, timed by the window of the cohort, or by the day of
+/// its phase where it has none.
 pub fn notices(topology: &Topology, calendar: &Calendar, people: &BTreeMap<String, Chosen>) -> Notices {
     let mut out = Notices::default();
     let windows = cutovers(topology, &calendar.zone);
@@ -149,18 +173,21 @@ pub fn notices(topology: &Topology, calendar: &Calendar, people: &BTreeMap<Strin
         for communication in topology.targets(cohort, "notices") {
             let (name, about) = (communication.id.name.as_str(), cohort.id.name.as_str());
             named.insert(name);
-            let Some(window) = cohort.text("window").and_then(|w| windows.get(w)) else {
-                out.nobody.push(format!("{name}: cohort {about} has no window to count from"));
+            let window = cohort.text("window").and_then(|w| windows.get(w)).copied();
+            let Some(window) = window.or_else(|| due(topology, cohort, &calendar.zone)) else {
+                out.nobody.push(format!(
+                    "{name}: cohort {about} has no window to count from, and no phase with a day (`due`) moves it"
+                ));
                 continue;
             };
             let mut to = BTreeSet::new();
             for word in communication.texts("audience") {
-                match audience(topology, word, people.get(about)) {
+                match audience(topology, word, cohort, people.get(about)) {
                     Some(found) => to.extend(found),
                     None => out.nobody.push(format!("{name}: nobody with an address is {word} of cohort {about}")),
                 }
             }
-            out.all.extend(of(topology, communication, about, *window, &to));
+            out.all.extend(of(topology, communication, about, window, &to));
         }
     }
     let alone = topology.all("communication").filter(|c| !named.contains(c.id.name.as_str()));

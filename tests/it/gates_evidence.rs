@@ -99,3 +99,28 @@ fn an_emergency_needs_its_change_and_one_who_approves() {
     // Without the word it waits for its evidence as before.
     p.refused("build.start.room");
 }
+
+/// A probe is made when it is collected; what was answered to a survey is counted; a way back shows itself only when it was gone.
+#[test]
+fn probes_surveys_and_ways_back_show_themselves() {
+    let p = place(
+        "evidence alive type=probe { of probe:up; }; evidence said type=survey { of survey:voices; }; evidence back type=restore { of rollback-point:before; }",
+        "probe up type=heartbeat every=\"1m\" timeout=\"2s\" { to server:a; }\nrollback-point before valid-for=\"7d\" { restores routes; }\n\
+         legacy old product=imap host=old.acme.example\nmigration m strategy=pilot from=old to=platform:open\n\
+         cohort first migration=m type=pilot { select { users ann@acme.example bo@acme.example; }; }\n\
+         survey voices responses=\"50%\" score=4 { of first; questions \"Well?\"; }\n",
+    );
+    p.refused("evidence build.start.said (survey): nothing recorded yet, at least 50%, score at least 4");
+    p.evidence("behn", &["collect", "build.start.back"]).ends(1).says("nobody has gone back to before yet");
+    p.evidence("behn", &["collect", "build.start.said"]).ends(1).says("nobody has answered survey voices yet");
+    p.repo.write("desk.csv", "mail,1\nann@acme.example,3\n");
+    p.run(&["survey", "import", "voices", "desk.csv", "--env", "production"]).ends(0);
+    p.evidence("behn", &["collect", "build.start.said"]).ends(1).says("FAIL build.start.said").says("score 3.00");
+    p.repo.write("desk.csv", "mail,1\nann@acme.example,5\n");
+    p.run(&["survey", "import", "voices", "desk.csv", "--env", "production"]).ends(0);
+    p.evidence("behn", &["collect", "build.start.said"]).ends(0).says("pass build.start.said").says("percent 50%");
+    p.evidence("behn", &["collect", "build.start.alive"])
+        .ends(1)
+        .says("FAIL build.start.alive (probe)")
+        .says("up fail");
+}

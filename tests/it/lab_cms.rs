@@ -223,11 +223,13 @@ cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n",
         let start = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1)).strftime("%Y-%m-%dT%H:%M");
         let window = format!(
             "rollback-point before valid-for=\"1d\" {{\n    restores routes mailbox-delta database\n    trigger new-mail probe=new-mail for=\"2s\" action=rollback\n}}\n\
-cutover-window night start=\"{start}\" for=\"2h\" rollback=before {{ steps flip-routes verify; }}\n\
+cutover-window night start=\"{start}\" for=\"2h\" rollback=before {{ steps notify flip-routes drain-source verify open; }}\n\
+communication invite template=\"invite.hbs\" {{ audience cohort; at \"-1d\"; }}\n\
 probe new-mail type=smtp every=\"1s\" timeout=\"5s\" {{ to mail-1; }}\n\
 phase pilot step=pilot {{ migrates everybody; }}\n"
         );
-        let cohort = "type=pilot window=night canaries=1 canary-soak=\"25s\" {";
+        self.box_.write("invite.hbs", "Subject: movesnow{{name}}\n\nIt moves on {{begins}}.\n");
+        let cohort = "type=pilot window=night canaries=1 canary-soak=\"25s\" { notices invite;";
         self.box_.write("topology.kdl", &(self.topology().replace("type=pilot {", cohort) + &window));
         let apply = || self.run(&["apply", "--phase", "pilot", "--yes"]);
         let told = std::thread::scope(|scope| {
@@ -253,8 +255,16 @@ phase pilot step=pilot {{ migrates everybody; }}\n"
         self.lab.sh("mail-1", "systemctl start postfix");
         let quick = self.box_.read("topology.kdl").replace("canary-soak=\"25s\"", "canary-soak=\"1s\"");
         self.box_.write("topology.kdl", &quick);
-        apply().ends(0);
+        // Everybody was told by the gate's own mail server before the first one moved, and is not told again.
+        let done = apply().ends(0);
+        let said = format!("{}{}", done.out, done.err);
+        assert!(!said.contains("go out first") && said.contains("night/verify"), "{done:#?}");
         self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 moved");
+        for user in USERS {
+            let word = format!("movesnow{user}");
+            self.comes("mail-1", user, &word);
+            assert_eq!(self.copies("mail-1", user, &word), 1, "{user}");
+        }
         self.run(&["rollback", "before", "--yes"])
             .ends(0)
             .says("before restores database: there is nothing of it to restore");

@@ -122,7 +122,8 @@ fn outputs(text: &str) -> Outputs {
 }
 
 fn schedule(topology: &Topology, out: &mut Outputs) {
-    use cutover::process::{calendar::Calendar, change, forward};
+    use cutover::people::named_here;
+    use cutover::process::{calendar::Calendar, change, forward, survey::Survey};
     let any = topology.all("communication").next().is_some();
     if !change::controlled(topology) && !any {
         return;
@@ -133,8 +134,9 @@ fn schedule(topology: &Topology, out: &mut Outputs) {
     let said = forward::schedule(topology, &calendar, &[], within, within.from);
     out.schedule.extend(said.items.iter().map(|i| format!("{i:?}")));
     out.schedule.extend(said.conflicts.into_iter().chain(said.undated));
-    let people = topology.all("cohort").map(|c| (c.id.name.to_string(), cutover::people::named_here(topology, c)));
-    let told = cutover::process::notice::notices(topology, &calendar, &people.collect());
+    let people = topology.all("cohort").map(|c| (c.id.name.to_string(), named_here(topology, c))).collect();
+    let told = cutover::process::notice::notices(topology, &calendar, &people);
+    out.notices.extend(topology.all("survey").map(|n| format!("{:?}", Survey::of(topology, n, &people))));
     out.notices.extend(told.all.iter().map(|n| format!("{n:?}")).chain(told.nobody));
     for c in topology.all("change") {
         let wish = change::wish(topology, &calendar, c);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cutover::cli::triggers::Eyes;
+use cutover::cli::triggers::{Eyes, Probes};
 use cutover::execution::{self, Fired, Report, SystemClock, Wanted, Watch};
 use cutover::journal::replay;
 use cutover::model::host::{Opening, Reach};
@@ -65,6 +65,8 @@ fn bench(cohort: &str, shared: &Shared, triggers: Vec<Trigger>, until: i64) -> B
                 start: now() - 60,
                 end: now() + 3_600,
                 timezone: "UTC".into(),
+                flips: true,
+                acts: Vec::new(),
                 way_back: Some(back.clone()),
             });
         }
@@ -79,8 +81,7 @@ async fn go(b: &Bench, plan: &Plan, apply: &str) -> (Report, Option<Fired>) {
     b.crews.count_since(None).unwrap();
     let eyes = Eyes {
         crews: Arc::clone(&b.crews),
-        resolver: Arc::new(Resolver::fixed([("env:NONE", "none")])),
-        ca: "/nowhere".into(),
+        probes: Probes { resolver: Arc::new(Resolver::fixed([("env:NONE", "none")])), ca: "/nowhere".into() },
     };
     let watch = Watch::of(plan, &eyes, &SystemClock, &journal, apply, false).unwrap();
     let (stop, wanted) = watch::channel(Wanted::Run);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use cutover::cli::moving::{Crew, Crews, Diary};
+use cutover::cli::moving::{Crew, Crews, Desk, Diary};
 use cutover::execution::{self, ApplyError, Identity, Report, Run, Settings, SystemClock, Wanted};
 use cutover::journal::memory::MemoryDisk;
 use cutover::journal::{Holder, Journal, StateDir, replay};
@@ -68,7 +68,13 @@ fn topology(cohort: &str, users: &[&str]) -> String {
 }
 
 fn compiled(cohort: &str, users: &[&str]) -> (Site, Vec<String>) {
-    let files = BTreeMap::from([("topology.kdl".to_owned(), topology(cohort, users).into_bytes())]);
+    compiled_with(cohort, users, "")
+}
+
+/// With more lines of the topology.
+pub fn compiled_with(cohort: &str, users: &[&str], more: &str) -> (Site, Vec<String>) {
+    let text = format!("{}{more}", topology(cohort, users));
+    let files = BTreeMap::from([("topology.kdl".to_owned(), text.into_bytes())]);
     let compiled = language::compile_files(&files, "topology.kdl", &language::Options::default());
     let (people, _) =
         people::everybody(&compiled.topology, &std::collections::BTreeMap::new(), &|_| Err("no lists here".into()));
@@ -99,16 +105,21 @@ fn holder(pid: u32) -> Holder {
 
 impl Bench {
     pub fn new(cohort: &str, shared: &Shared) -> Self {
-        Self::of(cohort, shared, &ALL, tempfile::tempdir().unwrap())
+        Self::furnished(cohort, shared, Desk::default())
+    }
+
+    /// With what its windows have beside the move.
+    pub fn furnished(cohort: &str, shared: &Shared, desk: Desk) -> Self {
+        Self::of(cohort, shared, &ALL, tempfile::tempdir().unwrap(), desk)
     }
 
     /// The same machine and journal, and other people in the cohort's list.
     pub fn with_list(self, shared: &Shared, users: &[&str]) -> Self {
         let (disk, pid) = (self.disk.clone(), self.pid.clone());
-        Self { disk, pid, ..Self::of(&self.cohort, shared, users, self.dir) }
+        Self { disk, pid, ..Self::of(&self.cohort, shared, users, self.dir, Desk::default()) }
     }
 
-    fn of(cohort: &str, shared: &Shared, users: &[&str], dir: tempfile::TempDir) -> Self {
+    fn of(cohort: &str, shared: &Shared, users: &[&str], dir: tempfile::TempDir, desk: Desk) -> Self {
         let files = Arc::new(FileSecrets { root: "/".into() });
         let network = Network::new(cutover::transport::Settings::default(), BTreeMap::new(), Arc::clone(&files) as _);
         let shell = providers::Settings {
@@ -123,7 +134,8 @@ impl Bench {
             waves: waves(&names(users), &rules(cohort)),
         };
         let diary = Diary::of(&StateDir::below(dir.path(), "acme", None));
-        let crews = Arc::new(Crews::with(BTreeMap::from([("pilot-1".to_owned(), crew)]), diary));
+        let crews = Crews::with(BTreeMap::from([("pilot-1".to_owned(), crew)]), diary).with_desk(desk);
+        let crews = Arc::new(crews);
         let wanted = watch::channel(Wanted::Run).0;
         crews.heed(wanted.subscribe());
         let agent = Agents::new(ShellAgent::new(network, shell), files).with_people(Arc::clone(&crews) as _);
@@ -219,11 +231,11 @@ impl Bench {
     }
 }
 
-fn shown(plan: &Plan) -> Vec<String> {
+pub fn shown(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(|s| format!("{} {}", s.action.as_str(), s.address)).collect()
 }
 
-const COHORT: &str = "canaries=1 canary-soak=\"0s\" wave-size=2";
+pub const COHORT: &str = "canaries=1 canary-soak=\"0s\" wave-size=2";
 
 #[tokio::test]
 async fn a_phase_moves_its_cohort_wave_by_wave_and_a_second_plan_is_empty() {
@@ -489,6 +501,8 @@ async fn a_wave_waits_for_its_window_and_is_not_begun_when_it_is_over() {
         start,
         end,
         timezone: "UTC".into(),
+        flips: true,
+        acts: Vec::new(),
         way_back: None,
     };
     for (start, end, word) in [

@@ -1,3 +1,5 @@
+mod shown;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,13 +27,15 @@ use crate::model::topology::{Node, NodeId, Topology};
 use crate::model::unit::{Percent, parse_duration};
 use crate::process::board::needed;
 use crate::process::record::{Document, Finding, Outcome, Record, RecordKind};
+use crate::process::survey::mark;
 
 /// Evidence that gates ask for: collected, or said by a person; signed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   cutover evidence collect build.ready --env production --key ~/.ssh/id_ed25519
-                                            all that a program can see: plan-clean, audit, preflight, test, document
+                                            all that a program can see: plan-clean, audit, preflight, probe, test, document,
+                                            survey, and restore of a rollback point
   cutover evidence collect build.ready.drift
   cutover evidence add build.start.source --document preflight.json --key ~/.ssh/id_ed25519
   cutover evidence add build.ready.steady --held 7d --percent 99.95% --document report.html
@@ -72,6 +76,9 @@ struct Add {
     /// The share that was reached, as in 99.95%
     #[arg(long, value_name = "SHARE", value_parser = percent)]
     percent: Option<String>,
+    /// The mean of the answers to a survey, from 1 to 5
+    #[arg(long, value_name = "MARK", value_parser = score)]
+    score: Option<String>,
     /// How long it has held without a break until now, as in 7d
     #[arg(long, value_name = "TIME", value_parser = time)]
     held: Option<Duration>,
@@ -81,6 +88,10 @@ struct Add {
 
 fn percent(text: &str) -> Result<String, String> {
     Percent::parse(text).map(|p| p.to_string()).ok_or_else(|| "write a share as 99.95%".to_owned())
+}
+
+fn score(text: &str) -> Result<String, String> {
+    mark(text).map(|m| m.to_string()).ok_or_else(|| "write a mark from 1 to 5, as 4.2".to_owned())
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -142,12 +153,15 @@ pub fn run(args: &Args, context: &Context) -> Answer {
             for one in &asked {
                 match collect(context, &standing, one)? {
                     Some(finding) => found.push((one, finding, None)),
-                    None => context.out.note(format!(
-                        "{} ({}) is not for a program to see; say it with: cutover evidence add {}",
-                        one.node.id.name,
-                        one.node.text("type").unwrap_or_default(),
-                        one.node.id.name
-                    )),
+                    None => {
+                        let ty = one.node.text("type").unwrap_or_default();
+                        let why = match ty {
+                            "sla" => "is reckoned by nobody yet (it waits for monitors)",
+                            _ => "is not for a program to see",
+                        };
+                        let name = &one.node.id.name;
+                        context.out.note(format!("{name} ({ty}) {why}; say it with: cutover evidence add {name}"));
+                    }
                 }
             }
         }
@@ -202,6 +216,9 @@ fn said(add: &Add, node: &Node, standing: &Standing) -> Result<Finding, Failure>
     if let Some(p) = &add.percent {
         finding.figures.insert("percent".into(), p.clone());
     }
+    if let Some(score) = &add.score {
+        finding.figures.insert("score".into(), score.clone());
+    }
     if let Some(held) = add.held {
         finding.figures.insert("held".into(), held.as_secs().to_string());
     }
@@ -219,6 +236,9 @@ fn collect(context: &Context, standing: &Standing, one: &Asked) -> Result<Option
     match node.text("type").unwrap_or_default() {
         "plan-clean" | "audit" => observed(context, one).map(Some),
         "preflight" => preflight(context, one),
+        "probe" => shown::probe(context, node),
+        "restore" => shown::restore(context, node),
+        "survey" => shown::survey(context, node),
         "test" => tests(context, standing, node),
         "document" => {
             let Some(path) = node.text("file") else { return Ok(None) };

@@ -1,8 +1,10 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Subcommand;
+use jiff::Timestamp;
 
 use super::super::args::Format;
 use super::super::calendar::{ahead, moment};
@@ -10,10 +12,12 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::moving::lock;
+use super::super::near::Near;
 use super::super::notices::message::{Message, octets};
-use super::super::notices::sending::{Way, send};
+use super::super::notices::sending::{Ears, Way, send};
 use super::super::notices::{Course, messages};
-use super::super::whole;
+use super::super::project::Project;
+use super::super::{runtime, whole};
 use super::Answer;
 use crate::process::notice::{Notice, Standing};
 
@@ -58,17 +62,45 @@ enum NoticesCommand {
         all: bool,
     },
     /// Send what is due now
-    Send {
-        /// A program here that takes each message on its standard input, instead of the topology's mail server
-        #[arg(long, value_name = "COMMAND")]
-        through: Option<String>,
-        /// At most this many a minute
-        #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
-        per_minute: u32,
-        /// Send again what is in doubt: somebody may get it twice
-        #[arg(long)]
-        again: bool,
-    },
+    Send(How),
+}
+
+// How messages go out. No line of help: it would stand for that of the commands that take it in.
+#[derive(Debug, clap::Args)]
+pub struct How {
+    /// A program here that takes each message on its standard input, instead of the topology's mail server
+    #[arg(long, value_name = "COMMAND")]
+    through: Option<String>,
+    /// At most this many a minute
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    per_minute: u32,
+    /// Send again what is in doubt: somebody may get it twice
+    #[arg(long)]
+    pub again: bool,
+}
+
+impl How {
+    /// Sends messages, and asks after those that an earlier run began.
+    pub fn send(
+        &self,
+        project: &Project,
+        course: &Course,
+        due: &[(&Notice, Message)],
+        doubtful: &[&Notice],
+        context: &Context,
+    ) -> Answer {
+        let near = || Arc::new(Near::of(context, project));
+        let way = self.through.as_deref().map_or_else(|| Way::relay(project, near()), Way::program)?;
+        let ears = Ears { note: &|text| context.out.note(text), passing: &|text| context.out.passing(text) };
+        let done = runtime::block_on(send(course, &way, due, doubtful, self.per_minute, &ears))??;
+        match context.json() {
+            true => context.out.json(&done),
+            false => {
+                context.out.result(format!("{} sent, {} refused, {} in doubt", done.sent, done.refused, done.doubt))
+            }
+        }
+        Ok(if done.refused + done.doubt == 0 { Exit::Ok } else { Exit::Error })
+    }
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
@@ -77,13 +109,20 @@ pub fn run(args: &Args, context: &Context) -> Answer {
         NoticesCommand::List { all } => list(*all, context),
         NoticesCommand::Preview { name, to } => preview(name, to.as_deref(), context),
         NoticesCommand::Write { folder, all } => write(folder, *all, context),
-        NoticesCommand::Send { through, per_minute, again } => go(through.as_deref(), *per_minute, *again, context),
+        NoticesCommand::Send(how) => go(how, context),
     }
 }
 
+fn course(context: &Context) -> Result<(Project, Course), Failure> {
+    let project = Project::compile(context)?;
+    let course = Course::of(&project, &project.state(context))?;
+    Ok((project, course))
+}
+
 fn list(all: bool, context: &Context) -> Answer {
-    let course = Course::of(context)?;
-    let standings = course.standings();
+    let (_, course) = course(context)?;
+    let now = course.now()?;
+    let standings = course.standings(&now);
     if context.json() {
         let list: Vec<_> = standings.iter().map(|(n, s)| serde_json::json!({ "notice": n, "standing": s })).collect();
         context.out.json(&serde_json::json!({ "notices": list, "nobody": course.notices.nobody }));
@@ -93,7 +132,7 @@ fn list(all: bool, context: &Context) -> Answer {
     let mut rows: Vec<(String, usize)> = Vec::new();
     for (n, standing) in &standings {
         let when = moment(n.at, &course.calendar.zone);
-        let ahead = match n.at.duration_since(course.now) {
+        let ahead = match n.at.duration_since(now.at) {
             left if left.is_positive() => format!("in {}", ahead(left)),
             past => format!("{} ago", ahead(-past)),
         };
@@ -123,14 +162,14 @@ fn list(all: bool, context: &Context) -> Answer {
 }
 
 fn preview(name: &str, to: Option<&str>, context: &Context) -> Answer {
-    let course = Course::of(context)?;
+    let (project, course) = course(context)?;
     let mine = |n: &&Notice| n.communication == name && to.is_none_or(|to| n.recipient.eq_ignore_ascii_case(to));
     let Some(notice) = course.notices.all.iter().find(mine) else {
-        let names: Vec<&str> = course.project.topology.all("communication").map(|c| c.id.name.as_str()).collect();
+        let names: Vec<&str> = project.topology.all("communication").map(|c| c.id.name.as_str()).collect();
         return Err(Failure::new(format!("there is no notice `{name}` for {}", to.unwrap_or("anybody")))
             .help(format!("communications here: {}; `cutover notices list` says who gets them", names.join(", "))));
     };
-    for m in messages(&course, context, &[notice])? {
+    for m in messages(&course, Timestamp::now(), &[notice]).map_err(|w| w.failure(context))? {
         let line = format!("From: {} <{}>\nTo: {}\nSubject: {}\n\n{}", m.from.0, m.from.1, m.to, m.subject, m.body);
         context.out.result(line);
     }
@@ -138,10 +177,11 @@ fn preview(name: &str, to: Option<&str>, context: &Context) -> Answer {
 }
 
 fn write(folder: &Path, all: bool, context: &Context) -> Answer {
-    let course = Course::of(context)?;
+    let (_, course) = course(context)?;
+    let now = course.now()?;
     let wanted = |s: Standing| s == Standing::Due || (all && s == Standing::Waits);
-    let due: Vec<&Notice> = course.standings().into_iter().filter(|(_, s)| wanted(*s)).map(|(n, _)| n).collect();
-    let built = messages(&course, context, &due)?;
+    let due: Vec<&Notice> = course.standings(&now).into_iter().filter(|(_, s)| wanted(*s)).map(|(n, _)| n).collect();
+    let built = messages(&course, now.at, &due).map_err(|w| w.failure(context))?;
     std::fs::create_dir_all(folder).map_err(|e| Failure::new(format!("{}: {e}", folder.display())))?;
     for m in &built {
         let path = folder.join(format!("{}.eml", m.id.split('@').next().unwrap_or_default()));
@@ -153,35 +193,28 @@ fn write(folder: &Path, all: bool, context: &Context) -> Answer {
     Ok(Exit::Ok)
 }
 
-fn go(through: Option<&str>, per_minute: u32, again: bool, context: &Context) -> Answer {
-    let first = Course::of(context)?;
+fn go(how: &How, context: &Context) -> Answer {
+    let (project, course) = course(context)?;
     // Whoever comes second reads what the first has written.
-    let _lock = lock(&first.project.state(context))?;
-    let course = Course::of(context)?;
-    let standings = course.standings();
+    let _lock = lock(&project.state(context))?;
+    let now = course.now()?;
+    let standings = course.standings(&now);
     let of = |wanted: Standing| standings.iter().filter(move |(_, s)| *s == wanted).map(|(n, _)| *n);
     let mut due: Vec<&Notice> = of(Standing::Due).collect();
     let doubtful: Vec<&Notice> = of(Standing::Doubt).collect();
-    if again {
+    if how.again {
         due.extend(&doubtful);
     }
     let late = of(Standing::Late).count();
     if late > 0 {
         context.out.note(format!("{late} notices are not sent: what they announce is over"));
     }
-    let built: Vec<Message> = messages(&course, context, &due)?;
+    let built: Vec<Message> = messages(&course, now.at, &due).map_err(|w| w.failure(context))?;
     let pairs: Vec<(&Notice, Message)> = due.into_iter().zip(built).collect();
-    if pairs.is_empty() && (again || doubtful.is_empty()) {
+    if pairs.is_empty() && (how.again || doubtful.is_empty()) {
         context.out.result("no notice is due now");
         return Ok(Exit::Ok);
     }
-    let way = Way::of(&course, context, through)?;
-    let doubtful = if again { Vec::new() } else { doubtful };
-    let done = send(&course, &way, &pairs, &doubtful, per_minute, &context.out)?;
-    if context.json() {
-        context.out.json(&done);
-    } else {
-        context.out.result(format!("{} sent, {} refused, {} in doubt", done.sent, done.refused, done.doubt));
-    }
-    Ok(if done.refused + done.doubt == 0 { Exit::Ok } else { Exit::Error })
+    let doubtful = if how.again { Vec::new() } else { doubtful };
+    how.send(&project, &course, &pairs, &doubtful, context)
 }

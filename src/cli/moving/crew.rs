@@ -11,11 +11,16 @@ use super::super::failure::Failure;
 use super::super::near::Near;
 use super::super::project::Project;
 use super::super::routes::Reached;
+use super::super::triggers::Probes;
 use super::content::Service;
+use super::desk::Desk;
 use super::diary::Diary;
 use super::{PATIENCE, count};
 use crate::execution::Wanted;
+use crate::model::act::Doing;
 use crate::model::host::CohortAccess;
+use crate::model::plan::{Plan, PlanNote};
+use crate::model::step::Step;
 use crate::moving::content::Content;
 use crate::moving::gates::Gates;
 use crate::moving::standing::{self, Standing, State};
@@ -39,6 +44,8 @@ pub struct Crews<G, C> {
     crews: BTreeMap<String, Crew<G, C>>,
     diary: Diary,
     wanted: Mutex<Option<watch::Receiver<Wanted>>>,
+    /// What windows do beside the move.
+    desk: Desk,
     /// Of each cohort, who was tried in this apply, and whether they arrived on the new side.
     tried: Mutex<BTreeMap<String, BTreeMap<String, bool>>>,
     /// When somebody arrived in this apply (Unix seconds), by the clock of this machine.
@@ -47,7 +54,7 @@ pub struct Crews<G, C> {
 
 impl Crews<Reached, Service> {
     /// Of the cohorts that are places of the topology. No host is asked yet.
-    pub fn of(context: &Context, project: &Project) -> Self {
+    pub fn of(context: &Context, project: &Project, probes: Probes) -> Result<Self, Failure> {
         let mut crews = BTreeMap::new();
         let near = Arc::new(Near::of(context, project));
         for c in project.site.hosts.values().filter_map(|h| h.cohort()) {
@@ -61,13 +68,54 @@ impl Crews<Reached, Service> {
                 crews.insert(c.cohort.clone(), Crew { gates, content, default, waves });
             }
         }
-        Self::with(crews, Diary::of(&project.state(context)))
+        let state = project.state(context);
+        let desk = Desk::of(project, &state, &near, probes)?;
+        Ok(Self { desk, ..Self::with(crews, Diary::of(&state)) })
     }
 }
 
 impl<G: Gates, C: Content> Crews<G, C> {
     pub fn with(crews: BTreeMap<String, Crew<G, C>>, diary: Diary) -> Self {
-        Self { crews, diary, wanted: Mutex::new(None), tried: Mutex::default(), arrivals: Mutex::default() }
+        let (wanted, desk) = (Mutex::new(None), Desk::default());
+        Self { crews, diary, wanted, desk, tried: Mutex::default(), arrivals: Mutex::default() }
+    }
+
+    pub fn with_desk(self, desk: Desk) -> Self {
+        Self { desk, ..self }
+    }
+
+    /// Says in a plan what its windows do beside the move.
+    pub fn tell(&self, plan: &mut Plan) {
+        let told =
+            |s: &Step| self.desk.told(Doing::of(&s.address)?, &plan.hosts.get(&s.address.host)?.cohort()?.cohort);
+        let notes: Vec<PlanNote> = plan.steps.iter().filter_map(told).collect();
+        plan.notes.extend(notes);
+    }
+
+    /// Who of a cohort is not where they should be.
+    async fn lacking(&self, cohort: &CohortAccess, what: Doing) -> Result<Vec<String>, String> {
+        let crew = self.crew(&cohort.cohort)?;
+        let users: Vec<String> = crew.waves.iter().flat_map(Wave::users).cloned().collect();
+        let stands = standing::look(&crew.gates, &crew.content, &users, crew.default).await;
+        let stands = stands.map_err(|silent| silent.to_string())?;
+        let count = |states: &[State]| stands.iter().filter(|s| states.contains(&s.state)).count() as u64;
+        let mut out = Vec::new();
+        if what == Doing::Verify {
+            let away = users.len() as u64 - count(&[State::Moved]);
+            if away > cohort.may_fail {
+                out.push(format!("{away} of {} people are not on the new side", users.len()));
+            }
+        }
+        for state in [State::Held, State::Apart, State::Astray, State::Blocked] {
+            let n = count(&[state]);
+            if n > 0 && (what == Doing::Verify || state != State::Astray) {
+                out.push(format!("{n} people are {}", state.as_str()));
+            }
+        }
+        if !out.is_empty() {
+            out.push(format!("`cutover cohort status {}` names them", cohort.cohort));
+        }
+        Ok(out)
     }
 
     /// From now on a run may be told to end.
@@ -178,6 +226,26 @@ impl<G: Gates + Send, C: Content + Send> People for Crews<G, C> {
         tell: &'a (dyn Fn(String) + Send + Sync),
     ) -> Asked<'a, Vec<Came>> {
         Box::pin(Crews::bring(self, cohort, users, to, tell))
+    }
+
+    fn act<'a>(
+        &'a self,
+        cohort: &'a CohortAccess,
+        what: Doing,
+        tell: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Asked<'a, Vec<String>> {
+        Box::pin(async move {
+            match what {
+                Doing::Notify => self.desk.notify(&cohort.cohort, tell).await,
+                Doing::DrainSource => self.desk.drained(&cohort.cohort, tell).await,
+                Doing::Open => self.lacking(cohort, what).await,
+                Doing::Verify => {
+                    let mut out = self.lacking(cohort, what).await?;
+                    out.extend(self.desk.probed(cohort.opening.as_ref().and_then(|o| o.way_back.as_ref()), tell).await);
+                    Ok(out)
+                }
+            }
+        })
     }
 
     fn stopping(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod content;
 mod crew;
+mod desk;
 mod diary;
 pub mod pace;
 mod turn;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crew::{Crew, Crews};
+pub use desk::Desk;
 pub use diary::{Diary, Entry};
 pub use turn::Turn;
 

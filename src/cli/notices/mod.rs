@@ -1,14 +1,18 @@
 //! Notices at the command line: rendered, written out, sent through the topology's own mail server, never twice.
 
 pub mod message;
+mod post;
 pub mod sending;
+pub mod survey;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::message::{Message, isolated, parts};
+pub use self::post::Post;
 use super::calendar::moment;
 use super::context::Context;
 use super::failure::Failure;
@@ -18,6 +22,8 @@ use crate::journal::StateDir;
 use crate::lowering::template::{Data, Engine};
 use crate::model::diagnostic::Diagnostics;
 use crate::model::source::Sources;
+use crate::model::topology::Topology;
+use crate::people::Chosen;
 use crate::process::calendar::Calendar;
 use crate::process::notice::{self, Notice, Notices, Past, Standing};
 
@@ -41,27 +47,88 @@ pub fn file(state: &StateDir) -> LinesFile<Entry> {
 
 /// Everything that the notices of a topology are made of.
 pub struct Course {
-    pub project: Project,
+    root: PathBuf,
+    organization: String,
+    domain: String,
     pub calendar: Calendar,
     pub notices: Notices,
     pub journal: LinesFile<Entry>,
+}
+
+/// What was sent before, and the time that it is.
+pub struct Now {
     pub past: BTreeMap<String, Past>,
-    pub now: Timestamp,
+    pub at: Timestamp,
 }
 
 impl Course {
-    pub fn of(context: &Context) -> Result<Self, Failure> {
-        let project = Project::compile(context)?;
-        let calendar = Calendar::of(&project.topology)
-            .map_err(|e| Failure::new(e).help("write an IANA name such as Europe/Dublin"))?;
-        let notices = notice::notices(&project.topology, &calendar, &project.made.people);
-        let journal = file(&project.state(context));
-        let past = journal.read()?.into_iter().map(|e| (e.id, e.past)).collect();
-        Ok(Self { project, calendar, notices, journal, past, now: Timestamp::now() })
+    pub fn of(project: &Project, state: &StateDir) -> Result<Self, Failure> {
+        Self::with(&project.root, &project.topology, &project.made.people, state)
     }
 
-    pub fn standings(&self) -> Vec<(&Notice, Standing)> {
-        self.notices.all.iter().zip(notice::standings(&self.notices.all, &self.past, self.now)).collect()
+    /// `people`: those of each cohort. Templates stand below `root`.
+    pub fn with(
+        root: &Path,
+        topology: &Topology,
+        people: &BTreeMap<String, Chosen>,
+        state: &StateDir,
+    ) -> Result<Self, Failure> {
+        let calendar =
+            Calendar::of(topology).map_err(|e| Failure::new(e).help("write an IANA name such as Europe/Dublin"))?;
+        let notices = notice::notices(topology, &calendar, people);
+        let organization = topology.organization();
+        let shown = organization.map_or("", |o| o.text("display").unwrap_or(o.id.name.as_str()));
+        Ok(Self {
+            root: root.to_owned(),
+            organization: shown.to_owned(),
+            domain: organization.and_then(|o| o.text("domain")).unwrap_or("invalid").to_owned(),
+            calendar,
+            notices,
+            journal: file(state),
+        })
+    }
+
+    pub fn now(&self) -> Result<Now, Failure> {
+        let past = self.journal.read()?.into_iter().map(|e| (e.id, e.past)).collect();
+        Ok(Now { past, at: Timestamp::now() })
+    }
+
+    pub fn standings(&self, now: &Now) -> Vec<(&Notice, Standing)> {
+        self.notices.all.iter().zip(notice::standings(&self.notices.all, &now.past, now.at)).collect()
+    }
+}
+
+/// What keeps messages from being made.
+pub enum Wrong {
+    /// Mistakes in templates, with their places.
+    Templates(Box<(Sources, Diagnostics)>),
+    Other {
+        what: String,
+        help: &'static str,
+    },
+}
+
+impl Wrong {
+    /// For a command: mistakes are shown where they stand.
+    pub fn failure(self, context: &Context) -> Failure {
+        match self {
+            Wrong::Templates(of) => match super::project::accept(context, &of.0, &of.1) {
+                Err(shown) => shown,
+                Ok(()) => Failure::shown(),
+            },
+            Wrong::Other { what, help } => Failure::new(what).help(help),
+        }
+    }
+
+    /// In one line.
+    pub fn told(&self) -> String {
+        match self {
+            Wrong::Templates(of) => {
+                let of = of.1.iter().next();
+                of.map_or_else(|| "a template is wrong".to_owned(), |d| format!("a template is wrong: {}", d.message))
+            }
+            Wrong::Other { what, help } => format!("{what}: {help}"),
+        }
     }
 }
 
@@ -81,18 +148,17 @@ fn variant(template: &str, language: &str) -> String {
 }
 
 impl Templates {
-    fn read(course: &Course, wanted: &[&Notice]) -> Result<Self, Failure> {
+    fn read(course: &Course, wanted: &[&Notice]) -> Result<Self, Wrong> {
         let mut all = Self { sources: Sources::default(), taken: BTreeMap::new() };
         for n in wanted {
             if all.taken.contains_key(&n.template) {
                 continue;
             }
             let own = variant(&n.template, &n.language);
-            let name = if course.project.root.join(&own).is_file() { own } else { n.template.clone() };
-            let text = std::fs::read_to_string(course.project.root.join(&name)).map_err(|e| {
-                Failure::new(format!("template {name} of communication {} cannot be read: {e}", n.communication)).help(
-                    "templates stand beside the topology; the first line is `Subject: ...`, then comes an empty one",
-                )
+            let name = if course.root.join(&own).is_file() { own } else { n.template.clone() };
+            let text = std::fs::read_to_string(course.root.join(&name)).map_err(|e| Wrong::Other {
+                what: format!("template {name} of communication {} cannot be read: {e}", n.communication),
+                help: "templates stand beside the topology; the first line is `Subject: ...`, then comes an empty one",
             })?;
             all.taken.insert(n.template.clone(), all.sources.add(name, text));
         }
@@ -101,10 +167,7 @@ impl Templates {
 }
 
 /// The messages of these notices. All faults of their templates are told in one run.
-pub fn messages(course: &Course, context: &Context, wanted: &[&Notice]) -> Result<Vec<Message>, Failure> {
-    let topology = &course.project.topology;
-    let organization = topology.organization();
-    let domain = organization.and_then(|o| o.text("domain")).unwrap_or("invalid");
+pub fn messages(course: &Course, at: Timestamp, wanted: &[&Notice]) -> Result<Vec<Message>, Wrong> {
     let templates = Templates::read(course, wanted)?;
     let mut found = Diagnostics::default();
     let mut out = Vec::new();
@@ -118,8 +181,8 @@ pub fn messages(course: &Course, context: &Context, wanted: &[&Notice]) -> Resul
                 ("address", value(&n.recipient)),
                 ("name", value(n.recipient.split('@').next().unwrap_or_default())),
                 ("cohort", value(&n.cohort)),
-                ("organization", value(organization.map_or("", |o| o.text("display").unwrap_or(o.id.name.as_str())))),
-                ("domain", value(domain)),
+                ("organization", value(&course.organization)),
+                ("domain", value(&course.domain)),
                 ("begins", value(&moment(n.begins, &course.calendar.zone))),
                 ("ends", value(&moment(n.ends, &course.calendar.zone))),
                 ("sender", value(&n.sender.1)),
@@ -128,11 +191,10 @@ pub fn messages(course: &Course, context: &Context, wanted: &[&Notice]) -> Resul
             match engine.file(*id, &data) {
                 Some(Ok(text)) => {
                     let Some((subject, body)) = parts(&text) else {
-                        return Err(Failure::new(format!(
-                            "template {} has no subject",
-                            templates.sources.get(*id).name
-                        ))
-                        .help("its first line is `Subject: ...`, then comes an empty one"));
+                        return Err(Wrong::Other {
+                            what: format!("template {} has no subject", templates.sources.get(*id).name),
+                            help: "its first line is `Subject: ...`, then comes an empty one",
+                        });
                     };
                     out.push(Message {
                         from: n.sender.clone(),
@@ -140,8 +202,8 @@ pub fn messages(course: &Course, context: &Context, wanted: &[&Notice]) -> Resul
                         subject,
                         body,
                         language: n.language.clone(),
-                        id: format!("{}@{domain}", n.id),
-                        date: course.now,
+                        id: format!("{}@{}", n.id, course.domain),
+                        date: at,
                     });
                 }
                 Some(Err(wrong)) => found.push(wrong),
@@ -152,6 +214,8 @@ pub fn messages(course: &Course, context: &Context, wanted: &[&Notice]) -> Resul
             }
         }
     }
-    super::project::accept(context, &templates.sources, &found)?;
-    Ok(out)
+    match found.has_errors() {
+        true => Err(Wrong::Templates(Box::new((templates.sources, found)))),
+        false => Ok(out),
+    }
 }

@@ -16,11 +16,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::{Message, octets};
 use super::{Course, Entry};
-use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::near::Near;
-use crate::cli::output::Output;
-use crate::cli::runtime;
+use crate::cli::project::Project;
 use crate::model::host::HostAccess;
 use crate::process::notice::{Notice, Past};
 use crate::transport::quote::sh;
@@ -33,7 +31,7 @@ pub enum Way {
     /// A program on this machine that reads a message, as `sendmail -t -i` or `msmtp -t`.
     Program(Vec<String>),
     /// The mail server on a host of ours.
-    Host { near: Box<Near>, host: Box<HostAccess>, runtime: tokio::runtime::Runtime },
+    Host { near: Arc<Near>, host: Box<HostAccess> },
 }
 
 /// What became of a message.
@@ -44,39 +42,41 @@ enum End {
 }
 
 impl Way {
-    /// `--through`, else the first server of the topology that relays mail.
-    pub fn of(course: &Course, context: &Context, through: Option<&str>) -> Result<Self, Failure> {
-        if let Some(line) = through {
-            let words = shlex::split(line).filter(|w| !w.is_empty());
-            return words
-                .map(Way::Program)
-                .ok_or_else(|| Failure::new(format!("--through `{line}` is no command line")));
-        }
+    /// A command line, as `--through` has it.
+    pub fn program(line: &str) -> Result<Self, Failure> {
+        let words = shlex::split(line).filter(|w| !w.is_empty());
+        words.map(Way::Program).ok_or_else(|| Failure::new(format!("--through `{line}` is no command line")))
+    }
+
+    /// The first server of the topology that relays mail.
+    pub fn relay(project: &Project, near: Arc<Near>) -> Result<Self, Failure> {
         let relays = |s: &&crate::model::topology::Node| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r));
-        let found = course.project.topology.all("server").filter(relays).find_map(|s| {
+        let found = project.topology.all("server").filter(relays).find_map(|s| {
             let name = crate::model::HostName(s.id.name.to_string());
-            course.project.site.hosts.get(&name)
+            project.site.hosts.get(&name)
         });
         let host = found.cloned().ok_or_else(|| {
             Failure::new("no server of this topology relays mail")
                 .help("give one the role relay or smtp, or say --through \"sendmail -t -i\" for a program here")
         })?;
-        // Connections live in the runtime that opened them.
-        let runtime = runtime::start()?;
-        Ok(Way::Host { near: Box::new(Near::of(context, &course.project)), host: Box::new(host), runtime })
+        Ok(Way::Host { near, host: Box::new(host) })
     }
 
-    fn hand_over(&self, message: &Message, octets: &[u8]) -> End {
+    async fn hand_over(&self, message: &Message, octets: &[u8]) -> End {
         match self {
-            Way::Program(words) => program(words, octets),
-            Way::Host { near, host, runtime } => {
+            Way::Program(words) => {
+                let (words, octets) = (words.clone(), octets.to_vec());
+                let done = tokio::task::spawn_blocking(move || program(&words, &octets)).await;
+                done.unwrap_or_else(|e| End::Unknown(format!("the program was left: {e}")))
+            }
+            Way::Host { near, host } => {
                 let script = format!(
                     "base64 -d <<'END OF MESSAGE' | /usr/sbin/sendmail -i -f {} -- {} >&2\n{}\nEND OF MESSAGE\n",
                     sh(&message.from.1),
                     sh(&message.to),
                     STANDARD.encode(octets)
                 );
-                match runtime.block_on(near.run(host, script, LIMIT)) {
+                match near.run(host, script, LIMIT).await {
                     Ok(heard) if heard.code == Some(0) => End::Taken,
                     // It has said no before it took anything: sendmail ends well only once the message is in its queue.
                     Ok(heard) if heard.code.is_some() => End::Refused(heard.why("sendmail")),
@@ -88,13 +88,13 @@ impl Way {
     }
 
     /// Whether the mail server's log knows a message. `None`: it cannot be asked.
-    fn knows(&self, id: &str) -> Option<bool> {
-        let Way::Host { near, host, runtime } = self else { return None };
+    async fn knows(&self, id: &str) -> Option<bool> {
+        let Way::Host { near, host } = self else { return None };
         let script = format!(
             "{{ cat /var/log/mail.log /var/log/maillog 2>/dev/null; journalctl --no-pager -q -t postfix/cleanup 2>/dev/null; }} | grep -qF {} && echo known\n",
             sh(&format!("message-id=<{id}>"))
         );
-        match runtime.block_on(near.run(host, script, LIMIT)) {
+        match near.run(host, script, LIMIT).await {
             Ok(heard) => Some(heard.out.contains("known")),
             _ => None,
         }
@@ -134,25 +134,31 @@ pub struct Done {
     pub doubt: usize,
 }
 
+/// Who hears of a sending.
+pub struct Ears<'a> {
+    pub note: &'a (dyn Fn(String) + Send + Sync),
+    /// A line that the next one takes the place of.
+    pub passing: &'a (dyn Fn(&str) + Send + Sync),
+}
+
 /// Sends notices one after the other, at most so many a minute. `doubtful`: those that an earlier run began.
-pub fn send(
+pub async fn send(
     course: &Course,
     way: &Way,
     due: &[(&Notice, Message)],
     doubtful: &[&Notice],
     per_minute: u32,
-    out: &Arc<Output>,
+    ears: &Ears<'_>,
 ) -> Result<Done, Failure> {
     let mut done = Done::default();
-    let domain = course.project.topology.organization().and_then(|o| o.text("domain")).unwrap_or("invalid");
     for n in doubtful {
-        if way.knows(&format!("{}@{domain}", n.id)) == Some(true) {
+        if way.knows(&format!("{}@{}", n.id, course.domain)).await == Some(true) {
             write(course, n, Past::Sent, Some("found in the log of the mail server".to_owned()))?;
-            out.note(format!("{} to {} had gone out: the mail server's log knows it", n.communication, n.recipient));
+            (ears.note)(format!("{} to {} had gone out: the mail server's log knows it", n.communication, n.recipient));
         } else {
             done.doubt += 1;
-            out.note(format!(
-                "{} to {} was handed over, and its end is not known; it is not sent again (--again sends it)",
+            (ears.note)(format!(
+                "{} to {} was handed over, and its end is not known; it is not sent again (`cutover notices send --again` sends it)",
                 n.communication, n.recipient
             ));
         }
@@ -160,28 +166,28 @@ pub fn send(
     let pause = Duration::from_secs(60).checked_div(per_minute).unwrap_or_default();
     for (i, (n, message)) in due.iter().enumerate() {
         if i > 0 {
-            std::thread::sleep(pause);
+            tokio::time::sleep(pause).await;
         }
-        out.passing(&format!("sending notices: {} of {}", i + 1, due.len()));
+        (ears.passing)(&format!("sending notices: {} of {}", i + 1, due.len()));
         let octets = octets(message).map_err(|e| Failure::new(format!("a message cannot be built: {e}")))?;
         write(course, n, Past::Begun, None)?;
-        match way.hand_over(message, &octets) {
+        match way.hand_over(message, &octets).await {
             End::Taken => {
                 write(course, n, Past::Sent, None)?;
                 done.sent += 1;
             }
             End::Refused(why) => {
-                out.note(format!("{} to {}: not taken: {why}", n.communication, n.recipient));
+                (ears.note)(format!("{} to {}: not taken: {why}", n.communication, n.recipient));
                 write(course, n, Past::Refused, Some(why))?;
                 done.refused += 1;
             }
             End::Unknown(why) => {
-                out.note(format!("{} to {}: no answer, so it is in doubt: {why}", n.communication, n.recipient));
+                (ears.note)(format!("{} to {}: no answer, so it is in doubt: {why}", n.communication, n.recipient));
                 done.doubt += 1;
             }
         }
     }
-    out.passing("");
+    (ears.passing)("");
     Ok(done)
 }
 

@@ -20,38 +20,38 @@ use crate::transport::Transport;
 use crate::transport::refusal::error;
 
 pub struct Lane<'a, T> {
-    people: &'a dyn People,
+    pub(super) people: &'a dyn People,
     host: &'a HostAccess,
-    cohort: &'a CohortAccess,
-    ledger: Ledger<'a, T>,
+    pub(super) cohort: &'a CohortAccess,
+    pub(super) ledger: Ledger<'a, T>,
 }
 
 /// A step on its way.
-struct Walk<'w> {
-    step: &'w Step,
-    batch: &'w Batch,
+pub(super) struct Walk<'w> {
+    pub(super) step: &'w Step,
+    pub(super) batch: &'w Batch,
     reports: &'w UnboundedSender<StepReport>,
-    began: Instant,
+    pub(super) began: Instant,
 }
 
 /// How a step ends for now.
-enum Ended {
+pub(super) enum Ended {
     With(Outcome),
     /// Nothing is lost, and a resume goes on.
     Later(String),
 }
 
 impl Walk<'_> {
-    fn tell(&self, text: String) {
+    pub(super) fn tell(&self, text: String) {
         drop(self.reports.send(StepReport::Told(self.step.id, text)));
     }
 
-    fn pace<'p>(&'p self, people: &'p dyn People) -> Pace<'p> {
+    pub(super) fn pace<'p>(&'p self, people: &'p dyn People) -> Pace<'p> {
         Pace::new(people, self.began, self.batch.patience)
     }
 }
 
-fn failed(output: impl Into<String>) -> Ended {
+pub(super) fn failed(output: impl Into<String>) -> Ended {
     Ended::With(Outcome::Failed { code: 1, output: output.into() })
 }
 
@@ -132,9 +132,14 @@ impl<'a, T: Transport> Lane<'a, T> {
             let ended = match step.action {
                 Action::Move => self.there(&walk).await?,
                 Action::Restore => self.back(&walk).await?,
+                Action::Wait => self.act(&walk).await?,
                 _ => failed(format!("a wave knows no {}", step.action.as_str())),
             };
             match ended {
+                // It changed nothing, and a resume asks again.
+                Ended::With(outcome) if step.action == Action::Wait && !outcome.is_done() => {
+                    drop(reports.send(StepReport::Ended(step.id, outcome)));
+                }
                 Ended::With(outcome) => {
                     let mut end = Entries::default();
                     end.ended(step.id, &outcome);

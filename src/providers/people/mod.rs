@@ -8,6 +8,7 @@
 //! Where somebody stands is asked each time and never remembered: whoever is there already is left alone, so a step that was cut off is
 //! simply begun again.
 
+mod act;
 mod lane;
 mod watch;
 
@@ -17,6 +18,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Digest;
+use crate::model::act::Doing;
 use crate::model::host::CohortAccess;
 
 pub use lane::Lane;
@@ -106,6 +108,14 @@ pub trait People: Send + Sync {
         tell: &'a (dyn Fn(String) + Send + Sync),
     ) -> Asked<'a, Vec<Came>>;
 
+    /// Does what a step of the cohort's window still lacks, and says what that is: nothing when it is so.
+    fn act<'a>(
+        &'a self,
+        cohort: &'a CohortAccess,
+        what: Doing,
+        tell: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Asked<'a, Vec<String>>;
+
     /// The run is to end: no further group is begun.
     fn stopping(&self) -> bool {
         false
@@ -132,6 +142,16 @@ impl People for Nobody {
         _: Side,
         _: &'a (dyn Fn(String) + Send + Sync),
     ) -> Asked<'a, Vec<Came>> {
+        let answer = self.waves(&cohort.cohort).map(|_| Vec::new());
+        Box::pin(async { answer })
+    }
+
+    fn act<'a>(
+        &'a self,
+        cohort: &'a CohortAccess,
+        _: Doing,
+        _: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Asked<'a, Vec<String>> {
         let answer = self.waves(&cohort.cohort).map(|_| Vec::new());
         Box::pin(async { answer })
     }

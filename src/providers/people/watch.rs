@@ -61,6 +61,13 @@ impl<'p> Pace<'p> {
         self.sleep(open, why, tell).await
     }
 
+    /// As [`Self::wait`], and no longer than this.
+    pub async fn within(&mut self, most: Duration, why: &str, tell: impl Fn(String)) -> bool {
+        let open = self.pause.min(most);
+        self.pause = (self.pause * 2).min(PAUSE[1]);
+        self.sleep(open, why, tell).await
+    }
+
     /// Sleeps until then (Unix seconds) or until the next look is due; false when it has waited long enough, or the run is to end.
     pub async fn until(&mut self, open: i64, why: &str, tell: impl Fn(String)) -> bool {
         let left = Duration::from_secs(u64::try_from(open - now()).unwrap_or(0));

@@ -143,7 +143,7 @@ fn givers(ty: &str) -> &'static [&'static str] {
         "sla" => &["sla"],
         "probe" => &["probe"],
         "preflight" => &["preflight"],
-        "restore" => &["backup"],
+        "restore" => &["backup", "rollback-point"],
         "training" => &["training"],
         "survey" => &["survey"],
         "risks-closed" => &["risk"],
