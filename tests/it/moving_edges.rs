@@ -23,7 +23,8 @@ fn bench(shared: &Shared, seconds: i64) -> Bench {
             (cohort.together, cohort.measured_ms) = (1, Some(1_000));
             let (start, end) = (now, now + seconds);
             let (window, timezone) = ("night-1".into(), "UTC".into());
-            cohort.opening = Some(Opening { window, start, end, timezone, way_back: None });
+            cohort.opening =
+                Some(Opening { window, start, end, timezone, flips: true, acts: Vec::new(), way_back: None });
         }
     }
     b.options.now = now;
