@@ -15,9 +15,9 @@ use super::Answer;
 use crate::model::topology::Topology;
 use crate::monitoring::{Monitoring, Options, compose};
 
-/// What the topology's monitors, levels and escalations come to: files of Prometheus and Alertmanager, each rule with its tests
+/// Rules of Prometheus and routes of Alertmanager, from monitors, levels and escalations
 ///
-/// No host is asked. What no figure tells, or tells only nearly, is said below the table.
+/// Each rule has tests of its own. No host is asked. What no figure tells, or tells only nearly, is said below the table.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

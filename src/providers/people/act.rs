@@ -12,6 +12,10 @@ use crate::model::step::Outcome;
 use crate::providers::zone::ledger::{Entries, Former, Taken};
 use crate::transport::Transport;
 
+/// How much longer what is being asked may take when the time of its step is over: as long as a mail server has for a message. What is
+/// cut off in the middle is in doubt, and a message in doubt is not sent again.
+const ENDING: Duration = Duration::from_secs(60);
+
 impl<T: Transport> Lane<'_, T> {
     pub(super) async fn act(&self, walk: &Walk<'_>) -> Result<Ended, HostError> {
         let attrs = &walk.step.attrs;
@@ -30,7 +34,7 @@ impl<T: Transport> Lane<'_, T> {
         let mut last = "no answer".to_owned();
         loop {
             let left = most.saturating_sub(walk.began.elapsed());
-            let lacks = match tokio::time::timeout(left, self.people.act(self.cohort, what, &tell)).await {
+            let lacks = match tokio::time::timeout(left + ENDING, self.people.act(self.cohort, what, &tell)).await {
                 Ok(Ok(lacks)) if lacks.is_empty() => break,
                 Ok(Ok(lacks)) => lacks.join("; "),
                 // Could not ask is never yes.

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each flow uses its own part of it
 
 pub mod answers;
+pub mod candidates;
 pub mod cyrus;
 pub mod directories;
 pub mod dovecot;
