@@ -167,11 +167,12 @@ impl Run<'_, '_> {
     }
 
     /// The reading of all servers: of one family, or of both, one after the other.
-    fn reading(&self, rule: &Node, out: &mut Monitoring) -> Result<(String, Reading, &Watched<'_>), String> {
+    fn reading(&self, rule: &Node, out: &mut Monitoring) -> Result<(String, Reading, Vec<&Watched<'_>>), String> {
         let text = rule.text("counter").unwrap_or_default();
         let watched = counter::find(text).ok_or_else(|| format!("no counter `{text}`"))?;
         let mut found: Vec<(String, Reading, &Watched)> = Vec::new();
         let mut whys = Vec::new();
+        let mut read: Vec<&Watched> = Vec::new();
         // Services differ by roles: hosts of the same roles are asked in one go.
         let mut parts: BTreeMap<(Family, Vec<&str>), Vec<&Watched>> = BTreeMap::new();
         let by_roles = matches!(text, "service-state" | "imap-sessions" | "pop-sessions");
@@ -184,6 +185,7 @@ impl Run<'_, '_> {
                 Ok(reading) => {
                     let expr = reading.expr.replace(SERVERS, &matcher(servers));
                     found.push((expr, reading, servers[0]));
+                    read.extend(servers);
                 }
                 Err(why) => whys.push((why, servers.len(), servers[0].name)),
             }
@@ -199,8 +201,10 @@ impl Run<'_, '_> {
             out.gaps.push(Gap { of: self.label(rule), why: why.into(), approximate: true, span: rule.at("counter") });
         }
         let expr = found.iter().map(|(e, ..)| e.as_str()).collect::<Vec<_>>().join("\n  or ");
-        let (_, reading, server) = found.swap_remove(0);
-        Ok((expr, reading, server))
+        let (_, reading, first) = found.swap_remove(0);
+        // The first is the one that the tests of the rule feed.
+        read.sort_by_key(|s| (s.name != first.name, s.name));
+        Ok((expr, reading, read))
     }
 
     fn rule(&self, rule: &Node, made: &mut Made, out: &mut Monitoring) -> Result<Watch, String> {
@@ -210,7 +214,8 @@ impl Run<'_, '_> {
             _ => Quantity::Count,
         };
         let bound = Bound::of(rule, unit)?;
-        let (expr, reading, first) = self.reading(rule, out)?;
+        let (expr, reading, read) = self.reading(rule, out)?;
+        let Some(first) = read.first() else { return Err("nothing is watched".into()) };
         let own = labels([("monitor", &self.monitor.id.name), ("rule", rule.name())]);
         let series = format!("cutover:watched{}", braces(&own));
         let held = rule.duration("for").unwrap_or_default();
@@ -242,7 +247,7 @@ impl Run<'_, '_> {
         }
         made.group.rules.push(Rule::record("cutover:watched", expr, own.clone()));
         made.group.rules.push(Rule::alert(&alert, condition, held, labels.clone(), notes));
-        made.group.rules.push(self.blind(rule, &series, &labels));
+        made.group.rules.push(self.blind(rule, &read, &series, &labels));
         if !reading.feeds.is_empty() {
             let (well, ill) = bound.values(unit);
             let host = format!("server=\"{}\",site=\"{}\"", first.name, first.site);
@@ -261,16 +266,16 @@ impl Run<'_, '_> {
             condition: format!("{text} {spoken}"),
             severity: rule.text("severity").unwrap_or("warning").to_owned(),
             team: labels.get("team").cloned(),
-            servers: self.servers.len(),
+            servers: read.len(),
         })
     }
 
     /// Servers that answer and do not tell the figure: a rule without figures never speaks.
-    fn blind(&self, rule: &Node, series: &str, labels: &Labels) -> Rule {
+    fn blind(&self, rule: &Node, read: &[&Watched<'_>], series: &str, labels: &Labels) -> Rule {
         let mut labels = labels.clone();
         labels.insert("severity".into(), "warning".into());
         labels.insert("ticket".into(), "incident".into());
-        let asked = matcher(&self.servers);
+        let asked = matcher(read);
         let expr = format!("(group {PER_SERVER} (up{{{asked}}} == 1)) unless on (server, site) {series}");
         let mut notes = Labels::new();
         let about = format!("{{{{ $labels.server }}}} does not tell what rule {} watches", rule.name());

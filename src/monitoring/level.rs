@@ -46,9 +46,9 @@ impl Measure {
                     Some(w) => format!("cutover_probe_seconds_bucket{{{selector},le=\"{}\"}}", w.as_secs_f64()),
                     None => format!("cutover_probe_seconds_count{{{selector}}}"),
                 };
-                format!(
-                    "1 - sum(rate({good}[{window}])) / sum(rate(cutover_probe_attempts_total{{{selector}}}[{window}]))"
-                )
+                let attempts = format!("sum(rate(cutover_probe_attempts_total{{{selector}}}[{window}]))");
+                // Where nothing was ever good there is no such series; where nothing was tried there is no share.
+                format!("1 - (sum(rate({good}[{window}])) or 0 * {attempts}) / ({attempts} > 0)")
             }
             Self::Hosts(servers) => {
                 format!("1 - avg(avg_over_time(up{{job=~\"node|windows\",{servers}}}[{window}]))")
@@ -228,6 +228,13 @@ fn level(sla: &Node, measure: &Measure, budget: f64, made: &mut Levels, out: &mu
     let left = format!("max without (window) ({left})");
     made.group.rules.push(Rule::record("cutover:level:budget_left", left, labels([("sla", name)])));
     made.group.rules.extend(alerts);
+    if let Measure::Probes { selector, .. } = measure {
+        let own = labels([("sla", name), ("severity", "warning"), ("ticket", "incident"), ("team", owner)]);
+        let mut notes = Labels::new();
+        notes.insert("summary".into(), format!("nothing measures level {name}: its probes make no attempts"));
+        let expr = format!("absent(sum(rate(cutover_probe_attempts_total{{{selector}}}[15m])) > 0)");
+        made.group.rules.push(Rule::alert("LevelBlind", expr, 15 * MINUTE, own, notes));
+    }
     if let Measure::Probes { within, per_minute, first, .. } = measure {
         made.trials.extend(trials(name, *within, *per_minute, first, &watched));
     }

@@ -79,7 +79,7 @@ fn postfix_queue(queues: &str) -> Reading {
 
 /// 1 while no service of these is stopped.
 fn windows_services(names: &str) -> Reading {
-    let first = names.split('|').next().unwrap_or(names);
+    let first = if names == EXCHANGE { "MSExchangeIS" } else { names.split('|').next().unwrap_or(names) };
     let stopped = "state=\"stopped\"";
     reading(
         &format!("1 - max {PER_SERVER} (windows_service_state{{name=~\"(?i)({names})\",{stopped},{SERVERS}}})"),
@@ -94,7 +94,7 @@ fn windows_services(names: &str) -> Reading {
 
 /// 1 while all of these units are active.
 fn units(names: &str) -> Reading {
-    let first = names.split('|').next().unwrap_or(names);
+    let first = names.split('|').next().unwrap_or(names).replace("(@-)?", "@-");
     let active = "state=\"active\"";
     reading(
         &format!("min {PER_SERVER} (node_systemd_unit_state{{name=~\"({names})[.]service\",{active},{SERVERS}}})"),
@@ -139,13 +139,19 @@ fn free(free: &str, size: &str, more: &str, volume: &str) -> Reading {
     )
 }
 
+/// Debian's postfix.service does nothing and stays active whatever happens: the daemon is its instance `-`.
+const POSTFIX: &str = "postfix(@-)?";
+
+/// Services that run on every server of Exchange that has them; POP3 and IMAP4 are stopped by default.
+const EXCHANGE: &str = "MSExchange(ADTopology|IS|Transport|FrontEndTransport|Delivery|Submission|MailboxAssistants|MailSubmission|Repl|RPC|ServiceHost|Throttling)";
+
 /// The services of a role on an open host, as units of systemd.
 fn services(roles: &[&str]) -> String {
     let mut out: Vec<&str> = Vec::new();
     for role in roles {
         let units: &[&str] = match *role {
-            "smtp" | "relay" | "hub" => &["postfix"],
-            "edge" => &["postfix", "rspamd"],
+            "smtp" | "relay" | "hub" => &[POSTFIX],
+            "edge" => &[POSTFIX, "rspamd"],
             "imap" | "mailbox" | "cas" => &["dovecot"],
             "proxy" => &["cutover-proxy"],
             "migration" => &["cutover-cms"],
@@ -241,7 +247,7 @@ pub fn of(watched: &Watched<'_>, family: Family, roles: &[&str]) -> Result<Readi
             names => units(&names),
         },
         ("ccr-service-state", Open) => units("dovecot"),
-        ("service-state", Exchange) => windows_services("MSExchange.*"),
+        ("service-state", Exchange) => windows_services(EXCHANGE),
         ("ccr-service-state", Exchange) => windows_services("MSExchangeIS|MSExchangeRepl|ClusSvc"),
         ("um-service-state", Exchange) => windows_services("MSExchangeUM"),
         ("owa-connections", Exchange) => reading(

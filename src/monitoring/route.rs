@@ -28,6 +28,10 @@ pub fn alertmanager(topology: &Topology, options: &Options, gaps: &mut Vec<Gap>)
         .chain(topology.all("sla").filter_map(|s| s.text("owner")))
         .collect();
     let default = watching(topology).map(|t| t.id.name.as_str());
+    if let (None, Some(monitor)) = (default, topology.all("monitor").next()) {
+        let why = "no team has `smf service-monitoring`: nobody hears of alerts without a team, and none is made of a lost site";
+        gaps.push(Gap { of: "monitoring".into(), why: why.into(), approximate: false, span: monitor.span });
+    }
     for team in topology.all("team").filter(|t| heard.contains(&t.id.name.as_str()) || default == Some(&t.id.name)) {
         let name = team.id.name.as_str();
         let mut receiver = json!({ "name": name });
@@ -123,13 +127,14 @@ pub fn escalated(topology: &Topology) -> Option<Group> {
 pub fn sites(topology: &Topology, scopes: &Scopes<'_>) -> Option<Group> {
     let several = |site: &Node| scopes.servers.values().filter(|s| s.site == site.id.name).count() > 1;
     let names: Vec<&str> = topology.all("site").filter(|s| several(s)).map(|s| s.id.name.as_str()).collect();
+    // It silences all else of the site: where nobody would hear of it, there is none.
+    let team = watching(topology)?;
     if names.is_empty() || topology.all("monitor").next().is_none() {
         return None;
     }
     let up = "up{job=~\"node|windows\"}";
     let expr = format!("count by (site) ({up}) > 1 and count by (site) ({up} == 0) == count by (site) ({up})");
-    let team = watching(topology).map_or("", |t| t.id.name.as_str());
-    let own = labels([("severity", "critical"), ("ticket", "problem"), ("team", team)]);
+    let own = labels([("severity", "critical"), ("ticket", "problem"), ("team", &team.id.name)]);
     let mut notes = Labels::new();
     notes.insert("summary".into(), "no host of site {{ $labels.site }} answers".into());
     let rule = Rule::alert("SiteLost", expr, Duration::from_secs(60), own, notes);

@@ -186,6 +186,25 @@ pub async fn transfer<G: Gates, C: Content>(
         match gates::set(gates, &carry, Route::Held, true).await {
             Ok(_) => {
                 tell(Told::Held(&carry));
+                // Who works on the old side while the new one counts as theirs: what they have done there since goes over first. Taken
+                // back as it is, the new side would bring again what they have deleted.
+                let strays = carry
+                    .iter()
+                    .filter(|u| wish.direction == Direction::Old && home.get(u.as_str()) == Some(&Route::Old));
+                let strays: Vec<String> = strays.cloned().collect();
+                if !strays.is_empty() {
+                    let forth = Wish { direction: Direction::New, ..wish };
+                    let mut came = carried(content, &strays, forth, tell).await;
+                    for user in strays {
+                        let why = match came.remove(&user) {
+                            Some(Ok(_)) => continue,
+                            Some(Err(why)) => why,
+                            None => "the content service said nothing about it".to_owned(),
+                        };
+                        carry.retain(|u| *u != user);
+                        to_from.push((user, why));
+                    }
+                }
                 let came = carried(content, &carry, wish, tell).await;
                 for user in &carry {
                     let said = came.get(user);

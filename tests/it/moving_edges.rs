@@ -203,6 +203,9 @@ async fn who_was_given_up_too_early_goes_back_or_on() {
         };
         assert_eq!(done[0].end, end, "{done:?}");
         assert_eq!(states(&shared, &users).await, [state]);
+        // What they did on the old side goes over first: taken back as it was, what they deleted there would come again.
+        let finals = shared.0.lock().unwrap().finals.get("ann").copied();
+        assert_eq!(finals, (!broken).then_some(1), "{direction:?}");
         let on_new = shared.0.lock().unwrap().tables.values().all(|t| t.users.get("ann") == Some(&Route::New));
         assert_eq!(on_new, state == State::Moved);
         sound(&shared, "given up");

@@ -36,6 +36,8 @@ const ASK: &str =
 const FLUSH: &str = "postqueue -f >/dev/null 2>&1 || :\n";
 const LOOK: Duration = Duration::from_secs(60);
 const BETWEEN: Duration = Duration::from_secs(2);
+/// People whose late passes are asked for in one go: an answer comes when the last of them is over.
+const TOGETHER: usize = 100;
 /// Late passes of somebody to whom mail comes faster than that are not over.
 const PASSES: usize = 5;
 
@@ -57,7 +59,10 @@ pub fn gather(
         };
         // What the queue has put into mailboxes goes over with the rest.
         let late = late(course, &users).await;
-        let passwords = course.gates.purge().await.into_iter().map(|(gate, found)| {
+        // Whose late mail is not all over has a mailbox that is asked for again, perhaps by this password.
+        let over: Vec<String> =
+            users.iter().filter(|u| late.get(*u).is_none_or(|l| l.fault.is_none())).cloned().collect();
+        let passwords = course.gates.purge(&over).await.into_iter().map(|(gate, found)| {
             let destroyed = found.map(|purged| Destroyed {
                 left: purged.left as u64,
                 files: purged
@@ -121,16 +126,16 @@ async fn late(course: &Course, users: &[String]) -> BTreeMap<String, Late> {
     let mut all: BTreeMap<String, Late> = BTreeMap::new();
     let mut open = users.to_vec();
     for _ in 0..PASSES {
-        let done = match course.service.carry(&open, Carry::Late).await {
-            Ok(done) => done,
-            Err(why) => {
-                open.into_iter().for_each(|u| all.entry(u).or_default().fault = Some(why.clone()));
-                return all;
+        let mut done: BTreeMap<String, Result<PassDone, String>> = BTreeMap::new();
+        for some in open.chunks(TOGETHER) {
+            match course.service.carry(some, Carry::Late).await {
+                Ok(came) => done.extend(came.into_iter().map(|d| (d.user.clone(), Ok(d)))),
+                Err(why) => done.extend(some.iter().map(|u| (u.clone(), Err(why.clone())))),
             }
-        };
+        }
         let mut next = Vec::new();
         for user in open {
-            match came(done.iter().find(|d| d.user == user)) {
+            match came(done.remove(&user)) {
                 Ok(0) => {}
                 Ok(carried) => {
                     all.entry(user.clone()).or_default().carried += carried;
@@ -150,12 +155,11 @@ async fn late(course: &Course, users: &[String]) -> BTreeMap<String, Late> {
 }
 
 /// How many messages a pass has carried.
-fn came(done: Option<&PassDone>) -> Result<u64, String> {
-    match done {
-        None => Err("the content service says nothing of this mailbox".to_owned()),
-        Some(PassDone { fault: Some(fault), .. }) => Err(fault.clone()),
-        Some(PassDone { passed: Some(passed), .. }) => passed.fault.clone().map_or(Ok(passed.appended), Err),
-        Some(PassDone { passed: None, .. }) => Err("the content service began no pass".to_owned()),
+fn came(done: Option<Result<PassDone, String>>) -> Result<u64, String> {
+    match done.ok_or("the content service says nothing of this mailbox")?? {
+        PassDone { fault: Some(fault), .. } => Err(fault),
+        PassDone { passed: Some(passed), .. } => passed.fault.map_or(Ok(passed.appended), Err),
+        PassDone { passed: None, .. } => Err("the content service began no pass".to_owned()),
     }
 }
 
@@ -181,11 +185,9 @@ pub fn text(after: &After) -> String {
     }
     for (gate, found) in &after.passwords {
         out += &match found {
-            Known::Is(d) => format!(
-                "\n  captured passwords on {gate}: {} destroyed, {} left of people who have not moved",
-                d.files.len(),
-                d.left
-            ),
+            Known::Is(d) => {
+                format!("\n  captured passwords on {gate}: {} destroyed, {} left of others", d.files.len(), d.left)
+            }
             Known::Not { not_known } => format!("\n  captured passwords on {gate}: not known, {not_known}"),
         };
     }

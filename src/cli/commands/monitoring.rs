@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -110,29 +111,52 @@ fn shown(made: &Monitoring) -> String {
     out
 }
 
-/// The folders of which every file is ours.
-const OURS: [&str; 3] = ["rules", "targets", "tests"];
+/// Where it stands which files of a folder are ours.
+const LIST: &str = ".cutover-monitoring";
 
+/// Writes what is wanted, and takes away what a former run wrote and nobody wants any more: a rule that is gone would go on waking
+/// people. What others have put there is left alone; where it stands in the way nothing is written.
 fn write(made: &Monitoring, folder: &Path) -> Result<usize, Failure> {
     let failed = |path: &Path, e: std::io::Error| Failure::new(format!("{} was not written: {e}", path.display()));
-    for name in OURS {
+    let list = folder.join(LIST);
+    let former: BTreeSet<String> = match std::fs::read_to_string(&list) {
+        Ok(text) => text.lines().map(str::to_owned).collect(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => BTreeSet::new(),
+        Err(e) => return Err(Failure::new(format!("{} cannot be read: {e}", list.display()))),
+    };
+    let foreign = |name: &&String| !former.contains(*name) && folder.join(name).symlink_metadata().is_ok();
+    let foreign: Vec<&str> = made.files.keys().filter(foreign).map(String::as_str).collect();
+    if !foreign.is_empty() {
+        let what = format!("{} holds files that cutover has not written: {}", folder.display(), foreign.join(", "));
+        return Err(Failure::new(what).help("take them away, or name another folder; nothing was written"));
+    }
+    for name in ["rules", "targets", "tests"] {
         let below = folder.join(name);
         std::fs::create_dir_all(&below).map_err(|e| failed(&below, e))?;
-        // A rule that nobody wants any more would go on waking people.
-        for entry in std::fs::read_dir(&below).map_err(|e| failed(&below, e))?.flatten() {
-            let file = entry.file_name();
-            let known = made.files.contains_key(&format!("{name}/{}", file.to_string_lossy()));
-            let ours = Path::new(&file).extension().is_some_and(|e| e == "yml" || e == "json");
-            if !known && ours {
-                std::fs::remove_file(entry.path()).map_err(|e| failed(&entry.path(), e))?;
-            }
+    }
+    // First what is ours from now on: cut off after this, the next run knows all of it.
+    let names: BTreeSet<&str> = former.iter().chain(made.files.keys()).map(String::as_str).collect();
+    let listed = |names: BTreeSet<&str>| names.into_iter().fold(String::new(), |all, name| all + name + "\n");
+    let put =
+        |path: &Path, text: &str| whole::write(path, |f| f.write_all(text.as_bytes())).map_err(|e| failed(path, e));
+    put(&list, &listed(names))?;
+    for (name, text) in &made.files {
+        put(&folder.join(name), text)?;
+    }
+    for name in former.iter().filter(|n| !made.files.contains_key(*n) && plain(n)) {
+        let path = folder.join(name);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(&path, e)),
+            _ => {}
         }
     }
-    for (name, text) in &made.files {
-        let path = folder.join(name);
-        whole::write(&path, |f| f.write_all(text.as_bytes())).map_err(|e| failed(&path, e))?;
-    }
+    put(&list, &listed(made.files.keys().map(String::as_str).collect()))?;
     Ok(made.files.len())
+}
+
+/// A name of the list that leads nowhere else.
+fn plain(name: &str) -> bool {
+    Path::new(name).components().all(|c| matches!(c, std::path::Component::Normal(_)))
 }
 
 fn check(made: &Monitoring, context: &Context) -> Answer {

@@ -167,7 +167,9 @@ fn import(project: &Project, name: &str, files: &[PathBuf], context: &Context) -
         .map(|g| (g.who, g.answers))
         .collect();
     let (all, mut new) = (taken.len(), 0);
-    for (who, answers, file) in taken {
+    // Of somebody who has answered twice the last answer counts, however often both are taken in.
+    let last: BTreeMap<String, (Answers, String)> = taken.into_iter().map(|(who, a, file)| (who, (a, file))).collect();
+    for (who, (answers, file)) in last {
         if known.get(&who) == Some(&answers) {
             continue;
         }

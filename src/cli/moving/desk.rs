@@ -20,8 +20,9 @@ use crate::model::trigger::{Condition, WayBack};
 /// How long a mail server has to say what is in its queue.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Lets the mail server try all again, and counts what is left.
-const QUEUE: &str = "command -v postqueue > /dev/null || exit 127\npostqueue -f\npostqueue -j | wc -l\n";
+/// Lets the mail server try all again, and counts what is left. A queue that cannot be asked (Postfix before 3.1 does not know `-j`) is
+/// not an empty one.
+const QUEUE: &str = "command -v postqueue > /dev/null || exit 127\npostqueue -f\nqueue=$(postqueue -j) || exit 1\nprintf %s \"$queue\" | grep -c . || :\n";
 
 /// Whoever has the relay, the probes and the old sides within reach; by default nobody.
 #[derive(Default)]

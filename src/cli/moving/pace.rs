@@ -7,6 +7,7 @@ use super::super::project::Project;
 use super::diary::Diary;
 use crate::journal::StateDir;
 use crate::model::host::Reach;
+use crate::people::wave::TOGETHER;
 use crate::process::forecast::Pace;
 
 /// Fewer groups than this say little about the slowest of a hundred.
@@ -42,7 +43,9 @@ pub fn keep(project: &mut Project, state: &StateDir) -> Result<(), Failure> {
     for access in sites.values_mut() {
         if let Reach::Cohort(cohort) = &mut access.reach {
             let pace = migration(project, &cohort.cohort).and_then(|m| paces.get(m));
-            cohort.measured_ms = pace.filter(|p| p.measured >= ENOUGH).map(|p| p.slow_ms);
+            // Of groups of the usual size: of a wave that is held whole (freeze-source) it says nothing.
+            let usual = cohort.together <= TOGETHER;
+            cohort.measured_ms = pace.filter(|p| usual && p.measured >= ENOUGH).map(|p| p.slow_ms);
         }
     }
     project.site.hosts = sites;

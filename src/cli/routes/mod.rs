@@ -75,20 +75,45 @@ impl Reached {
         Ok(Self { near, hosts, proxy, lower_case, captures, by_file, default })
     }
 
-    /// Destroys the captured passwords of users who are on the new side, on each gate. None where the proxy captures none.
-    pub async fn purge(&self) -> BTreeMap<String, Result<Purged, String>> {
+    /// Destroys the captured passwords of these users and of nobody else, on each gate: none of others who have moved, whose old
+    /// mailboxes may still be asked for. No gate where the proxy captures none.
+    pub async fn purge(&self, users: &[String]) -> BTreeMap<String, Result<Purged, String>> {
         let mut all = BTreeMap::new();
         for (gate, host) in self.hosts.iter().filter(|_| self.captures) {
-            let heard = self.near.run(host, format!("{PROGRAM} purge --moved --json\n"), LIMIT).await;
-            let purged = heard.and_then(|h| match h.code {
-                Some(0) => read(&h.out),
-                _ => Err(h.why("cutover-proxy")),
-            });
-            all.insert(gate.clone(), purged);
+            all.insert(gate.clone(), self.purged(host, users).await);
         }
         all
     }
+
+    async fn purged(&self, host: &HostAccess, users: &[String]) -> Result<Purged, String> {
+        let mut all: Option<Purged> = None;
+        for some in users.chunks(AT_ONCE) {
+            let script = format!(
+                "while IFS= read -r user; do {PROGRAM} purge --user \"$user\" --json || exit 1; done <<'END OF USERS'\n{}\nEND OF USERS\n",
+                some.join("\n")
+            );
+            let heard = self.near.run(host, script, LIMIT).await?;
+            if heard.code != Some(0) {
+                return Err(heard.why("cutover-proxy"));
+            }
+            for one in serde_json::Deserializer::from_str(&heard.out).into_iter::<Purged>() {
+                let one = one.map_err(|e| format!("cutover-proxy says what cannot be read: {e}"))?;
+                match &mut all {
+                    None => all = Some(one),
+                    Some(all) => {
+                        all.count += one.count;
+                        all.files.extend(one.files);
+                        (all.at, all.left) = (one.at, one.left);
+                    }
+                }
+            }
+        }
+        all.ok_or_else(|| "nobody's may go".to_owned())
+    }
 }
+
+/// Users of one script.
+const AT_ONCE: usize = 500;
 
 /// Gates that a plan brings to a proxy that has others: they begin without a route, and would send everybody to the default.
 pub fn begin_empty(topology: &Topology, plan: &Plan) -> Vec<PlanNote> {

@@ -11,7 +11,7 @@ use crate::execution::Seen;
 use crate::journal::{Journal, Status, replay};
 use crate::lowering;
 use crate::model::topology::Node;
-use crate::model::unit::Percent;
+use crate::model::unit::{Percent, format_duration};
 use crate::process::record::{Finding, Outcome};
 use crate::process::survey::Survey;
 
@@ -81,6 +81,17 @@ pub fn restore(context: &Context, node: &Node) -> Result<Option<Finding>, Failur
                 ),
             ));
         };
+        // Recorded today it would be young again: what counts is when it was.
+        let age = jiff::Timestamp::now().as_millisecond().saturating_sub(saved.header.at);
+        if let Some(most) = node.duration("max-age").filter(|most| i128::from(age) > most.as_millis() as i128) {
+            return Err(Failure::new(format!(
+                "the last way back to {point} was {} days ago, and evidence {} may be {} old; nothing is recorded",
+                age / 86_400_000,
+                node.id.name,
+                format_duration(most)
+            ))
+            .help(format!("rehearse it once more: cutover rollback {point}")));
+        }
         let statuses = replay(&saved)?.statuses;
         let done = statuses.iter().filter(|s| **s == Status::Done).count();
         let at =

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::audit::Event;
 use super::config;
-use super::ledger::Phase;
+use super::ledger::{Passed, Phase};
 use super::mailbox::{Class, Fault};
 use super::mover::{Mover, Pass};
 use super::queue::{Embedded, Queue, Task, Urgency};
@@ -131,6 +131,15 @@ impl<Q: Queue> Service<Q> {
         let closed = bulk && urgency == Urgency::Usual && !open(&self.mover.config.limits.hours, minute);
         if pass == Pass::Delta && (paused || closed) {
             self.queue.done(&user);
+            if paused {
+                // Whoever waits for it hears so: nothing comes until it is resumed.
+                self.said(
+                    user.clone(),
+                    pass,
+                    None,
+                    Some(Fault::new(Class::Busy, "it is paused: cutover-cms resume, then again")),
+                );
+            }
             if closed && !paused {
                 self.put(&user, pass, urgency, LATER);
             }
@@ -177,6 +186,11 @@ impl<Q: Queue> Service<Q> {
             }
             _ => {}
         }
+        self.said(user, pass, passed, fault);
+    }
+
+    /// Tells everybody who waits for a pass what came of it.
+    fn said(&self, user: String, pass: Pass, passed: Option<Passed>, fault: Option<Fault>) {
         let done = PassDone {
             user: user.clone(),
             passed,
