@@ -97,6 +97,9 @@ pub fn compose(topology: &Topology, options: &Options) -> Monitoring {
     for group in [route::escalated(topology), route::sites(topology, &scopes)].into_iter().flatten() {
         out.files.insert(format!("rules/{}.yml", group.name), prometheus::rules(&[group]));
     }
+    // What names no team is heard by the team that watches.
+    let watching = route::watching(topology).map(|t| t.id.name.to_string());
+    out.watches.iter_mut().filter(|w| w.team.is_none()).for_each(|w| w.team.clone_from(&watching));
     let routed = route::alertmanager(topology, options, &mut out.gaps);
     out.files.insert("alertmanager.yml".into(), prometheus::yaml(&routed));
     target::files(&scopes, options, &mut out.files);

@@ -15,7 +15,7 @@ use crate::model::topology::{Node, Topology};
 const NOBODY: &str = "nobody";
 
 /// The team that watches: alerts without a team of their own are its.
-fn watching(topology: &Topology) -> Option<&Node> {
+pub fn watching(topology: &Topology) -> Option<&Node> {
     topology.all("team").find(|t| t.texts("smf").contains(&"service-monitoring"))
 }
 
