@@ -242,7 +242,7 @@ phase pilot step=pilot {{ migrates everybody; }}\n"
             // Somebody else, with a state folder of their own, wants to move people at the same time.
             let elsewhere = self.box_.path().join("elsewhere").display().to_string();
             let second = self.run(&["cohort", "move", "everybody", "--state-dir", &elsewhere]);
-            self.lab.sh("mail-1", "systemctl stop postfix");
+            self.lab.sh("mail-1", "systemctl stop postfix@-.service postfix");
             second.ends(1).says("another apply holds gate").says("last sign of life");
             running.join().expect("the apply ends")
         });
@@ -252,7 +252,7 @@ phase pilot step=pilot {{ migrates everybody; }}\n"
             .says("the next `cutover apply` is a new attempt");
         self.run(&["cohort", "status", "everybody"]).ends(0).says("5 people: 5 back");
         assert!(self.run(&["user", "show", "ann@acme.test"]).out.starts_with("ann@acme.test: back"));
-        self.lab.sh("mail-1", "systemctl start postfix");
+        self.lab.sh("mail-1", "systemctl start postfix@-.service postfix");
         let quick = self.box_.read("topology.kdl").replace("canary-soak=\"25s\"", "canary-soak=\"1s\"");
         self.box_.write("topology.kdl", &quick);
         // Everybody was told by the gate's own mail server before the first one moved, and is not told again.
