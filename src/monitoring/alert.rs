@@ -142,14 +142,8 @@ impl Run<'_, '_> {
     }
 
     /// The labels of everything that a rule makes.
-    fn labels(&self, rule: &Node) -> Labels {
+    fn labels(&self, rule: &Node, counter: &str) -> Labels {
         let severity = rule.text("severity").unwrap_or("warning");
-        let text = rule.text("counter").unwrap_or_default();
-        let counter = match counter::find(text) {
-            Some(counter::Watched::Known(c)) => c.name,
-            Some(counter::Watched::Custom(own)) => own,
-            None => text,
-        };
         let mut out = labels([
             ("monitor", &self.monitor.id.name),
             ("rule", rule.name()),
@@ -167,21 +161,24 @@ impl Run<'_, '_> {
     }
 
     /// The reading of all servers: of one family, or of both, one after the other.
-    fn reading(&self, rule: &Node, out: &mut Monitoring) -> Result<(String, Reading, Vec<&Watched<'_>>), String> {
-        let text = rule.text("counter").unwrap_or_default();
-        let watched = counter::find(text).ok_or_else(|| format!("no counter `{text}`"))?;
+    fn reading(
+        &self,
+        rule: &Node,
+        watched: &counter::Watched<'_>,
+        out: &mut Monitoring,
+    ) -> Result<(String, Reading, Vec<&Watched<'_>>), String> {
         let mut found: Vec<(String, Reading, &Watched)> = Vec::new();
         let mut whys = Vec::new();
         let mut read: Vec<&Watched> = Vec::new();
         // Services differ by roles: hosts of the same roles are asked in one go.
         let mut parts: BTreeMap<(Family, Vec<&str>), Vec<&Watched>> = BTreeMap::new();
-        let by_roles = matches!(text, "service-state" | "imap-sessions" | "pop-sessions");
+        let by_roles = matches!(watched, counter::Watched::Known(c) if ["service-state", "imap-sessions", "pop-sessions"].contains(&c.name));
         for &server in &self.servers {
             let roles = if by_roles { server.roles.clone() } else { Vec::new() };
             parts.entry((server.family, roles)).or_default().push(server);
         }
         for ((family, roles), servers) in &parts {
-            match reading::of(&watched, *family, roles) {
+            match reading::of(watched, *family, roles) {
                 Ok(reading) => {
                     let expr = reading.expr.replace(SERVERS, &matcher(servers));
                     found.push((expr, reading, servers[0]));
@@ -209,26 +206,23 @@ impl Run<'_, '_> {
 
     fn rule(&self, rule: &Node, made: &mut Made, out: &mut Monitoring) -> Result<Watch, String> {
         let text = rule.text("counter").unwrap_or_default();
-        let unit = match counter::find(text) {
-            Some(counter::Watched::Known(c)) => c.unit,
-            _ => Quantity::Count,
+        let watched = counter::find(text).ok_or_else(|| format!("no counter `{text}`"))?;
+        let (name, about, unit) = match &watched {
+            counter::Watched::Known(c) => (c.name, c.about, c.unit),
+            counter::Watched::Custom(own) => (*own, text, Quantity::Count),
         };
         let bound = Bound::of(rule, unit)?;
-        let (expr, reading, read) = self.reading(rule, out)?;
+        let (expr, reading, read) = self.reading(rule, &watched, out)?;
         let Some(first) = read.first() else { return Err("nothing is watched".into()) };
         let own = labels([("monitor", &self.monitor.id.name), ("rule", rule.name())]);
         let series = format!("cutover:watched{}", braces(&own));
         let held = rule.duration("for").unwrap_or_default();
-        let labels = self.labels(rule);
+        let labels = self.labels(rule, name);
         let alert = camel(&[&self.monitor.id.name, rule.name()]);
         let condition = bound.condition(&series);
         let spoken = match held.is_zero() {
             true => bound.spoken(),
             false => format!("{} for {}", bound.spoken(), duration(held)),
-        };
-        let about = match counter::find(text) {
-            Some(counter::Watched::Known(c)) => c.about,
-            _ => text,
         };
         let mut notes = Labels::new();
         notes.insert(

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::prometheus::{Group, Labels, Rule, braces, camel, duration, labels, quoted};
+use super::prometheus::{Group, Labels, Rule, braces, duration, labels, quoted};
 use super::scope::{Scopes, matcher};
 use super::trial::{Series, Trial, firing, values};
 use super::{Gap, Monitoring, Watch};
@@ -202,7 +202,7 @@ fn level(sla: &Node, measure: &Measure, budget: f64, made: &mut Levels, out: &mu
         out.watches.push(Watch {
             monitor: "levels".into(),
             rule: name.to_owned(),
-            alert: camel(&["budget", "burn"]),
+            alert: "BudgetBurn".into(),
             condition: format!(
                 "{} x the budget of {} over {} and {}",
                 rounded(factor),

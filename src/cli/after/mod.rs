@@ -17,12 +17,10 @@ use jiff::Timestamp;
 use super::calendar::record;
 use super::certificate::all_there;
 use super::failure::Failure;
-use super::moving::Course;
+use super::moving::{Course, old_side};
 use super::records::Signer;
 use super::runtime;
-use crate::model::HostName;
 use crate::model::host::HostAccess;
-use crate::model::topology::Topology;
 use crate::moving::content::{Carry, Content as _};
 use crate::people::Chosen;
 use crate::process::after::{AFTER_VERSION, After, Destroyed, File, Late, Queue};
@@ -30,11 +28,6 @@ use crate::process::board::is_rehearsal;
 use crate::process::certificate::Known;
 use crate::services::cms::service::wire::PassDone;
 
-/// A queue that cannot be asked is not an empty one: postqueue fails where Postfix does not run.
-const ASK: &str =
-    "command -v postqueue >/dev/null 2>&1 || { echo 'it has no Postfix' >&2; exit 1; }\npostqueue -j || exit 1\n";
-const FLUSH: &str = "postqueue -f >/dev/null 2>&1 || :\n";
-const LOOK: Duration = Duration::from_secs(60);
 const BETWEEN: Duration = Duration::from_secs(2);
 /// People whose late passes are asked for in one go: an answer comes when the last of them is over.
 const TOGETHER: usize = 100;
@@ -53,7 +46,7 @@ pub fn gather(
     let topology = &course.project.topology;
     runtime::block_on(async {
         all_there(cohort, &course.look(&users).await?)?;
-        let queue = match old_host(course, cohort) {
+        let queue = match old_side::host(&course.project, cohort) {
             Ok(host) => drain(course, host, &users, patience).await,
             Err(why) => Err(why),
         };
@@ -90,33 +83,19 @@ pub fn gather(
     })?
 }
 
-/// The old side's mail server, where the topology says how to reach it.
-fn old_host<'c>(course: &'c Course, cohort: &str) -> Result<&'c HostAccess, String> {
-    let topology: &Topology = &course.project.topology;
-    let migration = topology.get("cohort", cohort).and_then(|c| topology.target(c, "migration"));
-    let legacy = migration.and_then(|m| topology.target(m, "from")).ok_or("its migration comes from nowhere")?;
-    let server = legacy
-        .reference("server")
-        .ok_or_else(|| format!("legacy {} is no server of the topology: look there by hand", legacy.id.name))?;
-    let host = course.project.site.hosts.get(&HostName::from(server.name.as_str()));
-    host.ok_or_else(|| format!("server {} has no connection", server.name))
-}
-
 /// Tells it to deliver, until nothing of these people is left or patience is over.
 async fn drain(course: &Course, host: &HostAccess, users: &[String], patience: Duration) -> Result<Queue, String> {
     let end = Instant::now() + patience;
     let mut found = None;
     loop {
-        let heard = course.near.run(host, ASK.to_owned(), LOOK).await?;
-        if heard.code != Some(0) {
-            return Err(heard.why("postqueue"));
-        }
-        let (left, others) = queue::read(&heard.out, users)?;
+        let queue =
+            old_side::queue(&course.near, host).await?.ok_or_else(|| format!("{} has no Postfix", host.name))?;
+        let (left, others) = queue::read(&queue, users)?;
         let found = *found.get_or_insert(left.len() as u64);
         if left.is_empty() || Instant::now() >= end {
             return Ok(Queue { found, left, others });
         }
-        course.near.run(host, FLUSH.to_owned(), LOOK).await?;
+        old_side::flush(&course.near, host).await?;
         tokio::time::sleep(BETWEEN).await;
     }
 }

@@ -1,5 +1,7 @@
 //! What waits in Postfix' queue, as `postqueue -j` tells it: an object a line.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -20,11 +22,12 @@ struct Recipient {
 
 /// Messages to these people, and how many there are to others alone.
 pub fn read(text: &str, people: &[String]) -> Result<(Vec<Waiting>, u64), String> {
+    let people: HashSet<String> = people.iter().map(|p| p.to_lowercase()).collect();
     let (mut theirs, mut others) = (Vec::new(), 0);
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
         let message: Message = serde_json::from_str(line)
             .map_err(|e| format!("postqueue there answers in a form that is not known here: {e}"))?;
-        let to: Vec<&Recipient> = message.recipients.iter().filter(|r| is_of(&r.address, people)).collect();
+        let to: Vec<&Recipient> = message.recipients.iter().filter(|r| is_of(&r.address, &people)).collect();
         if to.is_empty() {
             others += 1;
             continue;
@@ -40,11 +43,11 @@ pub fn read(text: &str, people: &[String]) -> Result<(Vec<Waiting>, u64), String
 }
 
 /// Also what is sent to `user+word`.
-fn is_of(address: &str, people: &[String]) -> bool {
+fn is_of(address: &str, people: &HashSet<String>) -> bool {
     let address = address.to_lowercase();
     let Some((local, domain)) = address.rsplit_once('@') else { return false };
     let plain = format!("{}@{domain}", local.split_once('+').map_or(local, |(user, _)| user));
-    people.iter().any(|p| p.eq_ignore_ascii_case(&address) || p.eq_ignore_ascii_case(&plain))
+    people.contains(&address) || people.contains(&plain)
 }
 
 #[cfg(test)]

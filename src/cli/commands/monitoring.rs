@@ -10,6 +10,7 @@ use super::super::args::Format;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
+use super::super::notices::sending::relays;
 use super::super::project::Project;
 use super::super::whole;
 use super::Answer;
@@ -68,10 +69,10 @@ pub fn run(args: &Args, context: &Context) -> Answer {
 
 /// Mail to people on call goes by the first server that relays mail, as notices do.
 fn options(topology: &Topology) -> Options {
-    let relays = topology.all("server").find(|s| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r)));
+    let relay = relays(topology).next();
     let domain = topology.organization().and_then(|o| o.text("domain")).unwrap_or("localdomain");
     Options {
-        smarthost: relays.map(|s| format!("{}:25", s.text("ip").unwrap_or(&s.id.name))),
+        smarthost: relay.map(|s| format!("{}:25", s.text("ip").unwrap_or(&s.id.name))),
         sender: format!("alerts@{domain}"),
         ..Options::default()
     }

@@ -2,27 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::failure::Failure;
 use super::super::near::Near;
 use super::super::notices::Post;
 use super::super::project::Project;
 use super::super::triggers::Probes;
+use super::old_side;
 use crate::execution::Seen;
 use crate::journal::StateDir;
-use crate::model::HostName;
 use crate::model::act::Doing;
 use crate::model::host::{CohortAccess, HostAccess};
 use crate::model::plan::PlanNote;
 use crate::model::trigger::{Condition, WayBack};
-
-/// How long a mail server has to say what is in its queue.
-const LOOK: Duration = Duration::from_secs(60);
-
-/// Lets the mail server try all again, and counts what is left. A queue that cannot be asked (Postfix before 3.1 does not know `-j`) is
-/// not an empty one.
-const QUEUE: &str = "command -v postqueue > /dev/null || exit 127\npostqueue -f\nqueue=$(postqueue -j) || exit 1\nprintf %s \"$queue\" | grep -c . || :\n";
 
 /// Whoever has the relay, the probes and the old sides within reach; by default nobody.
 #[derive(Default)]
@@ -36,7 +28,6 @@ pub struct Desk {
 
 impl Desk {
     pub fn of(project: &Project, state: &StateDir, near: &Arc<Near>, probes: Probes) -> Result<Self, Failure> {
-        let topology = &project.topology;
         let notifies =
             |c: &&CohortAccess| c.opening.as_ref().is_some_and(|o| o.acts.iter().any(|a| a.what == Doing::Notify));
         let cohorts: BTreeSet<&str> = project
@@ -48,20 +39,8 @@ impl Desk {
             .map(|c| c.cohort.as_str())
             .collect();
         let post = (!cohorts.is_empty()).then(|| Post::of(project, &cohorts, state, Arc::clone(near))).transpose()?;
-        let mut olds = BTreeMap::new();
-        for c in project.site.hosts.values().filter_map(|h| h.cohort()) {
-            let legacy = topology.get("cohort", &c.cohort).and_then(|n| topology.target(n, "migration"));
-            let legacy = legacy.and_then(|m| topology.target(m, "from"));
-            let host = legacy.and_then(|l| l.reference("server"));
-            let host = host.and_then(|id| project.site.hosts.get(&HostName::from(id.name.as_str())));
-            let name = legacy.map_or("", |l| l.id.name.as_str());
-            let host = host.filter(|h| h.is_machine()).cloned().ok_or_else(|| {
-                format!(
-                    "the queue of legacy {name} cannot be asked: it is no server of this topology with a connection"
-                )
-            });
-            olds.insert(c.cohort.clone(), host);
-        }
+        let cohorts = project.site.hosts.values().filter_map(|h| h.cohort());
+        let olds = cohorts.map(|c| (c.cohort.clone(), old_side::host(project, &c.cohort).cloned())).collect();
         Ok(Self { post, probes: Some(probes), near: Some(Arc::clone(near)), olds })
     }
 
@@ -114,16 +93,14 @@ impl Desk {
                 return Ok(Vec::new());
             }
         };
-        let heard = near.run(host, QUEUE.to_owned(), LOOK).await?;
-        let left = heard.out.trim().parse::<u64>();
-        match (heard.code, left) {
-            (Some(0), Ok(0)) => Ok(Vec::new()),
-            (Some(0), Ok(n)) => Ok(vec![format!("{n} messages wait in the queue of {}", host.name)]),
-            (Some(127), _) => {
-                tell(format!("{} has no Postfix whose queue could be asked; look at it yourself", host.name));
-                Ok(Vec::new())
-            }
-            _ => Err(heard.why("postqueue")),
-        }
+        old_side::flush(near, host).await?;
+        let Some(queue) = old_side::queue(near, host).await? else {
+            tell(format!("{} has no Postfix whose queue could be asked; look at it yourself", host.name));
+            return Ok(Vec::new());
+        };
+        Ok(match queue.lines().filter(|l| !l.trim().is_empty()).count() {
+            0 => Vec::new(),
+            n => vec![format!("{n} messages wait in the queue of {}", host.name)],
+        })
     }
 }

@@ -4,6 +4,7 @@ mod content;
 mod crew;
 mod desk;
 mod diary;
+pub mod old_side;
 pub mod pace;
 mod turn;
 

@@ -20,6 +20,7 @@ use crate::cli::failure::Failure;
 use crate::cli::near::Near;
 use crate::cli::project::Project;
 use crate::model::host::HostAccess;
+use crate::model::topology::{Node, Topology};
 use crate::process::notice::{Notice, Past};
 use crate::transport::quote::sh;
 
@@ -41,6 +42,11 @@ enum End {
     Unknown(String),
 }
 
+/// The servers of the topology that relay mail.
+pub fn relays(topology: &Topology) -> impl Iterator<Item = &Node> {
+    topology.all("server").filter(|s| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r)))
+}
+
 impl Way {
     /// A command line, as `--through` has it.
     pub fn program(line: &str) -> Result<Self, Failure> {
@@ -50,8 +56,7 @@ impl Way {
 
     /// The first server of the topology that relays mail.
     pub fn relay(project: &Project, near: Arc<Near>) -> Result<Self, Failure> {
-        let relays = |s: &&crate::model::topology::Node| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r));
-        let found = project.topology.all("server").filter(relays).find_map(|s| {
+        let found = relays(&project.topology).find_map(|s| {
             let name = crate::model::HostName(s.id.name.to_string());
             project.site.hosts.get(&name)
         });
