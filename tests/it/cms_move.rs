@@ -266,7 +266,7 @@ fn a_rollback_carries_back_what_the_new_side_got() {
 /// Real kills, some of each; the long form is `tests/soak/cms/kill`.
 #[test]
 fn failure_18_kills_lose_and_double_nothing() {
-    soak("kill", &["--rounds", "4", "--messages", "40"]);
+    soak("kill", &["--rounds", "2", "--messages", "40"]);
 }
 
 /// Real deaths at writes of the ledger, before and after each is durable.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cutover::lab::{Fault, Peer};
 
 use crate::cli::finish;
+use crate::lab_cutover::number;
 use crate::lab_flow::World;
 
 impl World {
@@ -53,18 +54,29 @@ impl World {
     }
 }
 
-/// The process dies at each commit of its journal: `after` says on which side of it.
-#[allow(clippy::print_stderr)] // the number of kills is part of the result
-fn killed_at_every_commit(name: &str, after: &str) {
+/// Each how many commits it dies, and where it begins: every one with `CUTOVER_FLOW_KILLS=all`; else a third of them, another third each day
+/// (`CUTOVER_KILL_SEED` says which).
+fn sample() -> (usize, usize) {
+    if std::env::var("CUTOVER_FLOW_KILLS").is_ok_and(|k| k == "all") {
+        return (1, 1);
+    }
+    let today = std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_secs() / 86_400);
+    (1 + (number("CUTOVER_KILL_SEED", today) % 3) as usize, 3)
+}
+
+/// The process dies at commits of its journal: `after` says on which side of them.
+#[allow(clippy::print_stderr)] // the kills are part of the result
+fn killed_at_commits(name: &str, after: &str) {
     let Some(world) = World::new(name) else { return };
     let whole = world.undisturbed();
-    for n in 1.. {
+    let (first, step) = sample();
+    for n in (first..).step_by(step) {
         let mut command = world.command(&["apply", "--yes"]);
         command.env("CUTOVER_CRASH_AT", format!("{n}{after}"));
         let run = finish(command);
         if run.code == 0 {
             assert!(n > 5, "only {n} commits: {run:#?}");
-            eprintln!("{} kills", n - 1);
+            eprintln!("killed at each of {step} commits from {first}, {} kills", (n - first) / step);
             return;
         }
         assert_eq!(run.code, -1, "it died of the signal: {run:#?}");
@@ -74,13 +86,13 @@ fn killed_at_every_commit(name: &str, after: &str) {
 }
 
 #[test]
-fn killed_before_every_journal_commit() {
-    killed_at_every_commit("kill-before", "");
+fn killed_before_commits_of_the_journal() {
+    killed_at_commits("kill-before", "");
 }
 
 #[test]
-fn killed_after_every_journal_commit() {
-    killed_at_every_commit("kill-after", "+");
+fn killed_after_commits_of_the_journal() {
+    killed_at_commits("kill-after", "+");
 }
 
 /// Kills that fall where they fall: in the middle of a script on a host, of an upload, of a login.
@@ -88,7 +100,8 @@ fn killed_after_every_journal_commit() {
 fn killed_at_any_moment() {
     let Some(world) = World::slow("kill-any") else { return };
     let whole = world.undisturbed();
-    for moment in 1..=10 {
+    let (first, step) = sample();
+    for moment in (first as u64..=10).step_by(step) {
         let mut child = world.begin();
         std::thread::sleep(Duration::from_millis(450 * moment));
         child.kill().expect("kill -9");

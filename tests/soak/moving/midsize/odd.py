@@ -1,0 +1,100 @@
+"""What else befalls a night: clocks that are wrong, on hosts and at the operator's machine, and somebody who is renamed in the middle of a wave.
+The clocks are libfaketime's, for the programs that go by them; the kernel's own clock is everybody's and stays."""
+
+import collections
+import os
+import signal
+import subprocess
+import time
+
+PRELOAD = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+SERVICES = {"gate-2": ["cutover-cms", "cutover-proxy"], "mail-1": ["dovecot"]}
+
+
+def all_are(w, state):
+    counts = collections.Counter((w.cutover.status("wave-3") or {}).values())
+    return counts == {state: 20} or [f"wave-3: not all are {state}: {dict(counts)}"]
+
+
+def back(w):
+    w.open_window(3)
+    code, said = w.cutover("rollback", "before-3", "--yes", fails=True)
+    wrong = all_are(w, "back")
+    return [] if code == 0 and wrong is True else [f"the way back ended with {code}: {said[-300:]}"] + (wrong if wrong is not True else [])
+
+
+def set_clock(w, offset):
+    """An hour ahead or behind for the services of a gate and a store; none takes it away."""
+    for host, services in SERVICES.items():
+        lines = [f"test -e {PRELOAD} || {{ apt-get update -qq && apt-get install -qq -y --no-install-recommends libfaketime; }} >/dev/null 2>&1"]
+        for service in services:
+            folder = f"/run/systemd/system/{service}.service.d"
+            if offset:
+                text = f"[Service]\\nEnvironment=LD_PRELOAD={PRELOAD} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1\\n"
+                lines.append(f"mkdir -p {folder} && printf '{text}' > {folder}/clock.conf")
+            else:
+                lines.append(f"rm -rf {folder}")
+        lines.append("systemctl daemon-reload && systemctl restart " + " ".join(services))
+        lines.append("sleep 1; for s in " + " ".join(services) + "; do tr '\\0' '\\n' < /proc/$(systemctl show -P MainPID $s)/environ | grep -c ^FAKETIME= || true; done")
+        said = w.cutover("lab", "exec", host, "--", "sh", "-c", " && ".join(lines))
+        found = [int(line) for line in said.split() if line.isdigit()]
+        if sum(found) != (len(services) if offset else 0):
+            raise SystemExit(f"the clock of {host} was not set to {offset}: {said}")
+
+
+def clocks(w, say):
+    wrong, told = [], []
+    for offset in ("+3600", "-3600"):
+        wrong += back(w)
+        set_clock(w, offset)
+        w.open_window(3)
+        began = time.time()
+        run = w.cutover.start("apply", "--phase", "deploy-3", "--yes")
+        code, took = run.wait(), time.time() - began
+        held = all_are(w, "moved")
+        wrong += [] if code == 0 and held is True else [f"hosts {offset} s off: {code}, see {run.log}"]
+        # An hour of watching canaries would be the fault.
+        wrong += [f"hosts {offset} s off: it took {took:.0f} s"] if took > 600 else []
+        told.append(f"clocks of content service, a gate and the new store {offset} s off: all 20 moved, {took:.0f} s")
+        say(told[-1])
+    set_clock(w, None)
+    wrong += back(w)
+    for offset, why in (("-2h", "before the window"), ("+4h", "after it")):
+        w.open_window(3)
+        run = subprocess.run(["faketime", "-f", offset, w.cutover.program, "apply", "--phase", "deploy-3", "--yes"], env=w.cutover.env,
+                             capture_output=True, text=True)
+        stay = all_are(w, "back")
+        if run.returncode == 0 or stay is not True or "night-3" not in run.stdout + run.stderr:
+            wrong.append(f"operator's clock {offset}: {run.returncode}, {stay}, {(run.stdout + run.stderr)[-600:]}")
+        told.append(f"operator's clock {offset}, {why}: refused with {run.returncode}, nobody moved")
+        say(told[-1])
+    return told, wrong
+
+
+def renamed(w, arrived, say):
+    """u60 becomes v60 in the topology while the wave moves: what is left is refused; with the old name again it goes to its end."""
+    wrong, text = [], open("topology.kdl").read()
+    w.open_window(3)
+    run = w.cutover.start("apply", "--phase", "deploy-3", "--yes")
+    had = arrived("wave-3")
+    while arrived("wave-3") < had + 3 and run.poll() is None:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    there = collections.Counter((w.cutover.status("wave-3") or {}).values())
+    other = text
+    for first in ("01", "41"):
+        other = other.replace(f'"u[{first}:60]@acme.example"', f'"u[{first}:59]@acme.example" v60@acme.example')
+    open("topology.kdl", "w").write(other)
+    code, said = w.cutover("resume", fails=True)
+    say(f"killed with {dict(there)}, u60 renamed: resume ended with {code}: {said.strip().splitlines()[-1][:200] if said.strip() else ''}")
+    if code == 0:
+        wrong.append(f"a resume under another list ended with 0: {said[-400:]}")
+    open("topology.kdl", "w").write(text)
+    code, said = w.cutover("resume", fails=True)
+    if "nothing to resume" in said:
+        code, said = w.cutover("apply", "--phase", "deploy-3", "--yes", fails=True)
+    there = all_are(w, "moved")
+    if code != 0 or there is not True:
+        wrong.append(f"after the rename was taken back: {code}, {there}, {said[-400:]}")
+    return ["killed in the wave, somebody renamed: resume is refused; with the name again all 20 moved"], wrong
