@@ -98,3 +98,30 @@ def renamed(w, arrived, say):
     if code != 0 or there is not True:
         wrong.append(f"after the rename was taken back: {code}, {there}, {said[-400:]}")
     return ["killed in the wave, somebody renamed: resume is refused; with the name again all 20 moved"], wrong
+
+
+def upgraded(w, program, arrived, say):
+    """Another build takes over in the middle of a wave: it resumes what the first one began, and its services replace those on hosts."""
+    wrong = back(w)
+    w.open_window(3)
+    run = w.cutover.start("apply", "--phase", "deploy-3", "--yes")
+    had = arrived("wave-3")
+    while arrived("wave-3") < had + 3 and run.poll() is None:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    there = collections.Counter((w.cutover.status("wave-3") or {}).values())
+    w.cutover.program = program
+
+    def must(words, what):
+        code, said = w.cutover(*words, fails=True)
+        held = all_are(w, what)
+        say(f"the other build: {' '.join(words)}: {code}")
+        if code != 0 or held is not True:
+            wrong.append(f"the other build: {' '.join(words)}: {code}, {held}, {said[-400:]}")
+    must(("resume",), "moved")
+    must(("apply", "--phase", "build", "--yes"), "moved")
+    must(("rollback", "before-3", "--yes"), "back")
+    w.open_window(3)
+    must(("apply", "--phase", "deploy-3", "--yes"), "moved")
+    return [f"killed in the wave with {dict(there)}; another build resumed it, replaced the services, took the cohort back and moved it"], wrong
