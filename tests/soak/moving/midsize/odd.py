@@ -66,9 +66,8 @@ def clocks(w, say):
     return told, wrong
 
 
-def renamed(w, arrived, say):
-    """u60 becomes v60 in the topology while the wave moves: what is left is refused; with the old name again it goes to its end."""
-    wrong, text = [], open("topology.kdl").read()
+def killed_in_the_wave(w, arrived):
+    """Who stood where after it."""
     w.open_window(3)
     run = w.cutover.start("apply", "--phase", "deploy-3", "--yes")
     had = arrived("wave-3")
@@ -76,13 +75,19 @@ def renamed(w, arrived, say):
         time.sleep(0.1)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    there = collections.Counter((w.cutover.status("wave-3") or {}).values())
+    return dict(collections.Counter((w.cutover.status("wave-3") or {}).values()))
+
+
+def renamed(w, arrived, say):
+    """u60 becomes v60 in the topology while the wave moves: what is left is refused; with the old name again it goes to its end."""
+    wrong, text = [], open("topology.kdl").read()
+    there = killed_in_the_wave(w, arrived)
     other = text
     for first in ("01", "41"):
         other = other.replace(f'"u[{first}:60]@acme.example"', f'"u[{first}:59]@acme.example" v60@acme.example')
     open("topology.kdl", "w").write(other)
     code, said = w.cutover("resume", fails=True)
-    say(f"killed with {dict(there)}, u60 renamed: resume ended with {code}: {said.strip().splitlines()[-1][:200] if said.strip() else ''}")
+    say(f"killed with {there}, u60 renamed: resume ended with {code}: {said.strip().splitlines()[-1][:200] if said.strip() else ''}")
     if code == 0:
         wrong.append(f"a resume under another list ended with 0: {said[-400:]}")
     open("topology.kdl", "w").write(text)
@@ -98,14 +103,7 @@ def renamed(w, arrived, say):
 def upgraded(w, program, arrived, say):
     """Another build takes over in the middle of a wave: it resumes what the first one began, and its services replace those on hosts."""
     wrong = back(w)
-    w.open_window(3)
-    run = w.cutover.start("apply", "--phase", "deploy-3", "--yes")
-    had = arrived("wave-3")
-    while arrived("wave-3") < had + 3 and run.poll() is None:
-        time.sleep(0.1)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    there = collections.Counter((w.cutover.status("wave-3") or {}).values())
+    there = killed_in_the_wave(w, arrived)
     w.cutover.program = program
 
     def must(words, what):
@@ -119,4 +117,4 @@ def upgraded(w, program, arrived, say):
     must(("rollback", "before-3", "--yes"), "back")
     w.open_window(3)
     must(("apply", "--phase", "deploy-3", "--yes"), "moved")
-    return [f"killed in the wave with {dict(there)}; another build resumed it, replaced the services, took the cohort back and moved it"], wrong
+    return [f"killed in the wave with {there}; another build resumed it, replaced the services, took the cohort back and moved it"], wrong
