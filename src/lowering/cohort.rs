@@ -81,7 +81,7 @@ impl<'t> Moves<'t> {
         let opening = match node.reference("window") {
             None => None,
             // Nobody is moved at any time where a time was meant.
-            Some(id) => Some(opening(topology, topology.get("cutover-window", &id.name)?)?),
+            Some(id) => Some(opening(topology, topology.get("cutover-window", &id.name)?, chosen.members.len())?),
         };
         let stores = refs(migration, "to").flat_map(|id| survey.hosts_of(id)).map(HostName::from);
         let servers = places.into_iter().chain(stores).collect();
@@ -157,22 +157,29 @@ impl<'t> Moves<'t> {
     }
 }
 
-fn opening(topology: &Topology, window: &Node) -> Option<Opening> {
+/// Of a cohort of so many people.
+fn opening(topology: &Topology, window: &Node, people: usize) -> Option<Opening> {
     let timezone = window::timezone(topology);
     let (start, end) = window::span(window, TimeZone::get(timezone).ok()?)?;
     let steps = window.texts("steps");
     let name = window.id.name.to_string();
     let flips = steps.is_empty() || steps.contains(&"flip-routes");
-    let acts = Doing::ALL.into_iter().filter(|d| steps.contains(&d.as_str())).map(|d| act(window, d)).collect();
+    let acts = Doing::ALL.into_iter().filter(|d| steps.contains(&d.as_str())).map(|d| act(window, d, people)).collect();
     Some(Opening { window: name, start, end, timezone: timezone.to_owned(), flips, acts, way_back: None })
 }
 
 /// Seconds that a step of a window may take where nobody says how many.
 const PATIENCE: u64 = 600;
+/// Notices that a mail server takes in a second, one after the other over SSH, when it is slow.
+const NOTICES: u64 = 2;
 
-fn act(window: &Node, what: Doing) -> Act {
+fn act(window: &Node, what: Doing, people: usize) -> Act {
     let node = window.children("step").find(|s| s.name() == what.as_str());
-    let timeout = node.and_then(|s| s.duration("timeout")).map_or(PATIENCE, |d| d.as_secs());
+    let usual = match what {
+        Doing::Notify => PATIENCE + people as u64 / NOTICES,
+        _ => PATIENCE,
+    };
+    let timeout = node.and_then(|s| s.duration("timeout")).map_or(usual, |d| d.as_secs());
     let on_timeout = match (what, node.map(|s| s.text("on-timeout").unwrap_or("rollback"))) {
         // Nobody has moved by then.
         (Doing::Notify, Some("rollback")) | (_, None) => OnTimeout::Stop,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use crate::services::cms::ledger::Summary;
 use crate::services::cms::service::wire::PassDone;
@@ -32,6 +33,12 @@ pub trait Content: Sync {
     /// How these mailboxes stand; who is not among the service's mailboxes is not in the answer.
     fn look(&self, users: &[String]) -> impl Future<Output = Result<BTreeMap<String, Summary>, String>> + Send;
 
-    /// A pass of each. An error says that there was no answer: what became of the passes is unknown.
-    fn carry(&self, users: &[String], what: Carry) -> impl Future<Output = Result<Vec<PassDone>, String>> + Send;
+    /// A pass of each, answered within this time: whose pass was not over by then is said to have failed. An error says that there was no
+    /// answer: what became of the passes is unknown.
+    fn carry(
+        &self,
+        users: &[String],
+        what: Carry,
+        within: Option<Duration>,
+    ) -> impl Future<Output = Result<Vec<PassDone>, String>> + Send;
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cohort::Read;
 use super::list::{ADDRESS_HEADERS, is_address, plain_header, table};
+use super::select::Read;
 use crate::model::topology::{Node, Topology};
 use crate::model::unit::parse_size;
 use crate::model::{Diagnostic, Span};
@@ -41,6 +41,8 @@ pub struct Mailbox {
     /// What is forwarded stays in the mailbox, too.
     pub keep_copy: bool,
     pub password: Password,
+    /// What the person reads (RFC 5646), in lower case.
+    pub language: Option<String>,
 }
 
 /// An address behind which several others stand, and no mailbox.
@@ -76,6 +78,7 @@ struct Row {
     /// Nothing: a person.
     members: Option<Vec<String>>,
     password: String,
+    language: String,
 }
 
 /// What all nodes of the topology name, by the node's name; all that is wrong with the lists.
@@ -155,7 +158,7 @@ fn of_csv(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
     let Some(mail) = place(&ADDRESS_HEADERS) else {
         return Err(vec![format!("{path}: the first line names the columns, and one of them has to be `mail`")]);
     };
-    let columns = ["quota", "aliases", "forward", "keepcopy", "members", "password"].map(|n| place(&[n]));
+    let columns = ["quota", "aliases", "forward", "keepcopy", "members", "password", "language"].map(|n| place(&[n]));
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let record = match record {
@@ -166,7 +169,7 @@ fn of_csv(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
             }
         };
         let get = |column: Option<usize>| column.and_then(|c| record.get(c)).unwrap_or_default();
-        let [quota, aliases, forward, keep, members, password] = columns.map(get);
+        let [quota, aliases, forward, keep, members, password, language] = columns.map(get);
         let place = format!("{path}, line {}", record.position().map_or(0, csv::Position::line));
         let keep_copy = match keep.to_lowercase().as_str() {
             "" | "no" | "false" | "0" => false,
@@ -185,9 +188,22 @@ fn of_csv(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
             keep_copy,
             members: (!members.is_empty()).then(|| several(members)),
             password: password.to_lowercase(),
+            language: language.to_owned(),
         });
     }
     if wrong.is_empty() { Ok(rows) } else { Err(wrong) }
+}
+
+/// The address of an entry, where it has one.
+pub(super) fn address_of(entry: &ldif::Entry) -> Option<String> {
+    entry.all("mail").next().map(|m| plain_address(&m))
+}
+
+pub(super) fn is_group(entry: &ldif::Entry) -> bool {
+    entry.all("objectclass").any(|c| {
+        let c = c.to_lowercase();
+        ["group", "groupofnames", "groupofuniquenames", "nismailalias", "mailgroup"].contains(&c.as_str())
+    })
 }
 
 /// Entries with an address. Members of groups are names of other entries, or addresses (`rfc822MailMember`, `mgrpRFC822MailMember`).
@@ -197,11 +213,11 @@ fn of_ldif(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
         return Err(bad.into_iter().map(|b| format!("{path}, line {}: {}", b.line, b.what)).collect());
     }
     let plain_dn = |dn: &str| dn.split(',').map(str::trim).collect::<Vec<_>>().join(",").to_lowercase();
-    let of = |e: &ldif::Entry| e.all("mail").next().map(|m| plain_address(&m));
-    let by_dn: BTreeMap<String, String> = entries.iter().filter_map(|e| Some((plain_dn(&e.dn), of(e)?))).collect();
+    let by_dn: BTreeMap<String, String> =
+        entries.iter().filter_map(|e| Some((plain_dn(&e.dn), address_of(e)?))).collect();
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     for e in &entries {
-        let Some(mail) = of(e) else { continue };
+        let Some(mail) = address_of(e) else { continue };
         let place = format!("{path}, line {}", e.line);
         let all = |names: &[&str]| -> Vec<String> {
             let found: BTreeSet<String> = names.iter().flat_map(|n| e.all(n)).map(|a| plain_address(&a)).collect();
@@ -217,10 +233,6 @@ fn of_ldif(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
         aliases.extend(proxies.into_iter().filter(|a| *a != mail));
         aliases.sort();
         aliases.dedup();
-        let is_group = e.all("objectclass").any(|c| {
-            let c = c.to_lowercase();
-            ["group", "groupofnames", "groupofuniquenames", "nismailalias", "mailgroup"].contains(&c.as_str())
-        });
         let mut members = Vec::new();
         for dn in ["member", "uniquemember"].iter().flat_map(|n| e.all(n)) {
             match by_dn.get(&plain_dn(&dn)) {
@@ -237,8 +249,9 @@ fn of_ldif(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
             aliases,
             forward: all(&["mailforwardingaddress"]),
             keep_copy: e.all("maildeliveryoption").any(|o| o.eq_ignore_ascii_case("mailbox")),
-            members: is_group.then_some(members),
+            members: is_group(e).then_some(members),
             password: String::new(),
+            language: e.all("preferredlanguage").next().unwrap_or_default(),
             mail,
         });
     }
@@ -334,10 +347,19 @@ fn told(
                 forward: row.forward,
                 keep_copy: row.keep_copy,
                 password,
+                language: first_language(&row.language),
             }),
         }
     }
     out.mailboxes.sort_by(|a, b| a.address.cmp(&b.address));
     out.groups.sort_by(|a, b| a.address.cmp(&b.address));
     out
+}
+
+/// The first of a list as `fa, en;q=0.8` (RFC 2798, section 2.7).
+fn first_language(text: &str) -> Option<String> {
+    let first = text.split([',', ';']).next()?.trim().to_lowercase();
+    // It becomes part of a file's name.
+    let fits = !first.is_empty() && first.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    fits.then_some(first)
 }

@@ -6,8 +6,10 @@
 mod accounts;
 mod cohort;
 mod list;
+mod select;
 pub mod wave;
 
 pub use accounts::{Accounts, Group, Mailbox, Password, accounts};
-pub use cohort::{Chosen, LeftOut, Member, Read, cohorts_of, everybody, members, named_here};
+pub use cohort::{Chosen, LeftOut, Member, cohorts_of, everybody, named_here};
 pub use list::{ADDRESS_HEADERS, is_address, plain_header};
+pub use select::Read;

@@ -28,8 +28,10 @@ pub struct Notice {
     pub until: Timestamp,
     pub channel: String,
     pub template: String,
-    /// Language of the reader, as `fa`.
+    /// Language of the reader, as `fa`: their own where it is known, else that of the organisation.
     pub language: String,
+    /// Language of the organisation, for whoever has no template in their own.
+    pub usual: String,
     /// Shown name and address of who sends it.
     pub sender: (String, String),
     /// The window that it is about.
@@ -187,7 +189,7 @@ pub fn notices(topology: &Topology, calendar: &Calendar, people: &BTreeMap<Strin
                     None => out.nobody.push(format!("{name}: nobody with an address is {word} of cohort {about}")),
                 }
             }
-            out.all.extend(of(topology, communication, about, window, &to));
+            out.all.extend(of(topology, communication, (about, people.get(about)), window, &to));
         }
     }
     let alone = topology.all("communication").filter(|c| !named.contains(c.id.name.as_str()));
@@ -198,8 +200,15 @@ pub fn notices(topology: &Topology, calendar: &Calendar, people: &BTreeMap<Strin
     out
 }
 
-fn of(topology: &Topology, communication: &Node, cohort: &str, window: Span, to: &BTreeSet<String>) -> Vec<Notice> {
+fn of(
+    topology: &Topology,
+    communication: &Node,
+    (cohort, chosen): (&str, Option<&Chosen>),
+    window: Span,
+    to: &BTreeSet<String>,
+) -> Vec<Notice> {
     let mut out = Vec::new();
+    let usual = topology.organization().and_then(|o| o.text("locale")).unwrap_or("en");
     for offset in communication.texts("at") {
         let Some(at) = moment(offset, window) else { continue };
         let until = if at < window.to { window.to } else { at.checked_add(LATE).unwrap_or(at) };
@@ -215,7 +224,8 @@ fn of(topology: &Topology, communication: &Node, cohort: &str, window: Span, to:
                 until,
                 channel: communication.text("channel").unwrap_or("email").to_owned(),
                 template: communication.text("template").unwrap_or_default().to_owned(),
-                language: topology.organization().and_then(|o| o.text("locale")).unwrap_or("en").to_owned(),
+                language: chosen.and_then(|c| c.language(recipient)).unwrap_or(usual).to_owned(),
+                usual: usual.to_owned(),
                 sender: sender(topology, communication),
                 begins: window.from,
                 ends: window.to,

@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod imap;
+pub mod ldap_filter;
 pub mod ldif;
 pub mod line;
 pub mod master;

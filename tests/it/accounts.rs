@@ -165,3 +165,65 @@ async fn dovecot_takes_the_hashes_of_the_old_side() {
     let missing = resolver.secret(&of("dan@acme.test".into())).await.unwrap_err();
     assert!(missing.to_string().contains("no line of dan@acme.test"), "{missing}");
 }
+
+/// What moves people by lists: a content service, and cohorts that name nobody by address.
+fn lists(cohorts: &str) -> String {
+    format!(
+        "server gate platform=open site=s ip=\"192.0.2.12\" {{ roles migration; }}\naccounts staff on=mail-1 csv=\"staff.csv\"\n\
+         legacy old product=dovecot host=old.acme.test master-user=mover admin=(secret)\"env:OLD\" {{ services imap; }}\n\
+         cms mover from=old to=mail-1 extractor=imap importer=imap password=(secret)\"env:CMS\" {{ on gate; items messages; }}\n\
+         migration away strategy=phased from=old to=platform:open cms=mover\n{cohorts}"
+    )
+}
+
+const STAFF: &str = "mail,members\nann@acme.test,\nbob@acme.test,\ncem@acme.test,\ndan@acme.test,\neve@acme.test,\n\
+                     team@acme.test,bob@acme.test ann@acme.test\n";
+const EXPORT: &str = "dn: cn=Fay\nmail: Fay@acme.test\ndepartment: Sales\n\ndn: cn=Gil\nmail: gil@acme.test\ndepartment: Works\n\n\
+                      dn: cn=Ida\nmail: ida@acme.test\ndepartment: Sales\nuserAccountControl: 514\n";
+
+#[test]
+fn the_content_service_has_everybody_of_its_cohorts_however_they_are_named() {
+    let node = lists(
+        "cohort pilot migration=away type=pilot { select { group team@acme.test; }; }\n\
+         cohort listed migration=away type=wave { select { csv \"wave.csv\"; }; exclude { csv \"left.csv\"; }; }\n\
+         cohort sales migration=away type=wave {\n    select { ldif \"ad.ldif\"; ldap \"(department=sales)\"; }\n    \
+         exclude { ldif \"ad.ldif\"; ldap \"(userAccountControl:1.2.840.113556.1.4.803:=2)\"; reason \"left\"; }\n}\n\
+         cohort others migration=away type=rest { exclude { users eve@acme.test; }; }\n",
+    );
+    let low = story(&node)
+        .file("staff.csv", STAFF)
+        .file("ad.ldif", EXPORT)
+        .file("wave.csv", "mail\ncem@acme.test\nhal@acme.test\nkim@acme.test\n")
+        .file("left.csv", "kim@acme.test\n")
+        .lower()
+        .clean();
+    let moved = low.content("server.gate/file:/etc/cutover-cms/mailboxes.csv");
+    let expected = ["ann", "bob", "cem", "dan", "fay", "hal"].map(|n| format!("{n}@acme.test\n")).concat();
+    assert_eq!(moved, format!("user\n{expected}"));
+}
+
+#[test]
+fn a_customer_organisation_is_everybody_with_an_account_in_its_domains() {
+    let node = "accepted-domain guest.test\ntenant guest { domains guest.test; }\n\
+                accounts staff on=mail-1 csv=\"staff.csv\"\nlegacy old product=dovecot host=old.acme.test { services imap; }\n\
+                migration away strategy=phased from=old to=platform:open\n\
+                cohort theirs migration=away type=pilot { select { tenant guest; }; }";
+    let staff = "mail\nann@acme.test\nbo@guest.test\ncy@GUEST.test\ndi@sub.guest.test\n";
+    let listed = world(node, &[("staff.csv", staff)]).run(&["cohort", "list"]).ends(0);
+    assert!(listed.out.contains("theirs           pilot        2 people"), "{}", listed.out);
+}
+
+#[test]
+fn a_filter_that_cannot_be_asked_is_an_error_with_its_place() {
+    let cohort = |select: &str| format!("cohort one migration=away type=pilot {{ select {{ {select}; }}; }}\n");
+    for (select, says) in [
+        ("ldif \"ad.ldif\"; ldap \"(mail=\"", "the filter `(mail=` cannot be asked: it is no filter"),
+        ("ldif \"ad.ldif\"; ldap \"(ou:dn:=Sales)\"", "parts of names (:dn:) are not looked at here"),
+        ("ldap \"(mail=*)\"", "there is no export of a directory"),
+        ("ldif \"none.ldif\"", "none.ldif: cannot be read"),
+        ("ldif \"bad.ldif\"", "bad.ldif, line 1"),
+    ] {
+        let files = [("staff.csv", STAFF), ("ad.ldif", EXPORT), ("bad.ldif", "no entry\n")];
+        world(&lists(&cohort(select)), &files).run(&["check"]).ends(1).says("E1042").says(says);
+    }
+}

@@ -32,7 +32,10 @@ pub fn lowered(c: &language::Compiled, root: &Path) -> (Site, Diagnostics) {
     let list = |path: &str| {
         let user: String = path.chars().filter(char::is_ascii_alphanumeric).collect();
         Ok(if path.ends_with("ldif") {
-            format!("dn: cn={user}\nmail: {user}@acme.example\n")
+            format!(
+                "dn: cn={user}\nmail: {user}@acme.example\n\n\
+                 dn: cn=g{user}\nobjectClass: group\nmail: g{user}@acme.example\nmember: cn={user}\n"
+            )
         } else {
             format!("mail\n{user}@acme.example\n")
         })
@@ -41,7 +44,9 @@ pub fn lowered(c: &language::Compiled, root: &Path) -> (Site, Diagnostics) {
     wrong.into_iter().for_each(|d| found.push(d));
     let mut needs = lowering::needs(&c.topology);
     needs.of_people(&accounts);
-    let made = lowering::Options { accounts, ..lowering::Options::unissued(&needs) };
+    let (people, wrong) = cutover::people::everybody(&c.topology, &accounts, &list);
+    wrong.into_iter().for_each(|d| found.push(d));
+    let made = lowering::Options { accounts, people, ..lowering::Options::unissued(&needs) };
     let (site, more) = lowering::lower(&c.topology, &packs, &sources, &made);
     found.extend(more);
     (site, found)

@@ -13,6 +13,7 @@ use cutover::cli::moving::Desk;
 use cutover::cli::notices::sending::Way;
 use cutover::cli::notices::{Course, Post};
 use cutover::cli::triggers::Probes;
+use cutover::execution::Wanted;
 use cutover::journal::StateDir;
 use cutover::language;
 use cutover::model::act::{Act, Doing, OnTimeout};
@@ -160,6 +161,58 @@ fn what_the_window_says_is_what_its_cohorts_are_moved_by() {
     assert_eq!(opening.acts, [act(Doing::Verify, 600, OnTimeout::Stop)]);
     assert_eq!((c.longest_hold, c.together), (None, 8));
     assert!(access(&window("")).opening.unwrap().flips, "a window that lists no steps moves as before");
+}
+
+/// All of the wave are held together; one mailbox does not get through in the time that logins may wait.
+#[tokio::test]
+async fn in_a_frozen_wave_one_slow_mailbox_stays_and_the_others_are_let_in_on_the_new_side() {
+    for (may_fail, goes_on) in [(1, true), (0, false)] {
+        let shared = world(&ALL, Phase::Delta);
+        shared.0.lock().unwrap().stuck.insert("dana@acme.example".into());
+        let mut b = Bench::new("wave-size=5", &shared);
+        for host in b.site.hosts.values_mut() {
+            if let Reach::Cohort(c) = &mut host.reach {
+                (c.together, c.longest_hold, c.may_fail) = (ALL.len(), Some(2), may_fail);
+            }
+        }
+        let began = std::time::Instant::now();
+        let report = b.apply("a1").await;
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert_eq!(report.is_success(), goes_on, "{report:?}");
+        let now = states(&shared, &names(&ALL)).await;
+        assert_eq!(now, [State::Moved, State::Moved, State::Moved, State::Ready, State::Moved]);
+        assert_eq!(b.crews.stayed("pilot-1"), [("1".to_owned(), 1, 5)]);
+        sound(&shared, "one is slow");
+        shared.0.lock().unwrap().stuck.clear();
+        assert!(b.apply("a2").await.is_success());
+        assert_eq!(states(&shared, &names(&ALL)).await, [State::Moved; 5]);
+        assert!(shared.0.lock().unwrap().finals.values().all(|n| *n == 1), "each went once");
+    }
+}
+
+/// Told to end, it ends between two messages: none is in doubt, and the next run sends the others.
+#[tokio::test]
+async fn a_stop_ends_the_notices_between_two_messages() {
+    let shared = world(&ALL, Phase::Delta);
+    let dir = tempfile::tempdir().unwrap();
+    let acts = vec![act(Doing::Notify, 30, OnTimeout::Stop)];
+    let b = bench(&shared, post(dir.path(), "sleep 0.4"), acts, None);
+    let plan = b.plan().await;
+    let (report, ()) = tokio::join!(b.try_apply(&plan, "a1", None), async {
+        while taken(dir.path()).is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        b.wanted.send(Wanted::Drain).unwrap();
+    });
+    let report = report.unwrap();
+    assert!(report.interrupted && report.done == 0, "{report:?}");
+    let some = taken(dir.path()).len();
+    assert!((1..5).contains(&some), "{some} of 5 went out");
+    assert_eq!(states(&shared, &names(&ALL)).await, [State::Ready; 5]);
+    b.wanted.send(Wanted::Run).unwrap();
+    let report = b.resume("a1").await.unwrap();
+    assert!(report.is_success(), "{report:?}");
+    assert_eq!(taken(dir.path()).len(), 5, "none was in doubt");
 }
 
 #[tokio::test]

@@ -100,6 +100,24 @@ fn persian_and_german_are_read_back_as_they_were_meant() {
     assert!(bo["html"].as_str().is_some_and(|t| t.contains("dir=\"ltr\"") && !t.contains('\u{2068}')), "{bo}");
 }
 
+/// In the reader's own language where a list says it and a template is there; else in that of the organisation, never in a mixture.
+#[test]
+fn whoever_reads_another_language_is_told_in_it() {
+    let s = folder("fa", 12);
+    let list = "accounts staff on=store csv=\"staff.csv\"\n";
+    s.write("topology.kdl", &(topology("fa", 12) + list));
+    s.write("staff.csv", "mail,language\nann@acme.example,\"de-AT, en;q=0.5\"\nbo@acme.example,sv\n");
+    s.run(&["notices", "write", "out"]).ends(0).says("3 messages in out");
+    let all = read_back(&s, "out");
+    let of = |to: &str| all.iter().find(|m| m["to"] == to).expect("a message");
+    let ann = of("ann@acme.example");
+    assert_eq!(ann["subject"], "Umzug Ihres Postfachs – Übersicht für ann");
+    assert!(ann["html"].as_str().is_some_and(|t| t.contains("lang=\"de\" dir=\"ltr\"")), "{ann}");
+    let bo = of("bo@acme.example");
+    assert!(bo["html"].as_str().is_some_and(|t| t.contains("lang=\"fa\" dir=\"rtl\"")), "{bo}");
+    assert!(bo["subject"].as_str().is_some_and(|t| t.starts_with("انتقال")), "{bo}");
+}
+
 #[test]
 fn an_unknown_name_in_a_template_is_shown_where_it_stands_and_nothing_is_sent() {
     let s = folder("en", 12);

@@ -76,7 +76,9 @@ impl Story {
         wrong.into_iter().for_each(|d| diagnostics.push(d));
         let mut needs = lowering::needs(&compiled.topology);
         needs.of_people(&accounts);
-        let made = Options { accounts, ..Options::unissued(&needs) };
+        let (people, wrong) = people::everybody(&compiled.topology, &accounts, &read);
+        wrong.into_iter().for_each(|d| diagnostics.push(d));
+        let made = Options { accounts, people, ..Options::unissued(&needs) };
         let (site, more) = lowering::lower(&compiled.topology, &packs, &sources, &made);
         diagnostics.extend(more);
         Lowered { site, diagnostics, sources }

@@ -107,7 +107,7 @@ async fn late(course: &Course, users: &[String]) -> BTreeMap<String, Late> {
     for _ in 0..PASSES {
         let mut done: BTreeMap<String, Result<PassDone, String>> = BTreeMap::new();
         for some in open.chunks(TOGETHER) {
-            match course.service.carry(some, Carry::Late).await {
+            match course.service.carry(some, Carry::Late, None).await {
                 Ok(came) => done.extend(came.into_iter().map(|d| (d.user.clone(), Ok(d)))),
                 Err(why) => done.extend(some.iter().map(|u| (u.clone(), Err(why.clone())))),
             }

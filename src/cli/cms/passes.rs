@@ -1,11 +1,13 @@
 //! Commands that are one pass of some mailboxes: `final`, `late`, `rollback`, `verify`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::exit::Exit;
 use super::super::output::Output;
 use super::super::runtime;
 use super::{ask, run};
+use crate::model::unit::parse_duration;
 use crate::services::cms::config::Verify;
 use crate::services::cms::mover::Pass;
 use crate::services::cms::service::wire::{Answer, PassDone, Request};
@@ -18,6 +20,9 @@ pub struct Final {
     users: Vec<String>,
     #[arg(long)]
     json: bool,
+    /// Answer after so long whatever has come of it, and begin nothing more then
+    #[arg(long, value_parser = how_long)]
+    within: Option<Duration>,
 }
 
 /// Carry over what has still come to the old side of users who have moved; what they changed on the new side stays
@@ -38,6 +43,9 @@ pub struct Rollback {
     users: Vec<String>,
     #[arg(long)]
     json: bool,
+    /// Answer after so long whatever has come of it, and begin nothing more then
+    #[arg(long, value_parser = how_long)]
+    within: Option<Duration>,
 }
 
 /// Show that both sides are the same, or where they differ
@@ -52,6 +60,10 @@ pub struct VerifyArgs {
     how: Option<Verify>,
 }
 
+fn how_long(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a duration, as in 30s".into())
+}
+
 fn how(text: &str) -> Result<Verify, String> {
     match text {
         "count" => Ok(Verify::Count),
@@ -61,9 +73,14 @@ fn how(text: &str) -> Result<Verify, String> {
     }
 }
 
+fn millis(within: Option<Duration>) -> Option<u64> {
+    within.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
 pub fn finish(args: &Final, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let users = super::listed(&args.users)?;
-    pass(Request::Final { users: users.clone() }, &users, |_| Pass::Final, args.json, path, out)
+    let request = Request::Final { users: users.clone(), within: millis(args.within) };
+    pass(request, &users, |_| Pass::Final, args.json, path, out)
 }
 
 pub fn late(args: &Late, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
@@ -73,7 +90,8 @@ pub fn late(args: &Late, path: &Path, out: &Output) -> Result<Exit, Vec<String>>
 
 pub fn rollback(args: &Rollback, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let users = super::listed(&args.users)?;
-    pass(Request::Rollback { users: users.clone() }, &users, |_| Pass::Rollback, args.json, path, out)
+    let request = Request::Rollback { users: users.clone(), within: millis(args.within) };
+    pass(request, &users, |_| Pass::Rollback, args.json, path, out)
 }
 
 pub fn verify(args: &VerifyArgs, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {

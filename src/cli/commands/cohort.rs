@@ -129,7 +129,7 @@ fn row(node: &Node, chosen: &Chosen) -> String {
         let _ = write!(text, "  {} left out", chosen.left_out.len());
     }
     for (field, _) in &chosen.unasked {
-        let _ = write!(text, "\n                 and whom `{field}` names: nobody is asked about that yet");
+        let _ = write!(text, "\n                 and whom `{field}` names, which no list knows");
     }
     for out in chosen.left_out.iter().filter(|o| o.reason.is_some()).take(3) {
         let _ = write!(text, "\n                 without {}: {}", out.address, out.reason.as_deref().unwrap_or(""));

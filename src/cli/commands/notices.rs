@@ -17,8 +17,9 @@ use super::super::notices::message::{Message, octets};
 use super::super::notices::sending::{Ears, Way, send};
 use super::super::notices::{Course, messages};
 use super::super::project::Project;
-use super::super::{runtime, whole};
+use super::super::{interrupt, runtime, whole};
 use super::Answer;
+use crate::execution::Wanted;
 use crate::process::notice::{Notice, Standing};
 
 /// Notices to people about their move: who is told what and when; sent once, never twice
@@ -91,15 +92,29 @@ impl How {
     ) -> Answer {
         let near = || Arc::new(Near::of(context, project));
         let way = self.through.as_deref().map_or_else(|| Way::relay(project, near()), Way::program)?;
-        let ears = Ears { note: &|text| context.out.note(text), passing: &|text| context.out.passing(text) };
-        let done = runtime::block_on(send(course, &way, due, doubtful, self.per_minute, &ears))??;
+        let done = runtime::block_on(async {
+            let mut wanted = interrupt::listen(&context.out, None)?;
+            let heard = wanted.clone();
+            let ears = Ears {
+                note: &|text| context.out.note(text),
+                passing: &|text| context.out.passing(text),
+                stopping: &|| *heard.borrow() > Wanted::Run,
+            };
+            tokio::select! {
+                done = send(course, &way, due, doubtful, self.per_minute, &ears) => done,
+                _ = wanted.wait_for(|w| *w == Wanted::Stop) => Err(Failure::new("stopped at once")
+                    .help("a message that was on its way is in doubt; `cutover notices send` asks after it")),
+            }
+        })??;
         match context.json() {
             true => context.out.json(&done),
             false => {
-                context.out.result(format!("{} sent, {} refused, {} in doubt", done.sent, done.refused, done.doubt))
+                let left = if done.left > 0 { format!(", {} left", done.left) } else { String::new() };
+                let told = format!("{} sent, {} refused, {} in doubt{left}", done.sent, done.refused, done.doubt);
+                context.out.result(told);
             }
         }
-        Ok(if done.refused + done.doubt == 0 { Exit::Ok } else { Exit::Error })
+        Ok(if done.refused + done.doubt + done.left == 0 { Exit::Ok } else { Exit::Error })
     }
 }
 

@@ -108,8 +108,12 @@ impl Content for Service {
         Ok(found.into_iter().filter_map(|m| Some((find(&m)?, m))).collect())
     }
 
-    async fn carry(&self, users: &[String], what: Carry) -> Result<Vec<PassDone>, String> {
-        let mut done: Vec<PassDone> = self.ask(what.as_str(), users, PASS).await?;
+    async fn carry(&self, users: &[String], what: Carry, within: Option<Duration>) -> Result<Vec<PassDone>, String> {
+        let command = match within {
+            Some(within) => format!("{} --within {}ms", what.as_str(), within.as_millis()),
+            None => what.as_str().to_owned(),
+        };
+        let mut done: Vec<PassDone> = self.ask(&command, users, PASS).await?;
         for d in &mut done {
             if let Some(asked) = users.iter().find(|u| u.eq_ignore_ascii_case(&d.user)) {
                 d.user.clone_from(asked);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -232,11 +232,14 @@ impl<G: Gates + Send, C: Content + Send> People for Crews<G, C> {
         &'a self,
         cohort: &'a CohortAccess,
         what: Doing,
+        within: Duration,
         tell: &'a (dyn Fn(String) + Send + Sync),
     ) -> Asked<'a, Vec<String>> {
         Box::pin(async move {
+            let began = Instant::now();
+            let stopping = || self.stopping() || began.elapsed() >= within;
             match what {
-                Doing::Notify => self.desk.notify(&cohort.cohort, tell).await,
+                Doing::Notify => self.desk.notify(&cohort.cohort, tell, &stopping).await,
                 Doing::DrainSource => self.desk.drained(&cohort.cohort, tell).await,
                 Doing::Open => self.lacking(cohort, what).await,
                 Doing::Verify => {

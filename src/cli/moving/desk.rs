@@ -55,9 +55,14 @@ impl Desk {
         }
     }
 
-    pub async fn notify(&self, cohort: &str, tell: &(dyn Fn(String) + Send + Sync)) -> Result<Vec<String>, String> {
+    pub async fn notify(
+        &self,
+        cohort: &str,
+        tell: &(dyn Fn(String) + Send + Sync),
+        stopping: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Vec<String>, String> {
         match &self.post {
-            Some(post) => post.notify(cohort, tell).await,
+            Some(post) => post.notify(cohort, tell, stopping).await,
             None => Ok(Vec::new()),
         }
     }

@@ -157,10 +157,8 @@ pub fn cohort<'p>(project: &'p Project, name: &str) -> Result<(&'p Node, &'p Cho
     })?;
     match chosen.unasked.first() {
         None => Ok((node, chosen)),
-        Some((field, _)) => {
-            Err(Failure::new(format!("cohort {name} names people by `{field}`, and nobody is asked about that yet"))
-                .help("write them to a list: select { csv \"users/NAME.csv\"; }"))
-        }
+        Some((field, _)) => Err(Failure::new(format!("cohort {name} names people by a `{field}` that no list knows"))
+            .help("write them to a list: select { csv \"users/NAME.csv\"; }")),
     }
 }
 

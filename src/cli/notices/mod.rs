@@ -20,6 +20,7 @@ use super::lines::LinesFile;
 use super::project::Project;
 use crate::journal::StateDir;
 use crate::lowering::template::{Data, Engine};
+use crate::model::SourceId;
 use crate::model::diagnostic::Diagnostics;
 use crate::model::source::Sources;
 use crate::model::topology::Topology;
@@ -135,8 +136,16 @@ impl Wrong {
 /// Templates that were read and compiled, by the name of their file.
 struct Templates {
     sources: Sources,
-    /// Template and language as the topology has them, with the file that was taken.
-    taken: BTreeMap<String, crate::model::SourceId>,
+    files: BTreeMap<String, SourceId>,
+    /// Template and language of the reader, with the file that was taken and the language that it is in.
+    taken: BTreeMap<(String, String), (SourceId, String)>,
+}
+
+/// Languages to look for, the best first: that of the reader, also without its region, then that of the organisation.
+fn languages(notice: &Notice) -> impl Iterator<Item = &str> {
+    let own = notice.language.as_str();
+    let wide = own.split_once('-').map(|(primary, _)| primary);
+    [own].into_iter().chain(wide).chain([notice.usual.as_str()])
 }
 
 /// `notices/invite.hbs` in Persian is `notices/invite.fa.hbs`, where there is one.
@@ -149,20 +158,31 @@ fn variant(template: &str, language: &str) -> String {
 
 impl Templates {
     fn read(course: &Course, wanted: &[&Notice]) -> Result<Self, Wrong> {
-        let mut all = Self { sources: Sources::default(), taken: BTreeMap::new() };
+        let mut all = Self { sources: Sources::default(), files: BTreeMap::new(), taken: BTreeMap::new() };
         for n in wanted {
-            if all.taken.contains_key(&n.template) {
+            let key = (n.template.clone(), n.language.clone());
+            if all.taken.contains_key(&key) {
                 continue;
             }
-            let own = variant(&n.template, &n.language);
-            let name = if course.root.join(&own).is_file() { own } else { n.template.clone() };
-            let text = std::fs::read_to_string(course.root.join(&name)).map_err(|e| Wrong::Other {
-                what: format!("template {name} of communication {} cannot be read: {e}", n.communication),
-                help: "templates stand beside the topology; the first line is `Subject: ...`, then comes an empty one",
-            })?;
-            all.taken.insert(n.template.clone(), all.sources.add(name, text));
+            let own = languages(n).map(|l| (variant(&n.template, l), l)).find(|(f, _)| course.root.join(f).is_file());
+            let (name, language) = own.unwrap_or_else(|| (n.template.clone(), &n.usual));
+            let id = match all.files.get(&name) {
+                Some(id) => *id,
+                None => all.file(course, n, &name)?,
+            };
+            all.taken.insert(key, (id, language.to_owned()));
         }
         Ok(all)
+    }
+
+    fn file(&mut self, course: &Course, notice: &Notice, name: &str) -> Result<SourceId, Wrong> {
+        let text = std::fs::read_to_string(course.root.join(name)).map_err(|e| Wrong::Other {
+            what: format!("template {name} of communication {} cannot be read: {e}", notice.communication),
+            help: "templates stand beside the topology; the first line is `Subject: ...`, then comes an empty one",
+        })?;
+        let id = self.sources.add(name.to_owned(), text);
+        self.files.insert(name.to_owned(), id);
+        Ok(id)
     }
 }
 
@@ -173,10 +193,10 @@ pub fn messages(course: &Course, at: Timestamp, wanted: &[&Notice]) -> Result<Ve
     let mut out = Vec::new();
     {
         let mut engine = Engine::new(&templates.sources);
-        templates.taken.values().for_each(|id| engine.add_file(*id, &mut found));
+        templates.files.values().for_each(|id| engine.add_file(*id, &mut found));
         for n in wanted {
-            let Some(id) = templates.taken.get(&n.template) else { continue };
-            let value = |text: &str| serde_json::Value::String(isolated(text, &n.language));
+            let Some((id, language)) = templates.taken.get(&(n.template.clone(), n.language.clone())) else { continue };
+            let value = |text: &str| serde_json::Value::String(isolated(text, language));
             let data = [
                 ("address", value(&n.recipient)),
                 ("name", value(n.recipient.split('@').next().unwrap_or_default())),
@@ -201,7 +221,7 @@ pub fn messages(course: &Course, at: Timestamp, wanted: &[&Notice]) -> Result<Ve
                         to: n.recipient.clone(),
                         subject,
                         body,
-                        language: n.language.clone(),
+                        language: language.clone(),
                         id: format!("{}@{}", n.id, course.domain),
                         date: at,
                     });

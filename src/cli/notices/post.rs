@@ -35,7 +35,13 @@ impl Post {
     }
 
     /// Sends what is due to and about a cohort, each at most once; says what could not be sent. What is in doubt is told and keeps nobody waiting.
-    pub async fn notify(&self, cohort: &str, tell: &(dyn Fn(String) + Send + Sync)) -> Result<Vec<String>, String> {
+    /// `stopping` is asked between two messages.
+    pub async fn notify(
+        &self,
+        cohort: &str,
+        tell: &(dyn Fn(String) + Send + Sync),
+        stopping: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<Vec<String>, String> {
         let now = self.course.now().map_err(|f| f.told())?;
         let mine = || self.course.standings(&now).into_iter().filter(|(n, _)| n.cohort == cohort);
         let of = |wanted: Standing| mine().filter(|(_, s)| *s == wanted).map(|(n, _)| n).collect::<Vec<&Notice>>();
@@ -52,12 +58,14 @@ impl Post {
         let built = messages(&self.course, now.at, &due).map_err(|w| w.told())?;
         let way = self.way.as_ref().map_err(Failure::told)?;
         let pairs: Vec<_> = due.into_iter().zip(built).collect();
-        let ears = Ears { note: tell, passing: &|_| {} };
+        let ears = Ears { note: tell, passing: &|_| {}, stopping };
         let done = send(&self.course, way, &pairs, &doubtful, RATE, &ears).await.map_err(|f| f.told())?;
         if done.sent > 0 {
             tell(format!("{} notices sent", done.sent));
         }
-        Ok((done.refused > 0).then(|| format!("{} notices were not taken", done.refused)).into_iter().collect())
+        let lacks = [(done.refused, "were not taken"), (done.left, "are still to be sent")];
+        let lacks = lacks.into_iter().filter(|(n, _)| *n > 0);
+        Ok(lacks.map(|(n, what)| format!("{n} notices {what}")).collect())
     }
 
     /// For a plan: how many notices of a cohort go out before it moves, and what is wrong with them.

@@ -137,6 +137,8 @@ pub struct Done {
     pub refused: usize,
     /// Nobody knows whether these went out.
     pub doubt: usize,
+    /// Not begun, since the run was to end.
+    pub left: usize,
 }
 
 /// Who hears of a sending.
@@ -144,6 +146,8 @@ pub struct Ears<'a> {
     pub note: &'a (dyn Fn(String) + Send + Sync),
     /// A line that the next one takes the place of.
     pub passing: &'a (dyn Fn(&str) + Send + Sync),
+    /// Whether the run is to end: asked between two messages, so that none is left in doubt by it.
+    pub stopping: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
 /// Sends notices one after the other, at most so many a minute. `doubtful`: those that an earlier run began.
@@ -172,6 +176,10 @@ pub async fn send(
     for (i, (n, message)) in due.iter().enumerate() {
         if i > 0 {
             tokio::time::sleep(pause).await;
+        }
+        if (ears.stopping)() {
+            done.left = due.len() - i;
+            break;
         }
         (ears.passing)(&format!("sending notices: {} of {}", i + 1, due.len()));
         let octets = octets(message).map_err(|e| Failure::new(format!("a message cannot be built: {e}")))?;

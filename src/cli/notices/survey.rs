@@ -62,6 +62,7 @@ pub fn letters(project: &Project, node: &Node, survey: &Survey, now: Timestamp) 
             channel: "email".to_owned(),
             template: String::new(),
             language: language.clone(),
+            usual: language.clone(),
             sender: sender.clone(),
             begins: now,
             ends: now,

@@ -1,6 +1,7 @@
 //! What a server needs to know of the content service: on the service's own host how it opens both sides and whom it moves, on
 //! a store which services may open its mailboxes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
@@ -280,16 +281,16 @@ impl<'t> Place<'_, 't> {
             let migration = refs(c, "migration").next().and_then(|id| topology.get("migration", &id.name));
             migration.is_some_and(|m| refs(m, "cms").any(|id| *id == self.cms.id))
         };
-        let mut users: BTreeSet<&str> = BTreeSet::new();
         // Whoever lowers without reading lists sees the people that the topology itself names.
-        let named: Vec<Chosen> = topology
+        let named: Vec<Cow<'_, Chosen>> = topology
             .all("cohort")
             .filter(ours)
-            .map(|c| {
-                self.shared.people.get(c.id.name.as_str()).cloned().unwrap_or_else(|| people::named_here(topology, c))
+            .map(|c| match self.shared.people.get(c.id.name.as_str()) {
+                Some(chosen) => Cow::Borrowed(chosen),
+                None => Cow::Owned(people::named_here(topology, c)),
             })
             .collect();
-        users.extend(named.iter().flat_map(Chosen::addresses));
+        let mut users: BTreeSet<&str> = named.iter().flat_map(|c| c.addresses()).collect();
         if users.is_empty() {
             let on = |name: &str| -> BTreeSet<&str> {
                 self.survey.accounts_on(name).into_iter().map(|a| a.address).collect()

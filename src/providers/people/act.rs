@@ -34,13 +34,16 @@ impl<T: Transport> Lane<'_, T> {
         let mut last = "no answer".to_owned();
         loop {
             let left = most.saturating_sub(walk.began.elapsed());
-            let lacks = match tokio::time::timeout(left + ENDING, self.people.act(self.cohort, what, &tell)).await {
-                Ok(Ok(lacks)) if lacks.is_empty() => break,
-                Ok(Ok(lacks)) => lacks.join("; "),
-                // Could not ask is never yes.
-                Ok(Err(why)) => why,
-                Err(_) => last,
-            };
+            let lacks =
+                match tokio::time::timeout(left + ENDING, self.people.act(self.cohort, what, left + ENDING / 2, &tell))
+                    .await
+                {
+                    Ok(Ok(lacks)) if lacks.is_empty() => break,
+                    Ok(Ok(lacks)) => lacks.join("; "),
+                    // Could not ask is never yes.
+                    Ok(Err(why)) => why,
+                    Err(_) => last,
+                };
             last = lacks.clone();
             if walk.began.elapsed() >= most {
                 let over = format!("{name} is not done after {} s: {lacks}", asked.timeout);

@@ -14,6 +14,7 @@ mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -108,11 +109,12 @@ pub trait People: Send + Sync {
         tell: &'a (dyn Fn(String) + Send + Sync),
     ) -> Asked<'a, Vec<Came>>;
 
-    /// Does what a step of the cohort's window still lacks, and says what that is: nothing when it is so.
+    /// Does what a step of the cohort's window still lacks, for no longer than this, and says what that is: nothing when it is so.
     fn act<'a>(
         &'a self,
         cohort: &'a CohortAccess,
         what: Doing,
+        within: Duration,
         tell: &'a (dyn Fn(String) + Send + Sync),
     ) -> Asked<'a, Vec<String>>;
 
@@ -150,6 +152,7 @@ impl People for Nobody {
         &'a self,
         cohort: &'a CohortAccess,
         _: Doing,
+        _: Duration,
         _: &'a (dyn Fn(String) + Send + Sync),
     ) -> Asked<'a, Vec<String>> {
         let answer = self.waves(&cohort.cohort).map(|_| Vec::new());

@@ -95,7 +95,9 @@ pub(in crate::rules) const RULES: &[Rule] = &[
 /// What a `select` names, as people read it, with its place.
 fn picks(select: &Node) -> Vec<(String, Span)> {
     let mut all = Vec::new();
-    for field in ["users", "csv", "ldap", "tenant", "group"] {
+    // Two filters over one export may well name different people.
+    let fields = ["users", "csv", "ldif", "ldap", "tenant", "group"].into_iter();
+    for field in fields.filter(|f| *f != "ldif" || select.value("ldap").is_none()) {
         for v in select.values(field) {
             match &v.value {
                 Value::Text(text) => all.push((

@@ -25,7 +25,7 @@ fn size(cohort: &Node) -> Option<u64> {
     let mut all = 0;
     for s in cohort.children("select") {
         let named = s.values("users").count() as u64;
-        let listed = ["csv", "ldap", "tenant", "group"].iter().any(|f| s.value(f).is_some());
+        let listed = ["csv", "ldif", "ldap", "tenant", "group"].iter().any(|f| s.value(f).is_some());
         all += match (s.int("limit"), listed) {
             (Some(limit), _) => u64::try_from(limit).unwrap_or(0),
             (None, false) => named,

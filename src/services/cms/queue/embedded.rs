@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::{Queue, Task};
+use crate::services::cms::mover::Pass;
 
 #[derive(Default)]
 pub struct Embedded {
@@ -80,6 +81,10 @@ impl Queue for Embedded {
         self.changed.notify_one();
     }
 
+    fn forget(&self, user: &str, pass: Pass) {
+        self.inner().waiting.retain(|(_, t)| t.user != user || t.pass != pass);
+    }
+
     fn waiting(&self) -> usize {
         self.inner().waiting.len()
     }
@@ -91,7 +96,6 @@ mod tests {
 
     use super::super::Urgency;
     use super::*;
-    use crate::services::cms::mover::Pass;
 
     #[tokio::test]
     async fn who_is_asked_for_comes_first_then_who_works_then_who_waits_longest_and_each_once() {
@@ -118,5 +122,13 @@ mod tests {
         queue.done("ann");
         assert_eq!(queue.next().await.user, "ann");
         assert_eq!(queue.waiting(), 0);
+        queue.put(task("eve", Pass::Final, Urgency::Asked, 0));
+        queue.put(task("eve", Pass::Delta, Urgency::Usual, 0));
+        queue.forget("eve", Pass::Final);
+        assert_eq!(
+            (queue.waiting(), queue.next().await.pass),
+            (1, Pass::Delta),
+            "only what was asked for is taken out"
+        );
     }
 }

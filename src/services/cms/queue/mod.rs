@@ -40,6 +40,9 @@ pub trait Queue: Send + Sync + 'static {
 
     fn done(&self, user: &str);
 
+    /// Takes out a pass that nobody has begun; one that runs goes on.
+    fn forget(&self, user: &str, pass: Pass);
+
     /// Tasks that wait.
     fn waiting(&self) -> usize;
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -94,12 +94,16 @@ async fn answer<Q: Queue>(service: &Service<Q>, uid: Option<u32>, request: Reque
             })
             .await
         }
-        Request::Final { users } => return passes(service, uid, "final", &users, Pass::Final).await,
-        Request::Late { users } => return passes(service, uid, "late", &users, Pass::Delta).await,
-        Request::Rollback { users } => return passes(service, uid, "rollback", &users, Pass::Rollback).await,
+        Request::Final { users, within } => {
+            return passes(service, (uid, "final"), &users, Pass::Final, within).await;
+        }
+        Request::Late { users } => return passes(service, (uid, "late"), &users, Pass::Delta, None).await,
+        Request::Rollback { users, within } => {
+            return passes(service, (uid, "rollback"), &users, Pass::Rollback, within).await;
+        }
         Request::Verify { users, how } => {
             let how = how.unwrap_or(service.mover.config.cms.verify);
-            return passes(service, uid, "verify", &users, Pass::Verify(how)).await;
+            return passes(service, (uid, "verify"), &users, Pass::Verify(how), None).await;
         }
     };
     done.map_or_else(Answer::Error, Answer::Done)
@@ -131,13 +135,15 @@ async fn each<Q: Queue, F: Future<Output = Result<bool, Fault>>>(
     Ok(count)
 }
 
+/// `within` milliseconds: whose pass is not over by then is told so, and no pass begins any more that nobody waits for.
 async fn passes<Q: Queue>(
     service: &Service<Q>,
-    uid: Option<u32>,
-    command: &str,
+    (uid, command): (Option<u32>, &str),
     users: &[String],
     pass: Pass,
+    within: Option<u64>,
 ) -> Answer {
+    let end = within.map(|ms| Instant::now() + Duration::from_millis(ms));
     let users = match named(service, users) {
         Ok(users) => users,
         Err(e) => return Answer::Error(e),
@@ -151,9 +157,19 @@ async fn passes<Q: Queue>(
         })
         .collect();
     let mut done = Vec::new();
-    for (user, said) in asked {
-        let gone = |_| PassDone { user, passed: None, fault: Some("the service ends".into()), help: None };
-        done.push(said.await.unwrap_or_else(gone));
+    for (user, mut said) in asked {
+        let heard = match end {
+            Some(end) => tokio::time::timeout_at(end.into(), &mut said).await,
+            None => Ok((&mut said).await),
+        };
+        done.push(heard.map_or_else(
+            |_| {
+                drop(said);
+                service.withdraw(&user, pass);
+                PassDone::failed(&user, "the last pass was not over in the time that logins may wait")
+            },
+            |heard| heard.unwrap_or_else(|_| PassDone::failed(&user, "the service ends")),
+        ));
     }
     Answer::Passes(done)
 }

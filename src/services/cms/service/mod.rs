@@ -133,16 +133,22 @@ impl<Q: Queue> Service<Q> {
             self.queue.done(&user);
             if paused {
                 // Whoever waits for it hears so: nothing comes until it is resumed.
-                self.said(
-                    user.clone(),
-                    pass,
-                    None,
-                    Some(Fault::new(Class::Busy, "it is paused: cutover-cms resume, then again")),
-                );
+                let askers = lock(&self.asked).remove(&(user.clone(), pass)).unwrap_or_default();
+                let why = Fault::new(Class::Busy, "it is paused: cutover-cms resume, then again");
+                said(askers, user.clone(), None, Some(why));
             }
             if closed && !paused {
                 self.put(&user, pass, urgency, LATER);
             }
+            return;
+        }
+        // Whoever asks from now on has another pass: this one may have looked past what they mean.
+        let key = (user.clone(), pass);
+        let mut askers = lock(&self.asked).remove(&key).unwrap_or_default();
+        askers.retain(|say| !say.is_closed());
+        if askers.is_empty() && pass != Pass::Delta {
+            // Who asked for it has let the user in where they were.
+            self.queue.done(&user);
             return;
         }
         let done = self.mover.pass(&user, pass).await;
@@ -155,7 +161,8 @@ impl<Q: Queue> Service<Q> {
             Some(fault) => tracing::warn!("{user}: {}: {fault}", pass.as_str()),
             None => tracing::info!("{user}: {} done", pass.as_str()),
         }
-        let waits = lock(&self.asked).contains_key(&(user.clone(), pass));
+        askers.retain(|say| !say.is_closed());
+        let waits = !askers.is_empty();
         let tries = {
             let mut failures = lock(&self.failures);
             match &fault {
@@ -174,6 +181,7 @@ impl<Q: Queue> Service<Q> {
         match &fault {
             Some(fault) if fault.class.passes() && waits && tries < 4 => {
                 let wait = backoff(fault, tries.saturating_sub(1)).min(Duration::from_secs(5));
+                lock(&self.asked).entry(key).or_default().append(&mut askers);
                 self.put(&user, pass, urgency, wait);
                 return;
             }
@@ -186,19 +194,18 @@ impl<Q: Queue> Service<Q> {
             }
             _ => {}
         }
-        self.said(user, pass, passed, fault);
+        said(askers, user, passed, fault);
     }
 
-    /// Tells everybody who waits for a pass what came of it.
-    fn said(&self, user: String, pass: Pass, passed: Option<Passed>, fault: Option<Fault>) {
-        let done = PassDone {
-            user: user.clone(),
-            passed,
-            help: fault.as_ref().map(|f| f.class.help().to_owned()),
-            fault: fault.map(|f| f.to_string()),
-        };
-        for say in lock(&self.asked).remove(&(user, pass)).unwrap_or_default() {
-            let _ = say.send(done.clone());
+    /// Nobody waits any more: what was asked for and has not begun is not begun.
+    fn withdraw(&self, user: &str, pass: Pass) {
+        let mut asked = lock(&self.asked);
+        let key = (user.to_owned(), pass);
+        let Some(askers) = asked.get_mut(&key) else { return };
+        askers.retain(|say| !say.is_closed());
+        if askers.is_empty() {
+            asked.remove(&key);
+            self.queue.forget(user, pass);
         }
     }
 
@@ -211,6 +218,15 @@ impl<Q: Queue> Service<Q> {
         if let Err(e) = self.mover.audit.tell(&Event::Command { user, command, uid }) {
             tracing::error!("{e}");
         }
+    }
+}
+
+/// Tells everybody who waited for a pass what came of it.
+fn said(askers: Askers, user: String, passed: Option<Passed>, fault: Option<Fault>) {
+    let help = fault.as_ref().map(|f| f.class.help().to_owned());
+    let done = PassDone { user, passed, help, fault: fault.map(|f| f.to_string()) };
+    for say in askers {
+        let _ = say.send(done.clone());
     }
 }
 

@@ -24,9 +24,11 @@ pub enum Request {
         #[serde(default)]
         takes: bool,
     },
-    /// A pass now; the answer comes when it is over.
+    /// A pass now; the answer comes when it is over, or after so many milliseconds.
     Final {
         users: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<u64>,
     },
     /// What has come to the old side since the switch.
     Late {
@@ -34,6 +36,8 @@ pub enum Request {
     },
     Rollback {
         users: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<u64>,
     },
     Verify {
         users: Vec<String>,
@@ -70,4 +74,10 @@ pub struct PassDone {
     /// What stopped it, and what a person can do.
     pub fault: Option<String>,
     pub help: Option<String>,
+}
+
+impl PassDone {
+    pub fn failed(user: &str, why: &str) -> Self {
+        Self { user: user.to_owned(), passed: None, fault: Some(why.to_owned()), help: None }
+    }
 }
