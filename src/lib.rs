@@ -16,6 +16,7 @@
 //! | [`execution`] | ground, journal, transport, providers |
 //! | [`monitoring`] | ground |
 //! | [`lab`] | ground, transport |
+//! | [`exchange`] | ground, language |
 //! | [`editor`] | ground, language, rules, reporting |
 //! | [`services`] | model, protocol |
 //! | [`moving`] | model, services, people |
@@ -24,6 +25,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod editor;
+pub mod exchange;
 pub mod execution;
 pub mod importing;
 pub mod journal;

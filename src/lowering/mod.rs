@@ -20,7 +20,6 @@ mod merge;
 mod order;
 pub mod pack;
 mod setting;
-mod suggest;
 mod survey;
 pub mod template;
 mod trigger;

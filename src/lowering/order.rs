@@ -6,7 +6,7 @@ use crate::model::resource::Dependency;
 use crate::model::{Address, Attr, Diagnostic, Diagnostics, HostName, Kind};
 
 use super::merge::Merged;
-use super::suggest::did_you_mean;
+use crate::model::suggest::did_you_mean;
 
 pub fn order(merged: &mut Merged, diagnostics: &mut Diagnostics) {
     shared_with_other_groups(merged);

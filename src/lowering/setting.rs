@@ -8,8 +8,8 @@ use crate::model::topology::Value;
 use crate::model::unit::format_duration;
 use crate::model::{Diagnostic, Diagnostics, Span};
 
-use super::suggest::did_you_mean;
 use super::survey::{Server, leaf};
+use crate::model::suggest::did_you_mean;
 
 /// The word before the colon for settings that are lowering's own, not a product's.
 const FIREWALL: &str = "firewall";

@@ -22,7 +22,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::model::{Diagnostic, Diagnostics, SecretRef, Segment, SourceId, Sources, Span, Spanned};
 
-use super::suggest::did_you_mean;
+use crate::model::suggest::did_you_mean;
 
 // Private-use characters (Unicode 23.5): no mail configuration has a meaning for them.
 const OPEN: char = '\u{E000}';
