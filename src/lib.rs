@@ -10,7 +10,8 @@
 //! | [`language`], [`rules`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
 //! | [`people`] | ground, protocol |
 //! | [`process`] | ground, people |
-//! | [`importing`], [`lowering`] | ground, protocol, people |
+//! | [`importing`] | ground, protocol, people |
+//! | [`lowering`] | ground, protocol, people, monitoring |
 //! | [`transport`] | model, secret |
 //! | [`providers`] | ground, transport, protocol |
 //! | [`execution`] | ground, journal, transport, providers |

@@ -338,7 +338,7 @@ const CODES: &[Code] = &[
         "No pack knows this role",
         "Nothing is installed for it; the server is still counted and checked.",
         "Write a pack for role and platform, or take the role out.",
-        Text(host!("monitor")),
+        Text(host!("directory")),
     ),
     code(
         "W1002",

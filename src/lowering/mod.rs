@@ -50,6 +50,9 @@ use pack::{Pack, RoleDef};
 use survey::{Server, Survey};
 use template::{Data, Engine};
 
+/// The role that every server has beside its own where another one watches it.
+const WATCHED: &str = "watched";
+
 /// What lowering is given beside topology and packs.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -241,12 +244,17 @@ impl Run<'_> {
         let used: BTreeSet<&str> = products.map(|p| p.name.as_str()).collect();
         let settings = setting::settings(server, &self.shared.products, &used, diagnostics);
         found.retain(|(span, _, role)| self.check_role(server, *span, role, diagnostics));
+        // What tells figures of a host stands beside whatever else the host is for.
+        let asked = found.first().map(|(span, ..)| *span).filter(|_| !server.has(WATCHED));
+        if let Some(span) = asked.filter(|_| self.survey.with_role(&["monitor"]).next().is_some()) {
+            found.extend(self.choice.find(WATCHED, span, server, diagnostics).map(|(pack, def)| (span, pack, def)));
+        }
         // Without a role that a pack fills nothing reads the data; fleets of such servers are large.
         if !found.is_empty() {
             let data = data.get_or_insert_with(|| Data::new(context::base(self.survey, self.shared)));
             data.replace(context::own(self.survey, server, self.shared, &settings, diagnostics));
             // Without a proxy or a content service on the server, which has been said, its role has nothing to say.
-            for (of, name) in [("proxy", "proxy"), ("cms", "migration")] {
+            for (of, name) in [("proxy", "proxy"), ("cms", "migration"), ("monitor", "monitor"), (WATCHED, WATCHED)] {
                 let on = !data.json()[of].is_null();
                 found.retain(|(_, _, role)| on || role.name.value != name);
             }

@@ -22,8 +22,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use scope::{Exporters, exporters};
+pub use target::retention;
+
 use crate::model::Span;
-use crate::model::topology::Topology;
+use crate::model::topology::{Node, Topology};
 
 /// What the files of a topology's monitoring are made with beside it.
 #[derive(Debug, Clone)]
@@ -34,12 +37,34 @@ pub struct Options {
     pub sender: String,
     /// Where Prometheus looks for rules and targets: the folder that holds `rules/` and `targets/`.
     pub folder: String,
+    /// How many times shorter people wait for a message than in earnest: an environment's `time-scale`.
+    pub scale: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { smarthost: None, sender: "alerts@localhost".into(), folder: "/etc/prometheus".into() }
+        Self { smarthost: None, sender: "alerts@localhost".into(), folder: "/etc/prometheus".into(), scale: 1 }
     }
+}
+
+impl Options {
+    /// Mail to people on call goes by the first server that relays mail, as notices do.
+    pub fn of(topology: &Topology) -> Self {
+        let relay = relays(topology).next();
+        let domain = topology.organization().and_then(|o| o.text("domain")).unwrap_or("localdomain");
+        let scale = topology.environment().and_then(|e| e.int("time-scale")).and_then(|s| u32::try_from(s).ok());
+        Self {
+            smarthost: relay.map(|s| format!("{}:25", s.text("ip").unwrap_or(&s.id.name))),
+            sender: format!("alerts@{domain}"),
+            scale: scale.unwrap_or(1).max(1),
+            ..Self::default()
+        }
+    }
+}
+
+/// Servers that relay the mail that cutover sends.
+pub fn relays(topology: &Topology) -> impl Iterator<Item = &Node> {
+    topology.all("server").filter(|s| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r)))
 }
 
 /// Something that is asked for and that no figure tells, or tells only nearly.
@@ -67,11 +92,22 @@ pub struct Watch {
     pub servers: usize,
 }
 
+/// A group of rules as Prometheus has it once it has loaded its file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Loaded {
+    /// Whole path.
+    pub file: String,
+    pub name: String,
+    pub rules: usize,
+}
+
 /// All files, and what is to be said of them.
 #[derive(Debug, Clone, Default)]
 pub struct Monitoring {
     /// By path below the folder.
     pub files: BTreeMap<String, String>,
+    /// What of them a running Prometheus holds.
+    pub groups: Vec<Loaded>,
     pub watches: Vec<Watch>,
     pub gaps: Vec<Gap>,
 }
@@ -85,23 +121,31 @@ pub fn compose(topology: &Topology, options: &Options) -> Monitoring {
         if made.group.rules.is_empty() {
             continue;
         }
-        let name = &monitor.id.name;
-        out.files.insert(format!("rules/{name}.yml"), prometheus::rules(&[made.group]));
-        out.files.extend(trial::files(name, made.trials));
+        out.put(made.group, options);
+        out.files.extend(trial::files(&monitor.id.name, made.trials));
     }
     let levels = level::levels(topology, &scopes, &mut out);
     if !levels.group.rules.is_empty() {
-        out.files.insert("rules/levels.yml".into(), prometheus::rules(&[levels.group]));
+        out.put(levels.group, options);
         out.files.extend(trial::files("levels", levels.trials));
     }
     for group in [route::escalated(topology), route::sites(topology, &scopes)].into_iter().flatten() {
-        out.files.insert(format!("rules/{}.yml", group.name), prometheus::rules(&[group]));
+        out.put(group, options);
     }
     // What names no team is heard by the team that watches.
     let watching = route::watching(topology).map(|t| t.id.name.to_string());
     out.watches.iter_mut().filter(|w| w.team.is_none()).for_each(|w| w.team.clone_from(&watching));
     let routed = route::alertmanager(topology, options, &mut out.gaps);
     out.files.insert("alertmanager.yml".into(), prometheus::yaml(&routed));
-    target::files(&scopes, options, &mut out.files);
+    target::files(topology, &scopes, options, &mut out.files);
     out
+}
+
+impl Monitoring {
+    fn put(&mut self, group: prometheus::Group, options: &Options) {
+        let path = format!("rules/{}.yml", group.name);
+        let file = format!("{}/{path}", options.folder);
+        self.groups.push(Loaded { file, name: group.name.clone(), rules: group.rules.len() });
+        self.files.insert(path, prometheus::rules(&[group]));
+    }
 }

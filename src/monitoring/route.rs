@@ -21,6 +21,8 @@ pub fn watching(topology: &Topology) -> Option<&Node> {
 
 pub fn alertmanager(topology: &Topology, options: &Options, gaps: &mut Vec<Gap>) -> Json {
     let mut receivers = vec![json!({ "name": NOBODY })];
+    let wait = |seconds: u64| duration(Duration::from_secs(seconds) / options.scale.max(1));
+    let (hour, day) = (3600, 86_400);
     let mut routes = Vec::new();
     let heard: Vec<&str> = topology
         .all("escalation")
@@ -48,25 +50,27 @@ pub fn alertmanager(topology: &Topology, options: &Options, gaps: &mut Vec<Gap>)
             "receiver": name,
             "matchers": [format!("team=\"{name}\"")],
             "routes": [
-                { "receiver": name, "matchers": ["severity=~\"red|critical\""], "group_wait": "10s", "repeat_interval": "1h" },
-                { "receiver": name, "matchers": ["severity=\"info\""], "group_wait": "5m", "repeat_interval": "1d" },
+                { "receiver": name, "matchers": ["severity=~\"red|critical\""], "group_wait": wait(10), "repeat_interval": wait(hour) },
+                { "receiver": name, "matchers": ["severity=\"info\""], "group_wait": wait(300), "repeat_interval": wait(day) },
             ],
         }));
     }
-    let mut global = json!({ "resolve_timeout": "5m" });
+    let mut global = json!({ "resolve_timeout": wait(300) });
     if let Some(smarthost) = &options.smarthost {
         global["smtp_smarthost"] = json!(smarthost);
         global["smtp_from"] = json!(options.sender);
         global["smtp_require_tls"] = json!(false);
+        // Alertmanager says `localhost` by itself, which a server that wants whole names refuses.
+        global["smtp_hello"] = json!(options.sender.rsplit_once('@').map_or("localhost", |(_, domain)| domain));
     }
     json!({
         "global": global,
         "route": {
             "receiver": default.unwrap_or(NOBODY),
             "group_by": ["alertname", "site", "monitor", "rule", "sla"],
-            "group_wait": "30s",
-            "group_interval": "5m",
-            "repeat_interval": "12h",
+            "group_wait": wait(30),
+            "group_interval": wait(300),
+            "repeat_interval": wait(12 * hour),
             "routes": routes,
         },
         "receivers": receivers,

@@ -13,6 +13,30 @@ pub enum Family {
     Exchange,
 }
 
+/// What tells Prometheus figures of an open host beside node_exporter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exporters {
+    /// postfix_exporter.
+    pub postfix: bool,
+    /// Dovecot's own metrics.
+    pub dovecot: bool,
+}
+
+/// The exporters of a server; none of these on Exchange.
+pub fn exporters(topology: &Topology, server: &Node) -> Option<Exporters> {
+    let platform = topology.target(server, "platform");
+    let runs = |product: &str| platform.is_some_and(|p| p.value(product).is_some());
+    if runs("exchange") {
+        return None;
+    }
+    let roles = server.texts("roles");
+    let has = |wanted: &[&str]| roles.iter().any(|r| wanted.contains(r));
+    Some(Exporters {
+        postfix: runs("postfix") && has(&["smtp", "relay", "hub", "edge"]),
+        dovecot: runs("dovecot") && has(&["imap", "mailbox"]),
+    })
+}
+
 #[derive(Debug)]
 pub struct Watched<'t> {
     pub name: &'t str,
@@ -21,6 +45,7 @@ pub struct Watched<'t> {
     pub address: String,
     pub family: Family,
     pub roles: Vec<&'t str>,
+    pub exporters: Option<Exporters>,
     /// `ADDRESS:PORT` of the metrics of the proxy or the content service on it, with its job.
     pub services: Vec<(&'static str, String)>,
 }
@@ -37,14 +62,15 @@ impl<'t> Scopes<'t> {
         let mut servers: BTreeMap<&str, Watched> = topology
             .all("server")
             .map(|s| {
-                let exchange = topology.target(s, "platform").is_some_and(|p| p.value("exchange").is_some());
+                let exporters = exporters(topology, s);
                 let name = s.id.name.as_str();
                 let address = s.text("ip").or_else(|| s.text("ip6").or_else(|| s.text("fqdn"))).map(bracketed);
                 let watched = Watched {
                     name,
                     site: s.text("site").unwrap_or_default(),
                     address: address.unwrap_or_else(|| format!("{name}.{domain}")),
-                    family: if exchange { Family::Exchange } else { Family::Open },
+                    family: if exporters.is_none() { Family::Exchange } else { Family::Open },
+                    exporters,
                     roles: s.texts("roles"),
                     services: Vec::new(),
                 };

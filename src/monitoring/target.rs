@@ -1,18 +1,22 @@
 //! What Prometheus asks, and how often.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::Options;
-use super::prometheus::yaml;
-use super::scope::{Family, Scopes, Watched};
+use super::prometheus::{duration, yaml};
+use super::scope::{Scopes, Watched};
+use crate::model::topology::Topology;
 
 /// Ports of exporters, as their packages have them (<https://github.com/prometheus/prometheus/wiki/Default-port-allocations>).
 const NODE: u16 = 9100;
 const WINDOWS: u16 = 9182;
 const POSTFIX: u16 = 9154;
 const DOVECOT: u16 = 9900;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Every job that has targets.
 fn jobs(scopes: &Scopes<'_>) -> BTreeMap<&'static str, Vec<Json>> {
@@ -22,7 +26,7 @@ fn jobs(scopes: &Scopes<'_>) -> BTreeMap<&'static str, Vec<Json>> {
             let target = json!({ "targets": [at], "labels": { "server": server.name, "site": server.site } });
             out.entry(job).or_default().push(target);
         };
-        for (job, port) in exporters(server) {
+        for (job, port) in ports(server) {
             add(job, format!("{}:{port}", server.address));
         }
         for (job, at) in &server.services {
@@ -32,27 +36,43 @@ fn jobs(scopes: &Scopes<'_>) -> BTreeMap<&'static str, Vec<Json>> {
     out
 }
 
-fn exporters(server: &Watched<'_>) -> Vec<(&'static str, u16)> {
-    if server.family == Family::Exchange {
-        return vec![("windows", WINDOWS)];
-    }
-    let has = |roles: &[&str]| server.roles.iter().any(|r| roles.contains(r));
+fn ports(server: &Watched<'_>) -> Vec<(&'static str, u16)> {
+    let Some(exporters) = server.exporters else { return vec![("windows", WINDOWS)] };
     let mut out = vec![("node", NODE)];
-    out.extend(has(&["smtp", "relay", "hub", "edge"]).then_some(("postfix", POSTFIX)));
-    out.extend(has(&["imap", "mailbox"]).then_some(("dovecot", DOVECOT)));
+    out.extend(exporters.postfix.then_some(("postfix", POSTFIX)));
+    out.extend(exporters.dovecot.then_some(("dovecot", DOVECOT)));
     out
 }
 
-pub fn files(scopes: &Scopes<'_>, options: &Options, out: &mut BTreeMap<String, String>) {
+/// As often as the most watchful monitor looks: what it reads is then never older than its last look.
+fn interval(topology: &Topology) -> Duration {
+    let every = topology.all("monitor").filter_map(|m| m.duration("every"));
+    every.chain([Duration::from_secs(30)]).min().unwrap_or_default().max(Duration::from_secs(1))
+}
+
+/// How long figures are kept: for the longest window of a level, and the week that falls are compared with.
+pub fn retention(topology: &Topology) -> Duration {
+    let windows = topology.all("sla").map(|s| s.duration("window").unwrap_or(30 * DAY));
+    windows.chain([8 * DAY]).max().unwrap_or_default() + 7 * DAY
+}
+
+pub fn files(topology: &Topology, scopes: &Scopes<'_>, options: &Options, out: &mut BTreeMap<String, String>) {
     let jobs = jobs(scopes);
     let folder = &options.folder;
+    let every = interval(topology);
+    // Named one by one: another file in the folder is not loaded, and a rule that goes or comes is a change of this file.
+    let rules: Vec<String> = out.keys().filter(|n| n.starts_with("rules/")).map(|n| format!("{folder}/{n}")).collect();
     let scrape: Vec<Json> = jobs
         .keys()
         .map(|job| json!({ "job_name": job, "file_sd_configs": [{ "files": [format!("{folder}/targets/{job}.json")] }] }))
         .collect();
     let config = json!({
-        "global": { "scrape_interval": "30s", "scrape_timeout": "10s", "evaluation_interval": "30s" },
-        "rule_files": [format!("{folder}/rules/*.yml")],
+        "global": {
+            "scrape_interval": duration(every),
+            "scrape_timeout": duration(every.min(Duration::from_secs(10))),
+            "evaluation_interval": duration(every),
+        },
+        "rule_files": rules,
         "alerting": { "alertmanagers": [{ "static_configs": [{ "targets": ["127.0.0.1:9093"] }] }] },
         "scrape_configs": scrape,
     });

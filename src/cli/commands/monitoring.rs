@@ -10,11 +10,9 @@ use super::super::args::Format;
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
-use super::super::notices::sending::relays;
 use super::super::project::Project;
 use super::super::whole;
 use super::Answer;
-use crate::model::topology::Topology;
 use crate::monitoring::{Monitoring, Options, compose};
 
 /// Rules of Prometheus and routes of Alertmanager, from monitors, levels and escalations
@@ -48,7 +46,7 @@ enum MonitoringCommand {
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("monitoring", &[Format::Text, Format::Json])?;
     let (_, topology) = Project::topology(context)?;
-    let made = compose(&topology, &options(&topology));
+    let made = compose(&topology, &Options::of(&topology));
     match &args.command {
         MonitoringCommand::Show if format == Format::Json => {
             context.out.json(&serde_json::json!({ "watches": made.watches, "gaps": made.gaps }));
@@ -64,17 +62,6 @@ pub fn run(args: &Args, context: &Context) -> Answer {
             Ok(Exit::Ok)
         }
         MonitoringCommand::Check => check(&made, context),
-    }
-}
-
-/// Mail to people on call goes by the first server that relays mail, as notices do.
-fn options(topology: &Topology) -> Options {
-    let relay = relays(topology).next();
-    let domain = topology.organization().and_then(|o| o.text("domain")).unwrap_or("localdomain");
-    Options {
-        smarthost: relay.map(|s| format!("{}:25", s.text("ip").unwrap_or(&s.id.name))),
-        sender: format!("alerts@{domain}"),
-        ..Options::default()
     }
 }
 

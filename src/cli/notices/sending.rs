@@ -20,7 +20,7 @@ use crate::cli::failure::Failure;
 use crate::cli::near::Near;
 use crate::cli::project::Project;
 use crate::model::host::HostAccess;
-use crate::model::topology::{Node, Topology};
+use crate::monitoring::relays;
 use crate::process::notice::{Notice, Past};
 use crate::transport::quote::sh;
 
@@ -40,11 +40,6 @@ enum End {
     Taken,
     Refused(String),
     Unknown(String),
-}
-
-/// The servers of the topology that relay mail.
-pub fn relays(topology: &Topology) -> impl Iterator<Item = &Node> {
-    topology.all("server").filter(|s| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r)))
 }
 
 impl Way {

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::super::survey::{Server, Store, Survey};
 use super::super::template::secret_marker;
 use super::{Shared, server_json};
+use crate::monitoring::relays;
 
 /// Port of LMTP over TCP between servers.
 const LMTP: u16 = 24;
@@ -188,7 +189,7 @@ fn trusted(survey: &Survey<'_>, server: &Server<'_>) -> Vec<String> {
 
 /// The same as plain addresses.
 pub fn trusted_addresses<'a>(survey: &'a Survey<'_>, server: &Server<'_>) -> Vec<&'a str> {
-    let behind: &[&str] = if server.legacy {
+    let behind: &'static [&'static str] = if server.legacy {
         &[]
     } else if server.has_any(&["relay", "edge"]) {
         &["hub", "smtp", "mailbox"]
@@ -197,7 +198,12 @@ pub fn trusted_addresses<'a>(survey: &'a Survey<'_>, server: &Server<'_>) -> Vec
     } else {
         &[]
     };
-    let mut out: Vec<&str> = addresses(survey.with_role(behind).filter(|s| s.name != server.name));
+    let others = |roles: &'static [&'static str]| survey.with_role(roles).filter(|s| s.name != server.name);
+    let mut out: Vec<&str> = addresses(others(behind));
+    // Alerts go this way, to whoever is on call, who may be elsewhere.
+    if relays(survey.topology).next().is_some_and(|s| s.id.name == server.name) {
+        out.extend(addresses(others(&["monitor"])));
+    }
     out.dedup();
     out
 }

@@ -5,6 +5,7 @@
 mod cms;
 pub(super) mod dns;
 mod mail;
+mod monitor;
 mod nameserver;
 mod proxy;
 
@@ -128,6 +129,8 @@ pub fn own(
     put("mail", mail::data(survey, server, shared));
     put("proxy", proxy::data(survey, server, shared, diagnostics));
     put("cms", cms::data(survey, server, shared, diagnostics));
+    put("monitor", monitor::data(survey, server));
+    put("watched", monitor::watched(survey, server));
     put("nameserver", nameserver::data(survey, server, shared.composed, diagnostics));
     put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
     put("autoconfig", shared.composed.autoconfig(survey, server, diagnostics));
