@@ -19,7 +19,7 @@ escalation ladder {{ tier desk; }}\nescalation services {{ tier night; }}\n\
 runbook drain file=\"runbooks/drain.md\" tested-by=desk\n\
 monitor queues every=\"1s\" escalation=ladder {{ on mail; rule size counter=queue-size above={above} for=\"2s\" severity=red runbook=drain; }}\n\
 monitor services every=\"1s\" escalation=services {{ on mail; rule state counter=service-state equals=stopped for=\"2s\" severity=critical runbook=drain; }}\n\
-monitor rest every=\"1s\" escalation=ladder {{\n    on mail\n    rule latency counter=averaged-latency above=10\n    rule load counter=processor-load above=101\n    rule memory counter=memory-free below=1\n    rule submission counter=submission-queue above=250\n    rule retry counter=retry-mailbox-delivery-queue above=250\n}}\n"
+monitor rest every=\"1s\" escalation=ladder {{\n    on mail\n    rule latency counter=averaged-latency above=10\n    rule load counter=processor-load above=99\n    rule memory counter=memory-free below=1\n    rule submission counter=submission-queue above=250\n    rule retry counter=retry-mailbox-delivery-queue above=250\n}}\n"
     )
 }
 
