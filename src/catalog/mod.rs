@@ -176,7 +176,7 @@ pub static SPECS: [KindSpec; 18] = [
     },
     KindSpec {
         kind: Kind::Unit,
-        doc: "systemd unit file in /etc/systemd/system; key is the unit's file name",
+        doc: "systemd unit file in /etc/systemd/system; key is its file name, of a drop-in UNIT.d/FILE",
         stage: 3,
         fields: &[CONTENT, MODE],
         undo: UndoSpec::Restores("former unit file"),

@@ -97,9 +97,12 @@ impl Inputs {
             },
             Kind::DnsZone => absolute("path", &self.path),
             Kind::MailAccount => absolute("file", &self.file),
-            Kind::Unit | Kind::Timer | Kind::Firewall | Kind::Service | Kind::User | Kind::Group | Kind::Package => {
-                plain(&self.key)
-            }
+            // A drop-in: `prometheus.service.d/local.conf`.
+            Kind::Unit => match self.key.split_once(".d/") {
+                Some((unit, file)) => plain(unit).and_then(|()| plain(file)),
+                None => plain(&self.key),
+            },
+            Kind::Timer | Kind::Firewall | Kind::Service | Kind::User | Kind::Group | Kind::Package => plain(&self.key),
             Kind::RecordSet | Kind::Barrier | Kind::Wave => {
                 Err(format!("{}:{}: neither records nor people live on a host", self.kind, self.key))
             }
