@@ -30,6 +30,8 @@ pub struct Object {
     pub remove: Option<Cmdlet>,
     /// Parameters whose values tell the objects apart. Empty: there is one.
     pub key: Vec<String>,
+    /// Words of the key that the product gives: `new` does not take them.
+    pub assigned: Vec<String>,
     /// Parameters that say to `set` and `remove` which object is meant.
     pub by: Vec<String>,
     /// Kinds that must stand before, and fall after.

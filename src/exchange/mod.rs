@@ -3,7 +3,9 @@
 
 mod built_in;
 pub mod dialect;
+pub mod diff;
 mod read;
+pub mod script;
 pub mod value;
 mod version;
 

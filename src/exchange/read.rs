@@ -96,6 +96,7 @@ fn object(node: &Tree, diagnostics: &mut Diagnostics) -> Option<Object> {
         set,
         remove,
         key: Vec::new(),
+        assigned: Vec::new(),
         by: Vec::new(),
         after: Vec::new(),
         ask,
@@ -122,7 +123,11 @@ fn object(node: &Tree, diagnostics: &mut Diagnostics) -> Option<Object> {
 
 fn body(node: &Tree, object: &mut Object, diagnostics: &mut Diagnostics) {
     match node.name.value.as_str() {
-        "key" => object.key.extend(texts(node).into_iter().map(|t| t.value)),
+        "key" => {
+            only_props(node, &["assigned"], diagnostics);
+            object.key.extend(texts(node).into_iter().map(|t| t.value));
+            object.assigned.extend(text_prop(node, "assigned", diagnostics).map(|t| t.value));
+        }
         "by" => object.by.extend(texts(node).into_iter().map(|t| t.value)),
         "after" => object.after.extend(texts(node)),
         "kept" => object.kept.extend(kept(node, diagnostics)),

@@ -82,7 +82,8 @@ impl Contract {
         }
         let there = || cmdlet.parameters.iter().filter(|(_, p)| p.on.contains(&release));
         let mut sets: BTreeSet<&str> = there().flat_map(|(_, p)| p.sets.iter().map(String::as_str)).collect();
-        if sets.is_empty() {
+        // With one set named, what is in all sets makes up another.
+        if sets.len() < 2 {
             sets.insert("");
         }
         let fits = |set: &&str| {

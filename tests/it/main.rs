@@ -35,6 +35,8 @@ mod errors;
 mod examples;
 mod exchange_contract;
 mod exchange_dialect;
+mod exchange_diff;
+mod exchange_scripts;
 mod exchange_values;
 mod execution;
 mod execution_crash;

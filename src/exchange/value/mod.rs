@@ -154,8 +154,12 @@ pub fn lacks<'a>(wish: &'a [Value], seen: &[Value]) -> Vec<&'a Value> {
 }
 
 /// A value as a parameter takes it.
-pub fn passed(value: &Value) -> Json {
+pub fn passed(property: &Property, value: &Value) -> Json {
     match value {
+        // Flags are one text to the product.
+        Value::List(words) if property.shape == Shape::Flags => {
+            words.iter().map(Value::to_string).collect::<Vec<_>>().join(", ").into()
+        }
         Value::Nothing => Json::Null,
         Value::Unlimited => "Unlimited".into(),
         Value::Bool(b) => (*b).into(),
@@ -165,7 +169,7 @@ pub fn passed(value: &Value) -> Json {
         Value::Timespan(ticks) => quantity::timespan_text(*ticks).into(),
         Value::Word(w) => w.to_string().into(),
         Value::Reference(r) => r.to_string().into(),
-        Value::List(list) => list.iter().map(passed).collect(),
+        Value::List(list) => list.iter().map(|v| passed(property, v)).collect(),
     }
 }
 
@@ -246,7 +250,7 @@ impl Plain {
 }
 
 /// The elements of a list, or the one element that was returned in the place of a list with one.
-fn elements(json: &Json) -> Vec<&Json> {
+pub(super) fn elements(json: &Json) -> Vec<&Json> {
     match json {
         Json::Array(list) => list.iter().collect(),
         // What ConvertTo-Json of PowerShell 5.1 makes of a list inside an object that the shell has wrapped.
@@ -307,7 +311,7 @@ fn plain(json: &Json) -> Plain {
 }
 
 /// `[MBX-1, 7.00:00:00]` as text, or as an object with a key and a value.
-fn pair_of(json: &Json) -> Result<(Reference, Json), Unreadable> {
+pub(super) fn pair_of(json: &Json) -> Result<(Reference, Json), Unreadable> {
     let bad = || Unreadable { shape: "pair of a server and a value", text: json.to_string() };
     if let Some((key, value)) = json.get("Key").zip(json.get("Value")) {
         let server = Reference::read(key).flatten().ok_or_else(bad)?;

@@ -41,7 +41,7 @@ impl Reference {
     }
 
     /// `Some(None)` is a reference to nothing; `None` is something else than a reference.
-    pub(super) fn read(json: &Json) -> Option<Option<Self>> {
+    pub fn read(json: &Json) -> Option<Option<Self>> {
         let object = match json {
             Json::Null => return Some(None),
             Json::String(t) if t.trim().is_empty() => return Some(None),
@@ -69,6 +69,14 @@ impl Reference {
             made.shown = field(&["Name", "DistinguishedName", "ObjectGuid", "Guid"])?;
         }
         Some(Some(made))
+    }
+
+    /// The last word of it, as it was written.
+    pub fn name(&self) -> &str {
+        if self.guid.is_none() && self.dn.is_none() {
+            return self.shown.rsplit(['/', '\\']).next().unwrap_or(&self.shown);
+        }
+        self.name.as_deref().unwrap_or(&self.shown)
     }
 
     pub fn same(&self, other: &Self) -> bool {
