@@ -1,5 +1,7 @@
 //! The dialect of Exchange: that it reads, that it says what is wrong with it, and that it keeps to the contract of the cmdlets.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;

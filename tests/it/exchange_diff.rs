@@ -1,5 +1,7 @@
 //! A wish against what is there: the fewest calls, in order, each of them one that the cmdlet takes in that release.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutover::exchange::Release;

@@ -1,6 +1,8 @@
 //! The PowerShell scripts: that they are PowerShell, that they call nothing but what is listed here, and that PowerShell 2 has all of
 //! it. They have not run on Windows; where `pwsh` is at hand its parser reads them too.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
@@ -19,7 +21,7 @@ fn parse(text: &str) -> Tree {
 fn each<'t>(node: Node<'t>, visit: &mut impl FnMut(Node<'t>)) {
     visit(node);
     for i in 0..node.child_count() {
-        each(node.child(i as u32).unwrap(), visit);
+        each(node.child(i).unwrap(), visit);
     }
 }
 

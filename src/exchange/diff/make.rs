@@ -1,10 +1,10 @@
 //! An object that is not there yet: one call that makes it, and one for what can be set only afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Call, Change, One, Trouble};
+use super::{Call, Change, Groups, One, Trouble};
 use crate::exchange::dialect::{Property, Shape};
 use crate::exchange::value::{self, Unreadable, Value};
 
@@ -93,7 +93,7 @@ impl One<'_> {
             parameters.insert(name.clone(), text.as_str().into());
         }
         let mut changes = Vec::new();
-        let mut groups: BTreeMap<Option<&str>, (Map<String, Json>, Vec<Change>)> = BTreeMap::new();
+        let mut groups = Groups::new();
         for (property, json) in &all {
             let name = &property.name.value;
             let Ok((passed, to)) = wished(property, json) else { continue };

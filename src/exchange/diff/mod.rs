@@ -88,6 +88,9 @@ pub fn diff(dialect: &Dialect, release: Release, wishes: &[Wish], returned: &Ret
     outcome
 }
 
+/// Parameters and what they change, by the call that takes them: one for all, and one for each word of `apart`.
+type Groups<'a> = BTreeMap<Option<&'a str>, (Map<String, Json>, Vec<Change>)>;
+
 /// One wish on its way through.
 struct One<'a> {
     object: &'a Object,
@@ -134,7 +137,7 @@ impl<'a> One<'a> {
     }
 
     fn change(&mut self, is: &Found) {
-        let mut groups: BTreeMap<Option<&str>, (Map<String, Json>, Vec<Change>)> = BTreeMap::new();
+        let mut groups = Groups::new();
         for (property, json) in self.wishes() {
             let name = property.name.value.clone();
             let Ok(want) =
