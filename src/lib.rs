@@ -7,7 +7,9 @@
 //! | [`model`] | nothing of ours |
 //! | [`catalog`], [`journal`], [`secret`] | model |
 //! | [`protocol`] | model |
-//! | [`language`], [`rules`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
+//! | [`language`], [`planning`], [`reporting`] | ground (model, catalog, secret) |
+//! | [`availability`] | model |
+//! | [`rules`] | ground, availability |
 //! | [`people`] | ground, protocol |
 //! | [`process`] | ground, people |
 //! | [`importing`] | ground, protocol, people |
@@ -23,6 +25,7 @@
 //! | [`moving`] | model, services, people |
 //! | [`cli`] | all |
 
+pub mod availability;
 pub mod catalog;
 pub mod cli;
 pub mod editor;

@@ -4,7 +4,7 @@ use super::dns::{delegation, delivery, shape};
 use super::sender::{dkim, dmarc, spf};
 use super::{
     Area, care, certificates, connectors, exchange, hygiene, levels, lookalike, mailflow, migration, monitoring,
-    network, process, reach, secrecy, transit,
+    network, process, promises, reach, secrecy, transit,
 };
 
 /// Area numbers are the first two digits of the codes.
@@ -27,6 +27,7 @@ pub const AREAS: &[Area] = &[
     Area { title: "Passwords, keys and who may apply", rules: secrecy::RULES },
     Area { title: "Written without effect", rules: hygiene::RULES },
     Area { title: "Names that look like others", rules: lookalike::RULES },
+    Area { title: "Forecast of availability", rules: promises::RULES },
     Area { title: "Exchange: roles and hosts", rules: exchange::roles::RULES },
     Area { title: "Exchange: versions beside one another", rules: exchange::coexistence::RULES },
     Area { title: "Exchange: cluster continuous replication", rules: exchange::ccr::RULES },

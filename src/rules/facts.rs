@@ -9,6 +9,7 @@ use jiff::civil::Date;
 
 use super::exchange::{self, Installed};
 use super::records::{Records, within};
+use crate::availability::{self, Level};
 use crate::model::Span;
 use crate::model::topology::{Node, NodeId, Topology, Value};
 
@@ -22,6 +23,7 @@ pub struct Facts<'t> {
     exchange: OnceCell<Vec<Installed<'t>>>,
     records: OnceCell<Records<'t>>,
     names: OnceCell<HashMap<String, &'t Node>>,
+    promised: OnceCell<Vec<Level>>,
 }
 
 /// A field that refers to a node.
@@ -59,6 +61,7 @@ impl<'t> Facts<'t> {
             exchange: OnceCell::new(),
             records: OnceCell::new(),
             names: OnceCell::new(),
+            promised: OnceCell::new(),
         }
     }
 
@@ -80,6 +83,11 @@ impl<'t> Facts<'t> {
     /// The servers with Exchange, by name.
     pub(super) fn exchange(&self) -> &[Installed<'t>] {
         self.exchange.get_or_init(|| exchange::all(self.topology))
+    }
+
+    /// What levels of availability with a target come to.
+    pub fn promised(&self) -> &[Level] {
+        self.promised.get_or_init(|| availability::promised(self.topology))
     }
 
     /// The DNS records that the topology lists.

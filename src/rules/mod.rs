@@ -22,6 +22,7 @@ mod migration;
 mod monitoring;
 mod network;
 mod process;
+mod promises;
 mod reach;
 mod records;
 mod secrecy;

@@ -35,6 +35,8 @@ struct Outputs {
     notices: BTreeSet<String>,
     /// Rules of Prometheus, who hears of them, and what cannot be watched.
     figures: BTreeSet<String>,
+    /// How available levels will be, and what costs most.
+    forecast: String,
     /// What each phase and gate waits for while nothing is recorded.
     gates: Vec<String>,
     /// Nodes with their values, for what the language itself does.
@@ -109,6 +111,7 @@ fn outputs(text: &str) -> Outputs {
         out.slices.insert(phase.id.name.to_string(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
     }
     schedule(&c.topology, &mut out);
+    out.forecast = format!("{:?}", cutover::availability::forecast(&c.topology));
     let watched = cutover::monitoring::compose(
         &c.topology,
         &cutover::monitoring::Options { smarthost: Some("mail:25".into()), ..Default::default() },
@@ -324,6 +327,9 @@ fn acts_in(
             if (&after.notices, &after.figures) != (&before.notices, &before.figures) {
                 found.insert("report");
             }
+            if after.forecast != before.forecast {
+                found.insert("forecast");
+            }
             if others(before, &after, &kind.name) {
                 found.insert("language");
             }
@@ -386,7 +392,7 @@ fn each_field_that_does_not_wait_changes_an_output() {
     let mut bases = bases();
     let mut silent = Vec::new();
     for kind in &schema().kinds {
-        let wanted: Vec<&'static str> = ["resource", "rule", "gate", "language", "report"]
+        let wanted: Vec<&'static str> = ["resource", "rule", "gate", "language", "report", "forecast"]
             .into_iter()
             .filter(|w| kind.effects.iter().any(|e| e == w))
             .collect();
@@ -414,7 +420,7 @@ fn a_field_that_waits_changes_no_output() {
     let mut bases = bases();
     let mut stale = Vec::new();
     for kind in &schema().kinds {
-        let wanted = ["resource", "rule", "gate"];
+        let wanted = ["resource", "rule", "gate", "forecast"];
         for f in kind.fields.iter().filter(|f| kind.waiting(&f.name).is_some()) {
             let found = acts_in(&mut bases, kind, f, &wanted, TRIES);
             let by: Vec<&str> = wanted.into_iter().filter(|w| found.contains(w)).collect();

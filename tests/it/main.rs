@@ -1,6 +1,7 @@
 //! The flows, in one test binary: it links once.
 
 mod accounts;
+mod availability;
 mod calendar;
 mod calendar_days;
 mod certificate;

@@ -1,6 +1,9 @@
+mod availability;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use clap::Subcommand;
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,14 +28,20 @@ const WIDTH: u64 = 32;
 /// No host is asked. Groups of people take as long as groups took that were moved from here; while nobody was, an assumption is
 /// taken and said. Ends with 2 when a window is too short or over, or two of them cannot be.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   cutover forecast                          all cohorts, in the order of their windows
   cutover forecast pilot-1                  one of them
   cutover forecast --rate 300Mbit/s         with a rate of copying that was measured
   cutover forecast --at 2026-12-01T18:00    as it will be then
-  cutover forecast --format json            for programs")]
+  cutover forecast --format json            for programs
+  cutover forecast availability             whether servers, clusters and sites keep what levels promise"
+)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<ForecastCommand>,
     /// Cohorts to show [default: all]
     #[arg(value_name = "COHORT")]
     cohorts: Vec<String>,
@@ -44,7 +53,18 @@ pub struct Args {
     at: Option<DateTime>,
 }
 
+#[derive(Debug, Subcommand)]
+enum ForecastCommand {
+    /// Say how available each service will be that a level promises, what costs most, and what is left for maintenance
+    ///
+    /// From servers, clusters, sites and how often they fail. No host is asked. Ends with 2 when a level is out of reach.
+    Availability,
+}
+
 pub fn run(args: &Args, context: &Context) -> Answer {
+    if let Some(ForecastCommand::Availability) = &args.command {
+        return availability::run(context);
+    }
     let format = context.formats("forecast", &[Format::Text, Format::Json])?;
     let rate = args.rate.as_deref().map(rate).transpose()?;
     let project = Project::compile(context)?;
