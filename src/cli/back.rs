@@ -72,8 +72,6 @@ fn site_of(plan: &Plan) -> Site {
             .collect(),
         resources: resources.into_values().collect(),
         bodies: plan.bodies.clone(),
-        moved: BTreeMap::new(),
-        windows: Vec::new(),
-        gone: BTreeSet::new(),
+        ..Site::default()
     }
 }

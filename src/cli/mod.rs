@@ -32,6 +32,7 @@ pub mod proxy;
 mod receiver;
 mod recorded;
 pub mod records;
+mod retire;
 mod rotation;
 pub mod routes;
 mod runtime;

@@ -12,7 +12,8 @@ pub fn slice(topology: &Topology, name: &str) -> Result<PhaseSlice, Failure> {
             let phase = topology.get("phase", name);
             let migrates =
                 phase.into_iter().flat_map(|p| p.refs("migrates")).map(|(id, _)| id.name.to_string()).collect();
-            Ok(PhaseSlice { name: name.to_owned(), owners: nodes.iter().map(ToString::to_string).collect(), migrates })
+            let owners = nodes.iter().map(ToString::to_string).collect();
+            Ok(PhaseSlice { name: name.to_owned(), owners, migrates, passed: slice::before(topology, name) })
         }
         None => {
             let names: Vec<&str> = topology.all("phase").map(|p| p.id.name.as_str()).collect();

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::failure::Failure;
 use super::moving::{self, Crews, Service};
+use super::near::Near;
 use super::output::Output;
 use super::project::Project;
 use super::rotation::Course;
@@ -16,7 +17,7 @@ use super::routes::{self, Reached};
 use super::secrets::{self, ForConnections};
 use super::served::Servers;
 use super::triggers::{Eyes, Probes};
-use super::{guard, lab_spec, passwords, phase, runtime};
+use super::{guard, lab_spec, passwords, phase, retire, runtime};
 use crate::execution::{self, Clock as _, SystemClock, Wanted};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
@@ -39,6 +40,7 @@ pub struct Session {
     pub agent: Arc<Hosts>,
     pub state: StateDir,
     pub parallel: usize,
+    pub near: Arc<Near>,
     crews: Arc<Crews<Reached, Service>>,
     out: Arc<Output>,
     runtime: tokio::runtime::Runtime,
@@ -87,10 +89,11 @@ impl Session {
         let readers = Arc::new(ForConnections { resolver: Arc::clone(&resolver), root: project.root.clone() });
         let network = Network::new(settings, project.site.hosts.clone(), Arc::clone(&readers) as _);
         let shell = ShellAgent::new(network, providers::Settings::default());
+        let near = Arc::new(Near::of(context, &project));
         let crews = Arc::new(Crews::of(context, &project, Probes::of(&resolver, &state))?);
         let agent = Arc::new(Agents::new(shell, readers).with_people(Arc::clone(&crews) as _));
         let parallel = usize::from(context.globals.parallel);
-        Ok(Self { project, resolver, key, agent, state, parallel, crews, out: Arc::clone(&context.out), runtime })
+        Ok(Self { project, resolver, key, agent, state, parallel, near, crews, out: Arc::clone(&context.out), runtime })
     }
 
     /// From now on a run may be told to end: people who move are let go on between two groups.
@@ -215,6 +218,7 @@ impl Session {
         let observed = self.observe(wish).await?;
         let mut plan = self.plan(&observed, wish)?;
         guard::look(self, &observed, &mut plan, wish).await;
+        retire::look(self, &mut plan, wish).await;
         passwords::tell(self, &mut plan);
         self.crews.tell(&mut plan);
         Ok(Asked { observed, plan })

@@ -19,7 +19,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt::{self, Closing};
-use super::left::{left_to_prune, moves};
+use super::left::{left_behind_swap, moves};
 use super::moving::Service;
 use super::output::Output;
 use super::routes::Reached;
@@ -119,7 +119,7 @@ impl Work {
         Ok(open.then_some(saved))
     }
 
-    /// The last apply that a resume could do something for; else the last window that has its prune left.
+    /// The last apply that a resume could do something for; else the last window that has only what comes behind its swap left.
     pub fn resumable(&self) -> Result<Option<Saved>, Failure> {
         let mut history = self.journal.history()?;
         let Some(last) = history.pop() else { return Ok(None) };
@@ -132,7 +132,7 @@ impl Work {
             history.iter().chain([&last]).filter_map(|s| s.header.undo_of.as_deref()).collect();
         for summary in history.iter().rev().filter(|s| !taken_back.contains(s.header.apply.as_str()) && !s.finished()) {
             if let Some(saved) = self.journal.load(&summary.header.apply)?
-                && left_to_prune(&saved)?
+                && left_behind_swap(&saved)?
             {
                 return Ok(Some(saved));
             }

@@ -19,6 +19,7 @@ pub mod mail_auth;
 mod merge;
 mod order;
 pub mod pack;
+mod retire;
 mod setting;
 mod survey;
 pub mod template;
@@ -175,7 +176,8 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     if !told.list.has_errors() {
         told.add(dangling);
     }
-    let (mut resources, bodies) = merged.finish();
+    let (mut resources, mut bodies) = merged.finish();
+    let retirements = retire::retirements(&survey, &resources, &mut bodies);
     let anchor = topology.organization().and_then(|o| o.text("anchor")).map(HostName::from);
     let anchor = anchor.or_else(|| hosts.keys().next().cloned());
     let ledger = anchor.as_ref().and_then(|a| hosts.get(a));
@@ -202,6 +204,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         hosts,
         resources,
         bodies,
+        retirements,
         windows,
         gone: gone(topology),
         moved: topology.moved.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),

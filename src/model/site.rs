@@ -25,6 +25,19 @@ pub struct Site {
     pub gone: BTreeSet<String>,
     /// Contents by `Body::intent`.
     pub bodies: BTreeMap<Digest, Body>,
+    /// Old sides that phases put out of use, by their hosts.
+    pub retirements: BTreeMap<HostName, Retirement>,
+}
+
+/// What phases make of an old side: resources in the place of those of the same address.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Retirement {
+    pub legacy: String,
+    /// Phases that let it pass on what comes, and those that stop it.
+    pub forwarding: BTreeSet<String>,
+    pub stopping: BTreeSet<String>,
+    pub forwards: Vec<Resource>,
+    pub stops: Vec<Resource>,
 }
 
 impl Site {

@@ -17,6 +17,7 @@ use super::graph::Node;
 use super::index::{HostId, Index, folders, path_of};
 use super::input::PlanInput;
 use super::records::{self, Ruling};
+use super::retire;
 use super::scope::Scope;
 use super::waves;
 
@@ -79,6 +80,7 @@ impl<'a> Findings<'a> {
             }
         }
         out.notes.extend(waves::told(input, index, scope));
+        out.notes.extend(retire::told(input.site, input.options));
         out.notes.sort_by(|a, b| (&a.address, &a.text).cmp(&(&b.address, &b.text)));
         Ok(out)
     }

@@ -19,6 +19,7 @@ pub struct Index<'a> {
     pub host_of: Vec<HostId>,
     /// All hosts of the site, and those that only resources name, by name.
     pub hosts: Vec<&'a HostName>,
+    pub site: &'a Site,
     by_name: HashMap<(HostId, Kind, &'a str), Node>,
 }
 
@@ -49,7 +50,7 @@ impl<'a> Index<'a> {
                 });
             }
         }
-        Ok(Self { resources, host_of, hosts, by_name })
+        Ok(Self { resources, host_of, hosts, site, by_name })
     }
 
     pub fn host_id(&self, host: &HostName) -> Option<HostId> {

@@ -43,4 +43,6 @@ pub struct PhaseSlice {
     pub owners: BTreeSet<String>,
     /// Cohorts that it moves, by their names. Nothing else moves anybody.
     pub migrates: BTreeSet<String>,
+    /// The phase itself and all that it comes after.
+    pub passed: BTreeSet<String>,
 }

@@ -18,6 +18,7 @@ mod input;
 mod order;
 mod records;
 mod reduce;
+mod retire;
 mod risk;
 mod scope;
 mod services;
@@ -51,6 +52,7 @@ pub fn unborn(site: &Site, observed: &mut Observed) {
 
 /// What a plan with these options would be signed for, before any host is asked.
 pub fn intent(site: &Site, options: &PlanOptions) -> Result<Digest, PlanError> {
+    let site = &*retire::site(site, options);
     let index = Index::new(site)?;
     let constraints = Constraints::new(&index)?;
     let scope = Scope::new(&index, &constraints, options)?;
@@ -63,6 +65,8 @@ pub fn plan(input: &PlanInput) -> Result<Plan, PlanError> {
     if let Some(window) = &input.options.window {
         return cutover::staged(input, window);
     }
+    let site = retire::site(input.site, input.options);
+    let input = &PlanInput { site: &site, ..*input };
     let index = Index::new(input.site)?;
     let constraints = Constraints::new(&index)?;
     let scope = Scope::new(&index, &constraints, input.options)?;

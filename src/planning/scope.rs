@@ -11,6 +11,7 @@ use super::error::PlanError;
 use super::graph::Node;
 use super::index::Index;
 use super::input::PlanOptions;
+use super::retire::Spared;
 
 /// One `--target` word, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,21 +66,25 @@ impl Target {
 }
 
 /// The resources of a plan.
-pub struct Scope {
+pub struct Scope<'s> {
     targets: Vec<Target>,
     phase: Option<BTreeSet<String>>,
     /// By node; `None`: all.
     nodes: Option<Vec<bool>>,
-    /// Waves of cohorts that the phase does not move.
+    /// Waves of cohorts that the phase does not move, and old sides that it does not touch.
     stay: BTreeSet<Node>,
+    spared: Spared<'s>,
 }
 
-impl Scope {
-    pub fn new(index: &Index, constraints: &Constraints, options: &PlanOptions) -> Result<Self, PlanError> {
+impl<'s> Scope<'s> {
+    pub fn new(index: &Index<'s>, constraints: &Constraints, options: &PlanOptions) -> Result<Self, PlanError> {
         let targets: Vec<Target> = options.targets.iter().map(|w| Target::of(w)).collect();
         let phase = options.phase.as_ref().map(|p| p.owners.clone());
-        let stay = waves_that_stay(index, options);
-        let mut scope = Self { targets, phase, nodes: None, stay };
+        let spared = Spared::of(index.site, options);
+        let mut stay = waves_that_stay(index, options);
+        let all = index.resources.iter().enumerate();
+        stay.extend(all.filter(|(_, r)| spared.holds(&r.address)).map(|(i, _)| i as Node));
+        let mut scope = Self { targets, phase, nodes: None, stay, spared };
         if scope.targets.is_empty() && scope.phase.is_none() {
             return Ok(scope);
         }
@@ -108,7 +113,8 @@ impl Scope {
         if let Some(owners) = &scope.phase {
             for (i, r) in index.resources.iter().enumerate() {
                 // Which waves go has been said.
-                chosen[i] &= owners.contains(&r.owner) || r.address.kind == Kind::Wave;
+                chosen[i] &=
+                    owners.contains(&r.owner) || r.address.kind == Kind::Wave || scope.spared.wants(&r.address);
             }
         }
         scope.nodes = Some(chosen);
@@ -125,7 +131,8 @@ impl Scope {
 
     /// Whether something that the site no longer names is meant.
     pub fn holds_left(&self, address: &Address, owner: &str) -> bool {
-        (self.targets.is_empty() || self.targets.iter().any(|t| t.fits(address, None, owner)))
+        !self.spared.holds(address)
+            && (self.targets.is_empty() || self.targets.iter().any(|t| t.fits(address, None, owner)))
             && self.phase.as_ref().is_none_or(|p| p.contains(owner))
     }
 
@@ -134,7 +141,8 @@ impl Scope {
         let Some(nodes) = &self.nodes else {
             let goes = |h: &&HostName| {
                 let id = index.host_id(h);
-                !h.is_cohort() || id.is_some_and(|id| index.of_host(id).any(|n| self.holds(n as Node)))
+                let may_stay = h.is_cohort() || site.retirements.contains_key(*h);
+                !may_stay || id.is_some_and(|id| index.of_host(id).any(|n| self.holds(n as Node)))
             };
             return index.hosts.iter().map(goes).collect();
         };

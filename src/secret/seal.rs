@@ -26,7 +26,8 @@ pub async fn seal(site: &mut Site, resolver: &impl Resolve, state_key: &str) -> 
         errors.dedup();
         return Err(errors);
     }
-    for attr in site.resources.iter_mut().flat_map(|r| r.attrs.values_mut()) {
+    let later = site.retirements.values_mut().flat_map(|r| r.forwards.iter_mut().chain(&mut r.stops));
+    for attr in site.resources.iter_mut().chain(later).flat_map(|r| r.attrs.values_mut()) {
         if let Attr::Content(content) = attr {
             content.digest = digests.get(&content.id).cloned();
         }

@@ -216,6 +216,34 @@ cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n",
         );
     }
 
+    /// The old side passes on what still comes, then it stops for good; nothing else touches it, nothing is deleted, and all of it goes back.
+    fn retired(&self) {
+        let course =
+            "phase quiet step=operate { forwards former; }\nphase off step=operate { after quiet; retires former; }\n";
+        let with =
+            |legacy: &str| self.topology().replace("legacy former ", &format!("legacy former {legacy}")) + course;
+        self.box_.write("topology.kdl", &with(""));
+        self.run(&["plan", "--phase", "off"]).says("legacy former is protected, and nothing keeps phase off shut");
+        self.box_.write("topology.kdl", &with("protect=#false "));
+        self.run(&["apply", "--phase", "quiet", "--yes"]).ends(0).says("no mailbox and no message there is deleted");
+        self.lab.sh("old", "printf 'From: x@elsewhere.example\\nTo: cem@acme.test\\nSubject: passedon\\n\\npassedon\\n' | sendmail -f x@elsewhere.example cem@acme.test");
+        self.comes("mail-1", "cem", "passedon");
+        assert_eq!(self.copies("old", "cem", "passedon"), 0, "it did not stay there");
+        until(&self.lab, "old", "test -z \"$(postqueue -j)\"");
+        self.run(&["apply", "--phase", "off", "--yes"]).ends(0);
+        let states = "for s in dovecot postfix; do systemctl is-active $s; systemctl is-enabled $s; done 2>&1 | sort -u | tr '\\n' ' '";
+        assert_eq!(self.lab.sh("old", states), "disabled inactive ");
+        assert_eq!(self.copies("old", "ann", "early0ann"), 1, "mailboxes stay");
+        for plan in [self.run(&["plan"]), self.run(&["plan", "--phase", "off"])] {
+            assert!(!plan.out.contains("server.old/"), "{plan:#?}");
+        }
+        self.run(&["plan"]).says("old is let alone: it is the old side former, which goes by phases (off, quiet)");
+        self.run(&["undo", "--last", "--yes"]).ends(0);
+        assert_eq!(self.lab.sh("old", states), "active enabled ");
+        self.box_.write("topology.kdl", &self.topology());
+        self.run(&["apply", "--target", "server.old", "--yes"]).ends(0);
+    }
+
     /// The first one moves, the new side takes no mail any more, and everybody is back by itself; mended, the second attempt goes through, and
     /// goes back by hand.
     fn triggered(&self) {
@@ -372,6 +400,13 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
         .ends(1)
         .says("5 of 5 people of everybody are not on the new side")
         .says("ann@acme.test: ready");
+    let early = "phase off step=operate { retires former; }\n";
+    world.box_.write("topology.kdl", &(world.topology() + early));
+    world
+        .run(&["plan", "--phase", "off"])
+        .says("5 of 5 people of cohort everybody are not on the new side")
+        .says("nobody has looked after what cohort everybody left there");
+    world.box_.write("topology.kdl", &world.topology());
 
     // One by one: hold, final delta, flip, release.
     let mut gaps = Vec::new();
@@ -418,6 +453,9 @@ fn mailboxes_move_while_mail_arrives_and_the_service_is_killed() {
     let began = Instant::now();
     world.after();
     eprintln!("late mail carried over, captured passwords destroyed: {:?}", began.elapsed());
+    let began = Instant::now();
+    world.retired();
+    eprintln!("the old side passed on mail, was stopped and started again: {:?}", began.elapsed());
     let began = Instant::now();
     world.triggered();
     eprintln!("taken back by a trigger, moved again, taken back by hand: {:?}", began.elapsed());

@@ -165,6 +165,7 @@ fn resources(c: &language::Compiled, out: &mut Outputs) {
     out.resources.extend(site.hosts.values().map(|h| format!("{h:?}")));
     out.resources.extend(site.windows.iter().map(|w| format!("{w:?}")));
     out.resources.insert(format!("{:?} {} {:?} {:?}", site.anchor, site.organization, site.environment, site.gone));
+    out.resources.extend(site.retirements.iter().map(|(host, r)| format!("{host} {r:?}")));
     let needs = cutover::lowering::needs(&c.topology);
     out.resources
         .extend(needs.signing.iter().map(|k| format!("{} {} {} {} {}", k.node, k.ed25519, k.bits, k.generate, k.key)));

@@ -6,7 +6,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::gates::{self, GateArgs};
-use super::super::left::left_to_prune;
+use super::super::left::{left_behind_swap, left_to_prune};
 use super::super::planfile;
 use super::super::session::{Asked, Session, Wish};
 use super::super::work::{Patience, Work};
@@ -84,8 +84,11 @@ pub fn run(args: &Args, context: &Context) -> Answer {
 async fn apply(args: &Args, context: &Context, session: &Session, work: &Work, saved: Option<Plan>) -> Answer {
     if let Some(former) = work.unfinished()? {
         let id = &former.header.apply;
-        if left_to_prune(&former)? && args.wish.window().is_none() {
-            context.out.note(format!("apply {id} waits with its prune only; `cutover resume` carries it out"));
+        let part = part(args, saved.as_ref());
+        // People who move change no record that the window still has to do with.
+        let goes_on = left_to_prune(&former)? || (part.phase.is_some() && left_behind_swap(&former)?);
+        if goes_on && part.window.is_none() {
+            context.out.note(format!("what is left of apply {id} waits for its time; `cutover resume` carries it out"));
             return go_on(args, context, session, work, saved).await;
         }
         if let Some(plan) = &saved

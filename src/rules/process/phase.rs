@@ -40,7 +40,7 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         name: "phase-of-nothing",
         code: "L5504",
         severity: Severity::Warning,
-        about: "A phase does something: it deploys, migrates, delivers, changes or asks at a gate.",
+        about: "A phase does something: it deploys, migrates, retires an old side, delivers, changes or asks at a gate.",
         source: "schemas/6-process.kdl: phase",
         check: of_nothing,
     },
@@ -143,7 +143,9 @@ fn without_gate(t: &Facts, out: &mut Findings) {
 fn of_nothing(t: &Facts, out: &mut Findings) {
     let gates = gates(t);
     for phase in t.all("phase") {
-        let acts = ["deploys", "migrates", "delivers", "changes"].into_iter().any(|f| phase.value(f).is_some());
+        let acts = ["deploys", "migrates", "forwards", "retires", "delivers", "changes"]
+            .into_iter()
+            .any(|f| phase.value(f).is_some());
         if !acts && !gates.iter().any(|g| g.phase.is_some_and(|p| p.id == phase.id)) {
             out.push(&phase.id, format!("phase `{}` does nothing", phase.id.name), |d| {
                 d.label(phase.span, "neither work nor gate")
