@@ -68,6 +68,7 @@ mod lab_flow_crash;
 mod lab_flow_secrets;
 mod lab_hosts;
 mod lab_manual;
+mod lab_monitor;
 mod lab_moved;
 mod lab_powerdns;
 mod lab_providers;
