@@ -119,6 +119,10 @@ impl Session {
     /// The options of a plan for this part of the topology.
     pub fn options(&self, wish: &Wish) -> Result<PlanOptions, Failure> {
         let phase = wish.phase.as_deref().map(|name| phase::slice(&self.project.topology, name)).transpose()?;
+        // Who they are has to be known before it can be said that all have moved.
+        for name in phase.iter().filter(|_| !wish.destroy).flat_map(|p| &p.migrates) {
+            moving::cohort(&self.project, name)?;
+        }
         Ok(PlanOptions {
             targets: wish.targets.clone(),
             phase,

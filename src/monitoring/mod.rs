@@ -62,9 +62,12 @@ impl Options {
     }
 }
 
-/// Servers that relay the mail that cutover sends.
+/// Servers that relay the mail that cutover sends; none of an old side, which goes.
 pub fn relays(topology: &Topology) -> impl Iterator<Item = &Node> {
-    topology.all("server").filter(|s| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r)))
+    let old: Vec<&str> =
+        topology.all("legacy").filter_map(|l| Some(l.reference("server")?.name.as_str())).collect();
+    let relays = |s: &&Node| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r));
+    topology.all("server").filter(move |s| relays(s) && !old.contains(&s.id.name.as_str()))
 }
 
 /// Something that is asked for and that no figure tells, or tells only nearly.

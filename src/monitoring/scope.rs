@@ -25,7 +25,12 @@ pub struct Exporters {
 /// The exporters of a server; none of these on Exchange.
 pub fn exporters(topology: &Topology, server: &Node) -> Option<Exporters> {
     let platform = topology.target(server, "platform");
-    let runs = |product: &str| platform.is_some_and(|p| p.value(product).is_some());
+    let runs = |product: &str| {
+        platform.is_some_and(|p| {
+            let named = |c: &Node| c.id.name.rsplit_once('.').map_or(&*c.id.name, |(_, name)| name) == product;
+            p.value(product).is_some() || p.children("product").any(named)
+        })
+    };
     if runs("exchange") {
         return None;
     }

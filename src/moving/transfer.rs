@@ -208,7 +208,10 @@ pub async fn transfer<G: Gates, C: Content>(
                         to_from.push((user, why));
                     }
                 }
-                let came = carried(content, &carry, wish, tell).await;
+                let came = match carry.is_empty() {
+                    true => BTreeMap::new(),
+                    false => carried(content, &carry, wish, tell).await,
+                };
                 for user in &carry {
                     let said = came.get(user);
                     match said {

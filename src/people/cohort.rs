@@ -58,18 +58,9 @@ impl Chosen {
 /// The people of a cohort, or what is wrong with its lists.
 fn members(asked: &Asked<'_>, cohort: &Node) -> Result<Chosen, Vec<Diagnostic>> {
     let mut faults = Vec::new();
-    let mut chosen = Named::new();
     let lines = cohort.children("select").chain(cohort.children("exclude"));
-    let unasked: Vec<(&'static str, Span)> =
-        lines.filter(|line| asked.lacks_group(line)).map(|line| ("group", line.at("group"))).collect();
-    for select in cohort.children("select") {
-        let mut named = asked.named(select, &mut faults);
-        if let Some(limit) = select.int("limit") {
-            let most = usize::try_from(limit).unwrap_or(usize::MAX);
-            named = named.into_iter().filter(|(a, _)| !chosen.contains_key(a)).take(most).collect();
-        }
-        named.into_iter().for_each(|(address, by)| _ = chosen.entry(address).or_insert(by));
-    }
+    let unasked: Vec<(&'static str, Span)> = lines.filter_map(|line| asked.lacks(line)).collect();
+    let mut chosen = selected(asked, cohort, &mut faults);
     if cohort.text("type") == Some("rest") && cohort.children("select").next().is_none() {
         chosen = rest(asked, cohort, &mut faults);
     }
@@ -91,6 +82,20 @@ fn members(asked: &Asked<'_>, cohort: &Node) -> Result<Chosen, Vec<Diagnostic>> 
     };
     let members = chosen.into_iter().map(member).collect();
     Ok(Chosen { members, left_out, unasked })
+}
+
+/// Whom the `select` lines of a cohort take, each up to its `limit`.
+fn selected(asked: &Asked<'_>, cohort: &Node, faults: &mut Vec<Diagnostic>) -> Named {
+    let mut chosen = Named::new();
+    for select in cohort.children("select") {
+        let mut named = asked.named(select, faults);
+        if let Some(limit) = select.int("limit") {
+            let most = usize::try_from(limit).unwrap_or(usize::MAX);
+            named = named.into_iter().filter(|(a, _)| !chosen.contains_key(a)).take(most).collect();
+        }
+        named.into_iter().for_each(|(address, by)| _ = chosen.entry(address).or_insert(by));
+    }
+    chosen
 }
 
 /// The people of a cohort whom the topology names itself, without those of its lists.
@@ -120,13 +125,13 @@ pub fn cohorts_of<'a>(all: &'a BTreeMap<String, Chosen>, address: &str) -> Vec<(
     all.iter().filter_map(|(name, chosen)| Some((name.as_str(), mine(chosen)?))).collect()
 }
 
-/// Everybody with an account on the new side whom no other cohort of the migration names.
+/// Everybody with an account on the new side whom no other cohort of the migration takes; whom one excludes it has taken out for a reason.
 fn rest(asked: &Asked<'_>, cohort: &Node, faults: &mut Vec<Diagnostic>) -> Named {
     let migration = cohort.reference("migration");
     let mut others = BTreeSet::new();
     let cohorts = asked.topology.all("cohort");
     for other in cohorts.filter(|c| c.id != cohort.id && c.reference("migration") == migration) {
-        other.children("select").for_each(|s| others.extend(asked.named(s, faults).into_keys()));
+        others.extend(selected(asked, other, faults).into_keys());
     }
     let free = asked.accounts().filter(|(address, _)| !others.contains(address));
     free.map(|(address, span)| (address, ("everybody whom no other cohort names".to_owned(), span))).collect()

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::accounts::{Accounts, address_of, is_group};
+use super::accounts::{Accounts, Group, address_of, is_group};
 use super::list::is_address;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Diagnostic, Span};
@@ -35,13 +35,19 @@ pub(super) struct Asked<'a> {
     /// By path: many cohorts are chosen from one export.
     exports: RefCell<BTreeMap<String, Rc<Export>>>,
     languages: BTreeMap<&'a str, &'a str>,
+    /// By address in lower case.
+    groups: BTreeMap<String, &'a Group>,
 }
 
 impl<'a> Asked<'a> {
     pub fn of(topology: &'a Topology, lists: &'a Lists, read: Option<Read<'a>>) -> Self {
         let all = lists.values().flat_map(|l| &l.mailboxes);
         let languages = all.filter_map(|m| Some((m.address.as_str(), m.language.as_deref()?))).collect();
-        Self { topology, lists, read, exports: RefCell::default(), languages }
+        let mut groups = BTreeMap::new();
+        for group in lists.values().flat_map(|l| &l.groups) {
+            groups.entry(group.address.to_lowercase()).or_insert(group);
+        }
+        Self { topology, lists, read, exports: RefCell::default(), languages, groups }
     }
 
     /// What somebody reads, where a list of accounts says it.
@@ -69,9 +75,24 @@ impl<'a> Asked<'a> {
         named
     }
 
-    /// Whether a line names a group that no list knows.
-    pub fn lacks_group(&self, line: &Node) -> bool {
-        line.value("group").is_some() && self.group(line).is_none()
+    /// What a line asks for and nothing here can answer: a group that no list knows, a filter without any export.
+    pub fn lacks(&self, line: &Node) -> Option<(&'static str, Span)> {
+        if line.value("group").is_some() && self.group(line).is_none() {
+            return Some(("group", line.at("group")));
+        }
+        let nowhere = line.value("ldap").is_some() && self.exports_of(line).is_empty();
+        nowhere.then(|| ("ldap", line.at("ldap")))
+    }
+
+    /// The exports in which a filter looks: its own, or those of all `accounts`.
+    fn exports_of<'n>(&self, line: &'n Node) -> Vec<&'n str>
+    where
+        'a: 'n,
+    {
+        match line.text("ldif") {
+            Some(path) => vec![path],
+            None => self.topology.all("accounts").filter_map(|a| a.text("ldif")).collect(),
+        }
     }
 
     /// Everybody with an account, in the topology or in its lists.
@@ -85,8 +106,7 @@ impl<'a> Asked<'a> {
 
     /// The people of the group that a line names, where a list knows it. Members that are groups themselves are followed.
     fn group(&self, line: &Node) -> Option<BTreeSet<String>> {
-        let find =
-            |name: &str| self.lists.values().flat_map(|l| &l.groups).find(|g| g.address.eq_ignore_ascii_case(name));
+        let find = |name: &str| self.groups.get(&name.to_lowercase()).copied();
         let first = find(line.text("group")?)?;
         let (mut people, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![first]);
         while let Some(group) = open.pop() {
@@ -129,15 +149,7 @@ impl<'a> Asked<'a> {
                 return say(text, "a filter of RFC 4515, as in (&(objectClass=person)(department=Sales))");
             }
         };
-        let paths: Vec<&str> = match line.text("ldif") {
-            Some(path) => vec![path],
-            None => self.topology.all("accounts").filter_map(|a| a.text("ldif")).collect(),
-        };
-        if paths.is_empty() {
-            let text = "nobody can be found by a filter: there is no export of a directory".to_owned();
-            return say(text, "write ldif \"users/export.ldif\" beside the filter, or at a node `accounts`");
-        }
-        for path in paths {
+        for path in self.exports_of(line) {
             match &*self.export(path, read) {
                 Ok(entries) => {
                     let chosen = entries.iter().filter(|(_, e)| filter.as_ref().is_none_or(|f| f.matches(e)));

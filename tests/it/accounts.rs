@@ -219,11 +219,32 @@ fn a_filter_that_cannot_be_asked_is_an_error_with_its_place() {
     for (select, says) in [
         ("ldif \"ad.ldif\"; ldap \"(mail=\"", "the filter `(mail=` cannot be asked: it is no filter"),
         ("ldif \"ad.ldif\"; ldap \"(ou:dn:=Sales)\"", "parts of names (:dn:) are not looked at here"),
-        ("ldap \"(mail=*)\"", "there is no export of a directory"),
         ("ldif \"none.ldif\"", "none.ldif: cannot be read"),
         ("ldif \"bad.ldif\"", "bad.ldif, line 1"),
     ] {
         let files = [("staff.csv", STAFF), ("ad.ldif", EXPORT), ("bad.ldif", "no entry\n")];
         world(&lists(&cohort(select)), &files).run(&["check"]).ends(1).says("E1042").says(says);
+    }
+}
+
+#[test]
+fn what_a_limit_leaves_is_for_the_rest_and_an_exclusion_is_not() {
+    let cohorts = "cohort first migration=away type=pilot {\n    select { csv \"staff.csv\"; limit 2; }\n    exclude { users ann@acme.test; }\n}\n\
+                   cohort others migration=away type=rest\n";
+    let listed = world(&lists(cohorts), &[("staff.csv", STAFF), ("ad.ldif", EXPORT)]).run(&["cohort", "list"]).ends(0);
+    assert!(listed.out.contains("first            pilot        1 people"), "{}", listed.out);
+    // Five accounts: ann is taken out for a reason, bob moves first.
+    assert!(listed.out.contains("others           rest         3 people"), "{}", listed.out);
+}
+
+#[test]
+fn a_phase_moves_nobody_while_it_is_not_known_who_they_are() {
+    let phase = "environment production purpose=production\nphase one step=pilot environment=production { migrates sales; }\n";
+    for (select, says) in [("ldap \"(mail=*)\"", "there is no export of a directory"), ("group nobody@acme.test", "that no list knows")] {
+        let cohort = format!("cohort sales migration=away type=pilot {{ select {{ {select}; }}; }}\n{phase}");
+        let s = world(&lists(&cohort), &[("staff.csv", STAFF), ("ad.ldif", EXPORT)]);
+        s.run(&["check"]).ends(0);
+        s.run(&["cohort", "status", "sales"]).ends(1).says(says);
+        s.run(&["plan", "--env", "production", "--phase", "one"]).ends(1).says(says);
     }
 }

@@ -190,6 +190,32 @@ async fn in_a_frozen_wave_one_slow_mailbox_stays_and_the_others_are_let_in_on_th
     }
 }
 
+/// A last pass that ends after its time leaves somebody astray on the old side: one of those who stayed, and no reason to take the night back.
+#[tokio::test]
+async fn whose_last_pass_ended_too_late_has_stayed_and_moves_with_the_next_apply() {
+    let shared = world(&ALL, Phase::Delta);
+    {
+        let mut w = shared.0.lock().unwrap();
+        w.stuck.insert("dana@acme.example".into());
+        w.late = true;
+    }
+    let mut b = bench(&shared, Desk::default(), vec![act(Doing::Verify, 3, OnTimeout::Rollback)], None);
+    for host in b.site.hosts.values_mut() {
+        if let Reach::Cohort(c) = &mut host.reach {
+            (c.longest_hold, c.may_fail) = (Some(2), 1);
+        }
+    }
+    let report = b.apply("a1").await;
+    assert!(report.is_success(), "{report:?}");
+    assert_eq!(
+        states(&shared, &names(&ALL)).await,
+        [State::Moved, State::Moved, State::Moved, State::Astray, State::Moved]
+    );
+    shared.0.lock().unwrap().stuck.clear();
+    assert!(b.apply("a2").await.is_success());
+    assert_eq!(states(&shared, &names(&ALL)).await, [State::Moved; 5]);
+}
+
 /// Told to end, it ends between two messages: none is in doubt, and the next run sends the others.
 #[tokio::test]
 async fn a_stop_ends_the_notices_between_two_messages() {

@@ -113,7 +113,11 @@ impl Content for Service {
             Some(within) => format!("{} --within {}ms", what.as_str(), within.as_millis()),
             None => what.as_str().to_owned(),
         };
-        let mut done: Vec<PassDone> = self.ask(&command, users, PASS).await?;
+        let mut done: Vec<PassDone> = match self.ask(&command, users, PASS).await {
+            // A service of an earlier release knows no `within`, as in the middle of an upgrade: its answer is waited for as long as ours.
+            Err(why) if within.is_some() && why.contains("within") => self.ask(what.as_str(), users, PASS).await?,
+            said => said?,
+        };
         for d in &mut done {
             if let Some(asked) = users.iter().find(|u| u.eq_ignore_ascii_case(&d.user)) {
                 d.user.clone_from(asked);

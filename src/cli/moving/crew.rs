@@ -106,8 +106,10 @@ impl<G: Gates, C: Content> Crews<G, C> {
                 out.push(format!("{away} of {} people are not on the new side", users.len()));
             }
         }
+        // Who is astray on the old side is one of those who stayed: a last pass ended after its time, and the next move mends it.
+        let stayed = |s: &Standing| s.routes.values().all(|r| r.unwrap_or(crew.default) == Route::Old);
         for state in [State::Held, State::Apart, State::Astray, State::Blocked] {
-            let n = count(&[state]);
+            let n = stands.iter().filter(|s| s.state == state && !(state == State::Astray && stayed(s))).count();
             if n > 0 && (what == Doing::Verify || state != State::Astray) {
                 out.push(format!("{n} people are {}", state.as_str()));
             }

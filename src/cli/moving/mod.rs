@@ -157,6 +157,10 @@ pub fn cohort<'p>(project: &'p Project, name: &str) -> Result<(&'p Node, &'p Cho
     })?;
     match chosen.unasked.first() {
         None => Ok((node, chosen)),
+        Some((field @ "ldap", _)) => {
+            Err(Failure::new(format!("cohort {name} names people by `{field}`, and there is no export of a directory"))
+                .help("write ldif \"users/export.ldif\" beside the filter, or at a node `accounts`"))
+        }
         Some((field, _)) => Err(Failure::new(format!("cohort {name} names people by a `{field}` that no list knows"))
             .help("write them to a list: select { csv \"users/NAME.csv\"; }")),
     }

@@ -101,7 +101,12 @@ fn picks(select: &Node) -> Vec<(String, Span)> {
         for v in select.values(field) {
             match &v.value {
                 Value::Text(text) => all.push((
-                    if field == "users" { text.to_ascii_lowercase() } else { format!("{field} {text}") },
+                    match field {
+                        "users" => text.to_ascii_lowercase(),
+                        // The same filter over another export names other people.
+                        "ldap" => format!("{field} {text} {}", select.text("ldif").unwrap_or_default()),
+                        _ => format!("{field} {text}"),
+                    },
                     v.span,
                 )),
                 Value::Ref(id) => all.push((format!("{field} {}", id.name), v.span)),
