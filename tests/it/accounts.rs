@@ -242,7 +242,8 @@ fn a_phase_moves_nobody_while_it_is_not_known_who_they_are() {
     let phase = "environment production purpose=production\nphase one step=pilot environment=production { migrates sales; }\n";
     for (select, says) in [("ldap \"(mail=*)\"", "there is no export of a directory"), ("group nobody@acme.test", "that no list knows")] {
         let cohort = format!("cohort sales migration=away type=pilot {{ select {{ {select}; }}; }}\n{phase}");
-        let s = world(&lists(&cohort), &[("staff.csv", STAFF), ("ad.ldif", EXPORT)]);
+        let node = lists(&cohort).replace("strategy=phased", "strategy=phased coexistence=native");
+        let s = world(&node, &[("staff.csv", STAFF), ("ad.ldif", EXPORT)]);
         s.run(&["check"]).ends(0);
         s.run(&["cohort", "status", "sales"]).ends(1).says(says);
         s.run(&["plan", "--env", "production", "--phase", "one"]).ends(1).says(says);

@@ -232,14 +232,14 @@ cohort everybody migration=away type=pilot {{ select {{ users {users}; }} }}\n",
         until(&self.lab, "old", "test -z \"$(postqueue -j)\"");
         self.run(&["apply", "--phase", "off", "--yes"]).ends(0);
         let states = "for s in dovecot postfix; do systemctl is-active $s; systemctl is-enabled $s; done 2>&1 | sort -u | tr '\\n' ' '";
-        assert_eq!(self.lab.sh("old", states), "disabled inactive ");
+        assert_eq!(self.lab.sh("old", states).trim(), "disabled inactive");
         assert_eq!(self.copies("old", "ann", "early0ann"), 1, "mailboxes stay");
         for plan in [self.run(&["plan"]), self.run(&["plan", "--phase", "off"])] {
             assert!(!plan.out.contains("server.old/"), "{plan:#?}");
         }
         self.run(&["plan"]).says("old is let alone: it is the old side former, which goes by phases (off, quiet)");
         self.run(&["undo", "--last", "--yes"]).ends(0);
-        assert_eq!(self.lab.sh("old", states), "active enabled ");
+        assert_eq!(self.lab.sh("old", states).trim(), "active enabled");
         self.box_.write("topology.kdl", &self.topology());
         self.run(&["apply", "--target", "server.old", "--yes"]).ends(0);
     }
