@@ -29,7 +29,7 @@ const WIDTH: u64 = 32;
 /// taken and said. Ends with 2 when a window is too short or over, or two of them cannot be.
 #[derive(Debug, clap::Args)]
 #[command(
-    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
     after_help = "\
 Examples:
   cutover forecast                          all cohorts, in the order of their windows
@@ -63,6 +63,10 @@ enum ForecastCommand {
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     if let Some(ForecastCommand::Availability) = &args.command {
+        if args.rate.is_some() || args.at.is_some() || !args.cohorts.is_empty() {
+            return Err(Failure::new("availability is forecast for all that levels promise, at no moment of its own")
+                .help("leave cohorts, --rate and --at away"));
+        }
         return availability::run(context);
     }
     let format = context.formats("forecast", &[Format::Text, Format::Json])?;
