@@ -78,8 +78,9 @@ fn acknowledged_routes_outlive_a_kill_at_any_moment() {
     let mut gate = Gate::start(folder.path(), &old, &new, "", "");
     let mut expected = std::collections::BTreeMap::new();
     for round in 0..5u64 {
+        let first = std::sync::atomic::AtomicBool::new(false);
         let acknowledged = std::thread::scope(|scope| {
-            let gate = &gate;
+            let (gate, first) = (&gate, &first);
             let writer = scope.spawn(move || {
                 let mut done = Vec::new();
                 for n in 0..100_000u64 {
@@ -87,13 +88,21 @@ fn acknowledged_routes_outlive_a_kill_at_any_moment() {
                     let to = ["old", "new", "held", "blocked"][((n + round) % 4) as usize];
                     let request = json!({ "command": "set", "users": [a, b], "to": to });
                     match gate.ask(request) {
-                        Ok(answer) => done.push((a, b, to, answer["epoch"].as_u64().unwrap())),
+                        Ok(answer) => {
+                            done.push((a, b, to, answer["epoch"].as_u64().unwrap()));
+                            first.store(true, std::sync::atomic::Ordering::Relaxed);
+                        }
                         // The one that was on its way: all of it or nothing.
                         Err(_) => return (done, Some((a, b, to))),
                     }
                 }
                 (done, None)
             });
+            // The moments count from the first acknowledgement: a machine that is busy may be long in giving it.
+            let begun = std::time::Instant::now();
+            while !first.load(std::sync::atomic::Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(30) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             std::thread::sleep(Duration::from_millis(60 + 37 * round));
             let kill = std::process::Command::new("kill").args(["-9", &gate.pid().to_string()]).status();
             assert!(kill.unwrap().success());
