@@ -64,8 +64,7 @@ impl Options {
 
 /// Servers that relay the mail that cutover sends; none of an old side, which goes.
 pub fn relays(topology: &Topology) -> impl Iterator<Item = &Node> {
-    let old: Vec<&str> =
-        topology.all("legacy").filter_map(|l| Some(l.reference("server")?.name.as_str())).collect();
+    let old: Vec<&str> = topology.all("legacy").filter_map(|l| Some(l.reference("server")?.name.as_str())).collect();
     let relays = |s: &&Node| s.texts("roles").iter().any(|r| ["relay", "smtp"].contains(r));
     topology.all("server").filter(move |s| relays(s) && !old.contains(&s.id.name.as_str()))
 }

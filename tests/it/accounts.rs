@@ -239,8 +239,11 @@ fn what_a_limit_leaves_is_for_the_rest_and_an_exclusion_is_not() {
 
 #[test]
 fn a_phase_moves_nobody_while_it_is_not_known_who_they_are() {
-    let phase = "environment production purpose=production\nphase one step=pilot environment=production { migrates sales; }\n";
-    for (select, says) in [("ldap \"(mail=*)\"", "there is no export of a directory"), ("group nobody@acme.test", "that no list knows")] {
+    let phase =
+        "environment production purpose=production\nphase one step=pilot environment=production { migrates sales; }\n";
+    for (select, says) in
+        [("ldap \"(mail=*)\"", "there is no export of a directory"), ("group nobody@acme.test", "that no list knows")]
+    {
         let cohort = format!("cohort sales migration=away type=pilot {{ select {{ {select}; }}; }}\n{phase}");
         let node = lists(&cohort).replace("strategy=phased", "strategy=phased coexistence=native");
         let s = world(&node, &[("staff.csv", STAFF), ("ad.ldif", EXPORT)]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::failure::Failure;
-use super::super::near::{Near, with_users};
+use super::super::near::{Heard, Near, with_users};
 use super::super::project::Project;
 use crate::model::HostName;
 use crate::model::host::HostAccess;
@@ -91,14 +91,26 @@ impl Service {
         users: &[String],
         limit: Duration,
     ) -> Result<T, String> {
-        let heard = self.near.run(&self.host, with_users(&format!("{PROGRAM} {command} --json"), users), limit).await?;
-        // What a pass left over is an exit code of its own, with an answer all the same.
-        if heard.out.trim().is_empty() && heard.code != Some(0) {
-            return Err(heard.why("cutover-cms"));
-        }
-        serde_json::from_str(&heard.out)
-            .map_err(|e| format!("cutover-cms there answers in a form that is not known here: {e}"))
+        answer(&self.heard(command, users, limit).await?)
     }
+
+    async fn heard(&self, command: &str, users: &[String], limit: Duration) -> Result<Heard, String> {
+        self.near.run(&self.host, with_users(&format!("{PROGRAM} {command} --json"), users), limit).await
+    }
+}
+
+fn answer<T: serde::de::DeserializeOwned>(heard: &Heard) -> Result<T, String> {
+    // What a pass left over is an exit code of its own, with an answer all the same.
+    if heard.out.trim().is_empty() && heard.code != Some(0) {
+        return Err(heard.why("cutover-cms"));
+    }
+    serde_json::from_str(&heard.out)
+        .map_err(|e| format!("cutover-cms there answers in a form that is not known here: {e}"))
+}
+
+/// Whether a service of an earlier release refused `--within`: the program the option, or the service that runs still the field.
+fn knows_no_within(heard: &Heard) -> bool {
+    heard.code != Some(0) && heard.out.trim().is_empty() && heard.err.contains("within")
 }
 
 impl Content for Service {
@@ -113,10 +125,11 @@ impl Content for Service {
             Some(within) => format!("{} --within {}ms", what.as_str(), within.as_millis()),
             None => what.as_str().to_owned(),
         };
-        let mut done: Vec<PassDone> = match self.ask(&command, users, PASS).await {
-            // A service of an earlier release knows no `within`, as in the middle of an upgrade: its answer is waited for as long as ours.
-            Err(why) if within.is_some() && why.contains("within") => self.ask(what.as_str(), users, PASS).await?,
-            said => said?,
+        let heard = self.heard(&command, users, PASS).await?;
+        // In the middle of an upgrade its answer is waited for without a time of its own.
+        let mut done: Vec<PassDone> = match within.is_some() && knows_no_within(&heard) {
+            true => self.ask(what.as_str(), users, PASS).await?,
+            false => answer(&heard)?,
         };
         for d in &mut done {
             if let Some(asked) = users.iter().find(|u| u.eq_ignore_ascii_case(&d.user)) {
@@ -124,5 +137,20 @@ impl Content for Service {
             }
         }
         Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_an_earlier_release_is_known_by_what_it_refuses() {
+        let heard = |code, out: &str, err: &str| Heard { code: Some(code), out: out.into(), err: err.into() };
+        let program = "error: unexpected argument '--within' found\n\nUsage: cutover-cms final\n\nFor more information, try '--help'.\n";
+        assert!(knows_no_within(&heard(2, "", program)));
+        assert!(knows_no_within(&heard(1, "", "error: unknown field `within`, expected `users`\n")));
+        assert!(!knows_no_within(&heard(1, "", "error: no mailbox of the mover: zoe@acme.example\n")));
+        assert!(!knows_no_within(&heard(3, "[]", "1 was not over within its time\n")));
     }
 }
