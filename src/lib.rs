@@ -15,9 +15,10 @@
 //! | [`importing`] | ground, protocol, people |
 //! | [`lowering`] | ground, protocol, people, monitoring |
 //! | [`transport`] | model, secret |
-//! | [`providers`] | ground, transport, protocol |
+//! | [`providers`] | ground, transport, protocol, exchange |
 //! | [`execution`] | ground, journal, transport, providers |
 //! | [`monitoring`] | ground |
+//! | [`auditing`] | ground, transport |
 //! | [`lab`] | ground, transport |
 //! | [`exchange`] | ground, language |
 //! | [`editor`] | ground, language, rules, reporting |
@@ -25,6 +26,7 @@
 //! | [`moving`] | model, services, people |
 //! | [`cli`] | all |
 
+pub mod auditing;
 pub mod availability;
 pub mod catalog;
 pub mod cli;

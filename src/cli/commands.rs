@@ -8,6 +8,7 @@ use super::failure::Failure;
 
 mod apply;
 mod approve;
+mod audit;
 mod calendar;
 mod check;
 mod cohort;
@@ -37,6 +38,8 @@ mod records;
 mod resume;
 mod rollback;
 mod routes;
+mod runbook;
+mod scorecard;
 mod show;
 mod state;
 mod survey;
@@ -75,8 +78,11 @@ pub enum Command {
     Calendar(calendar::Args),
     Notices(notices::Args),
     Monitoring(monitoring::Args),
+    Runbook(runbook::Args),
     Survey(survey::Args),
     Drift(drift::Args),
+    Audit(audit::Args),
+    Scorecard(scorecard::Args),
     Show(show::Args),
     History(history::Args),
     Graph(graph::Args),
@@ -117,8 +123,11 @@ pub fn run(command: Command, context: &Context) -> Answer {
         Command::Calendar(args) => calendar::run(&args, context),
         Command::Notices(args) => notices::run(&args, context),
         Command::Monitoring(args) => monitoring::run(&args, context),
+        Command::Runbook(args) => runbook::run(&args, context),
         Command::Survey(args) => survey::run(&args, context),
         Command::Drift(args) => drift::run(&args, context),
+        Command::Audit(args) => audit::run(&args, context),
+        Command::Scorecard(args) => scorecard::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Destroy(args) => destroy::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),

@@ -32,6 +32,12 @@ impl Failure {
         Self { problems, exit: Exit::Error, shown: false }
     }
 
+    /// Several problems of one run; there is at least one.
+    pub fn several(messages: Vec<String>) -> Self {
+        let problems = messages.into_iter().map(|message| Problem { message, help: None }).collect();
+        Self { problems, exit: Exit::Error, shown: false }
+    }
+
     /// The command has printed its own account; only the exit code is left.
     pub fn shown() -> Self {
         Self { problems: Vec::new(), exit: Exit::Error, shown: true }

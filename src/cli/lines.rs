@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
-use crate::journal::StateDir;
+use crate::execution::{Clock as _, SystemClock};
+use crate::journal::{Holder, StateDir};
 
 /// One such file in the state folder.
 pub struct LinesFile<T> {
@@ -53,6 +54,12 @@ impl<T: Serialize + DeserializeOwned> LinesFile<T> {
             Err(e) => Err(Failure::new(format!("{}: {e}", self.path.display()))),
         }
     }
+}
+
+/// USER@MACHINE, as entries name who wrote them.
+pub fn author() -> String {
+    let me = Holder::this_process("", SystemClock.now());
+    format!("{}@{}", me.user, me.machine)
 }
 
 /// Whether the last line is whole: the next must not be glued to half a one.

@@ -1,8 +1,10 @@
 //! The command line: joins the floors, one command one file. No other floor prints, reads the environment or ends the process.
 
 mod after;
+pub mod alerts;
 mod args;
-pub mod authority;
+pub mod audited;
+mod authority;
 mod back;
 mod calendar;
 mod certificate;
@@ -27,19 +29,23 @@ pub mod packs;
 mod passwords;
 mod phase;
 mod planfile;
+pub mod probe;
 mod project;
 pub mod proxy;
 mod receiver;
 mod recorded;
 pub mod records;
 mod retire;
+mod roster;
 mod rotation;
 pub mod routes;
 mod runtime;
+pub mod scores;
 pub mod secrets;
 mod served;
 mod session;
 mod signing;
+mod silences;
 mod told;
 pub mod triggers;
 mod whole;

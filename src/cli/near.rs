@@ -10,7 +10,7 @@ use super::project::Project;
 use super::secrets::{self, ForConnections};
 use super::session;
 use crate::model::host::HostAccess;
-use crate::transport::{Link, Network, Script, Transport as _};
+use crate::transport::{Far, Link, Network, Script, Transport as _};
 
 /// Ends a list that goes by standard input.
 const END: &str = "END OF USERS";
@@ -38,22 +38,47 @@ impl Heard {
 
 impl Near {
     pub fn of(context: &Context, project: &Project) -> Self {
+        Self::with(context, project, true)
+    }
+
+    /// As [`Self::of`], for what asks each host once: no connection is kept after its answer.
+    pub fn once(context: &Context, project: &Project) -> Self {
+        Self::with(context, project, false)
+    }
+
+    fn with(context: &Context, project: &Project, keep: bool) -> Self {
         let resolver = Arc::new(secrets::resolver(&project.root, &project.topology));
         let readers = Arc::new(ForConnections { resolver, root: project.root.clone() });
-        let settings = session::settings(context, project, true);
+        let settings = session::settings(context, project, keep);
         Self { network: Network::new(settings, project.site.hosts.clone(), readers as _) }
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// As [`Self::run`], with each line of its output as it comes instead of all of it at the end.
+    pub async fn run_each(
+        &self,
+        host: &HostAccess,
+        script: String,
+        limit: Duration,
+        each: impl FnMut(&str) + Send,
+    ) -> Result<Heard, String> {
+        let script = Script { body: Zeroizing::new(script), payload: None, link: Link::Kept, limit, far: Far::Shell };
+        let exit = self.network.exec(host, script, each).await.map_err(|e| e.message)?;
+        Ok(Heard { code: exit.code, out: String::new(), err: exit.stderr })
     }
 
     /// An error says that there was no answer: what became of the command is unknown.
     pub async fn run(&self, host: &HostAccess, script: String, limit: Duration) -> Result<Heard, String> {
         let mut out = String::new();
-        let script = Script { body: Zeroizing::new(script), payload: None, link: Link::Kept, limit };
-        let exit = self.network.exec(host, script, |line| {
+        let heard = self.run_each(host, script, limit, |line| {
             out.push_str(line);
             out.push('\n');
         });
-        let exit = exit.await.map_err(|e| e.message)?;
-        Ok(Heard { code: exit.code, out, err: exit.stderr })
+        let heard = heard.await?;
+        Ok(Heard { out, ..heard })
     }
 }
 

@@ -22,7 +22,7 @@ static BUILT_IN: &[BuiltIn] = built_in! {
     "knot": "module.kdl" "templates/knot.conf.hbs" "templates/seed.hbs" "templates/zone.hbs" "templates/zones.conf.hbs";
     "migration": "module.kdl" "templates/cms.toml.hbs" "templates/mailboxes.csv.hbs" "templates/service.hbs";
     "monitor": "module.kdl" "templates/alertmanager.hbs" "templates/alertmanager.service.hbs" "templates/loaded.hbs"
-        "templates/postfix-exporter.hbs" "templates/prometheus.hbs" "templates/prometheus.service.hbs";
+        "templates/postfix-exporter.hbs" "templates/probe.service.hbs" "templates/prometheus.hbs" "templates/prometheus.service.hbs";
     "nginx": "module.kdl" "templates/autodiscover.xml.hbs" "templates/config.xml.hbs" "templates/mta-sts.txt.hbs" "templates/nginx.conf.hbs";
     "postfix-dovecot": "module.kdl" "templates/cas.conf.hbs" "templates/dovecot.conf.hbs" "templates/junk.sieve.hbs"
         "templates/main.cf.hbs" "templates/master.cf.hbs" "templates/masters.hbs" "templates/opendkim-hosts.hbs"

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::alerts::Alerts;
 use super::context::Context;
 use super::failure::Failure;
 use super::moving::{self, Crews, Service};
@@ -17,7 +18,7 @@ use super::routes::{self, Reached};
 use super::secrets::{self, ForConnections};
 use super::served::Servers;
 use super::triggers::{Eyes, Probes};
-use super::{guard, lab_spec, passwords, phase, retire, runtime};
+use super::{guard, lab_spec, passwords, phase, retire, roster, runtime};
 use crate::execution::{self, Clock as _, SystemClock, Wanted};
 use crate::journal::{Journal, StateDir};
 use crate::model::HostName;
@@ -109,7 +110,8 @@ impl Session {
     /// What triggers of an apply are looked at with, `since`: of one that goes on, its begin (Unix milliseconds).
     pub fn eyes(&self, since: Option<i64>) -> Result<Eyes<Reached, Service>, Failure> {
         self.crews.count_since(since)?;
-        Ok(Eyes { crews: Arc::clone(&self.crews), probes: self.probes() })
+        let alerts = Arc::new(Alerts::of(&self.project, &self.near));
+        Ok(Eyes { crews: Arc::clone(&self.crews), probes: self.probes(), alerts })
     }
 
     pub fn block_on<F: Future>(&self, work: F) -> F::Output {
@@ -122,6 +124,9 @@ impl Session {
         // Who they are has to be known before it can be said that all have moved.
         for name in phase.iter().filter(|_| !wish.destroy).flat_map(|p| &p.migrates) {
             moving::cohort(&self.project, name)?;
+        }
+        if let Some(phase) = phase.as_ref().filter(|_| !wish.destroy) {
+            roster::alone(&self.project, phase.migrates.iter().map(String::as_str))?;
         }
         Ok(PlanOptions {
             targets: wish.targets.clone(),
@@ -224,6 +229,7 @@ impl Session {
         guard::look(self, &observed, &mut plan, wish).await;
         retire::look(self, &mut plan, wish).await;
         passwords::tell(self, &mut plan);
+        roster::tell(&self.project, &mut plan, wish);
         self.crews.tell(&mut plan);
         Ok(Asked { observed, plan })
     }

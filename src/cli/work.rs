@@ -24,6 +24,7 @@ use super::moving::Service;
 use super::output::Output;
 use super::routes::Reached;
 use super::session::Session;
+use super::silences;
 use super::triggers::{self, Eyes};
 use crate::catalog::barrier;
 use crate::execution::{self, Clock as _, Fired, Identity, Report, Run, Settings, SystemClock, Watch};
@@ -50,7 +51,7 @@ impl Default for Patience {
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a time as 90s, 30m, 2h or 5d".to_owned())
 }
 
@@ -181,8 +182,12 @@ impl Work {
         let heard = interrupt::listen(&context.out, closing.clone())?;
         let eyes = session.eyes(None)?;
         let watch = Watch::of(plan, &eyes, &SystemClock, &self.journal, apply, false).filter(|_| undo_of.is_none());
+        // What takes an apply back in a window ends its silence too, had it been killed.
+        let of = undo_of.clone().unwrap_or_else(|| apply.to_owned());
         let carry = |run| execution::apply(run, plan, apply, &self.identity, undo_of);
-        let (report, fired) = self.guarded(session, context, &settings, watch.as_ref(), (events, heard), carry).await?;
+        let run = self.guarded(session, context, &settings, watch.as_ref(), (events, heard), carry);
+        let closes = self.admission.get().and_then(|a| a.closes);
+        let (report, fired) = silences::during(session, &context.out, (plan, &of), closes, run).await?;
         self.took_over(&report);
         let (exit, shut) = self.close(context, plan, reader, report, closing.as_ref()).await?;
         Ok(Ran { exit, shut, fired })
@@ -330,7 +335,9 @@ impl Work {
         let watch = Watch::of(&saved.plan, &eyes, &SystemClock, &self.journal, id, begun)
             .filter(|_| saved.header.undo_of.is_none());
         let carry = |run| execution::resume(run, id, &self.identity);
-        let (report, fired) = self.guarded(session, context, &settings, watch.as_ref(), (events, heard), carry).await?;
+        let run = self.guarded(session, context, &settings, watch.as_ref(), (events, heard), carry);
+        let of = (&saved.plan, saved.header.undo_of.as_ref().unwrap_or(id).as_str());
+        let (report, fired) = silences::during(session, &context.out, of, admission.closes, run).await?;
         self.took_over(&report);
         let (exit, shut) = self.close(context, &saved.plan, reader, report, closing.as_ref()).await?;
         self.ended(session, context, &saved.plan, id, Ran { exit, shut, fired }).await

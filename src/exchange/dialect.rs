@@ -30,6 +30,12 @@ pub struct Object {
     pub remove: Option<Cmdlet>,
     /// Parameters whose values tell the objects apart. Empty: there is one.
     pub key: Vec<String>,
+    /// Words of the key that name a host: with its domain or without, by itself or as the object that stands for it.
+    pub hosts: BTreeSet<String>,
+    /// Words of the key that name another object, in any way that the product has. All others are texts, whole as they are.
+    pub references: BTreeSet<String>,
+    /// Names in what `get` returns of those words of the key that bear another one there.
+    pub key_read: BTreeMap<String, String>,
     /// Words of the key that the product gives: `new` does not take them.
     pub assigned: Vec<String>,
     /// Parameters that say to `set` and `remove` which object is meant.
@@ -175,6 +181,11 @@ impl Property {
 impl Object {
     pub fn property(&self, name: &str) -> Option<&Property> {
         self.properties.iter().find(|p| p.name.value == name)
+    }
+
+    /// The word of the key under which it stands in what `get` returns.
+    pub fn returned<'a>(&'a self, key: &'a str) -> &'a str {
+        self.key_read.get(key).map_or(key, String::as_str)
     }
 
     /// There is always one of it: it is neither made nor removed.

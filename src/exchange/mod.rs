@@ -4,10 +4,12 @@
 mod built_in;
 pub mod dialect;
 pub mod diff;
+pub mod far;
 mod read;
 pub mod script;
 pub mod value;
 mod version;
+pub mod wished;
 
 pub use built_in::{FILES, built_in};
 pub use read::read;

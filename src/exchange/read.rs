@@ -96,6 +96,9 @@ fn object(node: &Tree, diagnostics: &mut Diagnostics) -> Option<Object> {
         set,
         remove,
         key: Vec::new(),
+        hosts: BTreeSet::new(),
+        references: BTreeSet::new(),
+        key_read: BTreeMap::new(),
         assigned: Vec::new(),
         by: Vec::new(),
         after: Vec::new(),
@@ -124,9 +127,10 @@ fn object(node: &Tree, diagnostics: &mut Diagnostics) -> Option<Object> {
 fn body(node: &Tree, object: &mut Object, diagnostics: &mut Diagnostics) {
     match node.name.value.as_str() {
         "key" => {
-            only_props(node, &["assigned"], diagnostics);
+            only_props(node, &["assigned", "host", "reference", "read"], diagnostics);
             object.key.extend(texts(node).into_iter().map(|t| t.value));
             object.assigned.extend(text_prop(node, "assigned", diagnostics).map(|t| t.value));
+            named(node, object, diagnostics);
         }
         "by" => object.by.extend(texts(node).into_iter().map(|t| t.value)),
         "after" => object.after.extend(texts(node)),
@@ -149,6 +153,31 @@ fn body(node: &Tree, object: &mut Object, diagnostics: &mut Diagnostics) {
         }
         other => diagnostics.push(unknown("word of `object`", other, node.name.span, BODY)),
     }
+}
+
+/// What the words of a key are.
+fn named(node: &Tree, object: &mut Object, diagnostics: &mut Diagnostics) {
+    let mut words = |word: &str| -> Vec<(String, Span)> {
+        let prop = text_prop(node, word, diagnostics);
+        prop.map_or_else(Vec::new, |t| t.value.split_whitespace().map(|w| (w.to_owned(), t.span)).collect())
+    };
+    let (hosts, references, read) = (words("host"), words("reference"), words("read"));
+    let read: Vec<_> =
+        read.into_iter().map(|(w, s)| (w.split_once('=').map(|(k, r)| (k.to_owned(), r.to_owned())), s)).collect();
+    let none = String::new();
+    let spoken = hosts.iter().chain(&references).map(|(w, s)| (w, s));
+    for (word, span) in spoken.chain(read.iter().map(|(r, s)| (r.as_ref().map_or(&none, |(k, _)| k), s))) {
+        if !object.key.contains(word) {
+            diagnostics.push(
+                Diagnostic::error("E1003", format!("`{word}` is no word of the key"))
+                    .label(*span, "names another")
+                    .help("write host=Server, reference=\"Identity Member\" or read=\"Member=Name\""),
+            );
+        }
+    }
+    object.hosts.extend(hosts.into_iter().map(|(w, _)| w));
+    object.references.extend(references.into_iter().map(|(w, _)| w));
+    object.key_read.extend(read.into_iter().filter_map(|(r, _)| r));
 }
 
 fn because(node: &Tree, diagnostics: &mut Diagnostics) -> Option<String> {

@@ -5,6 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
+use zeroize::Zeroizing;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
@@ -43,6 +44,18 @@ impl Script {
     /// Standard input: the script in the first line, what it is told in the second.
     pub fn input(self, told: &Json) -> String {
         format!("{}\n{}\n", STANDARD.encode(self.text()), STANDARD.encode(told.to_string()))
+    }
+
+    /// The same of a document that has secrets in it; wiped on drop.
+    pub fn input_of(self, told: &Zeroizing<String>) -> Zeroizing<String> {
+        let script = STANDARD.encode(self.text());
+        // Sized at once: growing would leave unwiped copies behind.
+        let mut out = Zeroizing::new(String::with_capacity(script.len() + told.len().div_ceil(3) * 4 + 2));
+        out.push_str(&script);
+        out.push('\n');
+        STANDARD.encode_string(told.as_bytes(), &mut out);
+        out.push('\n');
+        out
     }
 }
 

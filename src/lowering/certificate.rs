@@ -177,7 +177,7 @@ impl<'a> Certificates<'a> {
     }
 
     /// All authorities that are not public, so that the organisation's servers can verify each other.
-    fn trust(&self) -> Option<String> {
+    pub fn trust(&self) -> Option<String> {
         let mut all: Vec<&str> = self.issued.values().filter_map(|i| i.trust.as_deref()).map(str::trim).collect();
         all.sort_unstable();
         all.dedup();

@@ -394,4 +394,13 @@ const CODES: &[Code] = &[
             "organization acme domain=acme.example\nplatform open postfix=\"3.7\" dovecot=\"2.3\"\nsite office\nserver m platform=open site=office ip=\"192.0.2.11\" { roles imap; }\ncertificate tls subject=m.acme.example issuer=internal { on m; }\nlegacy old product=dovecot host=old.acme.example\ncms mover from=old to=m extractor=imap importer=imap password=(secret)\"env:CMS\" { on m; items messages; }\n",
         ),
     ),
+    code(
+        "W1010",
+        "A probe is not made",
+        "Nothing that it names has an address for what it asks, so that no host that watches can make it.",
+        "Name servers, proxies or zones that have what the probe's type asks.",
+        Text(
+            "organization acme domain=acme.example\nplatform watcher { product prometheus \"2.42\"; }\nsite office\nserver watch platform=watcher site=office ip=\"192.0.2.20\" { roles monitor; }\nprobe padlock type=tls { to watch; }\n",
+        ),
+    ),
 ];

@@ -19,12 +19,13 @@ pub mod mail_auth;
 mod merge;
 mod order;
 pub mod pack;
+mod probed;
 mod retire;
 mod setting;
 mod survey;
 pub mod template;
 mod trigger;
-mod window;
+pub mod window;
 pub mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +130,12 @@ pub fn probes(
 ) -> BTreeMap<String, Result<Probe, String>> {
     // What is wrong with the topology was said when it was lowered.
     let survey = survey::survey(topology, &options.accounts, &options.secrets, &mut Diagnostics::default());
-    trigger::probes(&survey, hosts)
+    let zones = if asks_zones(topology) { zone::zones(topology, options).0 } else { Vec::new() };
+    trigger::probes(&survey, hosts, &zones)
+}
+
+fn asks_zones(topology: &Topology) -> bool {
+    topology.all("probe").any(|p| p.text("type") == Some("dns"))
 }
 
 /// Expands every server's roles through the packs. With errors the site is incomplete and must not be planned.
@@ -146,6 +152,15 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     let composed = mail_auth::compose(&survey, options, &mut diagnostics);
     let mut roles = choice.role_names();
     roles.extend(survey.servers.values().flat_map(|s| s.roles.iter().map(|(r, _)| *r)));
+    let mut hosts = access::hosts(&survey, &mut diagnostics);
+    // Made once for all servers, and only where something of ours makes them.
+    let watches = survey.with_role(&["monitor"]).next().is_some();
+    let zones = if asks_zones(topology) { zone::asked(&survey, &composed) } else { Vec::new() };
+    let probes = match watches {
+        true => probed::with_records(trigger::probes(&survey, &hosts, &zones), topology, &zones),
+        false => BTreeMap::new(),
+    };
+    probed::tell(&probes, topology, &mut diagnostics);
     let shared = Shared {
         roles,
         products: choice.product_names(),
@@ -153,8 +168,8 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
         secrets: &options.secrets,
         composed: &composed,
         people: &options.people,
+        probes: &probes,
     };
-    let mut hosts = access::hosts(&survey, &mut diagnostics);
 
     let mut told = Once::default();
     told.add(diagnostics);
@@ -193,7 +208,7 @@ pub fn lower(topology: &Topology, packs: &[PackSource], sources: &Sources, optio
     hosts.extend(cohorts.hosts);
     let mut found = Diagnostics::default();
     let mut windows = window::windows(topology, &hosts, &resources, &composed, &mut found);
-    let ways = trigger::ways(&survey, &hosts);
+    let ways = trigger::ways(&survey, &hosts, &zones);
     windows.iter_mut().for_each(|w| w.way_back = ways.get(&w.name).cloned());
     trigger::attach(&ways, &mut hosts);
     told.add(found);

@@ -124,7 +124,7 @@ pub struct ResourceDef {
 const TOP: &[&str] = &["platform", "part", "role"];
 const ROLE_WORDS: &[&str] = &["needs", "conflicts", "certificate", "include", "listen"];
 /// Programs of ours that a host can be given.
-const PROGRAMS: &[&str] = &["cutover-cms", "cutover-proxy"];
+const PROGRAMS: &[&str] = &["cutover-cms", "cutover-probe", "cutover-proxy"];
 const COMMON: &[&str] = &["reload", "restart", "when", "each", "stage", "overrides"];
 
 /// Reads one pack. What is wrong is reported, the rest is kept, so that one run shows every mistake.

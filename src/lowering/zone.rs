@@ -33,8 +33,17 @@ pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics)
     let mut diagnostics = Diagnostics::default();
     let survey = survey(topology, &options.accounts, &options.secrets, &mut diagnostics);
     let composed = mail_auth::compose(&survey, options, &mut diagnostics);
-    let zones = topology.all("zone").filter_map(|node| {
-        let held = Held::of(&survey, node, &composed, &mut diagnostics)?;
+    (all(&survey, &composed, &mut diagnostics), diagnostics)
+}
+
+/// The same for what only asks: what is wrong with them is said where they are changed.
+pub fn asked(survey: &Survey<'_>, composed: &Composed<'_>) -> Vec<Zone> {
+    all(survey, composed, &mut Diagnostics::default())
+}
+
+fn all(survey: &Survey<'_>, composed: &Composed<'_>, diagnostics: &mut Diagnostics) -> Vec<Zone> {
+    let zones = survey.topology.all("zone").filter_map(|node| {
+        let held = Held::of(survey, node, composed, diagnostics)?;
         // The name server that a zone has without being told is whoever holds it.
         let said = held.entries.iter().filter(|e| e.node.is_some());
         let records = said.filter_map(|e| written(name_of(node), e)).collect();
@@ -43,12 +52,12 @@ pub fn zones(topology: &Topology, options: &Options) -> (Vec<Zone>, Diagnostics)
             name: name_of(node).to_owned(),
             view: view(node).to_owned(),
             records,
-            servers: held.servers(&survey),
+            servers: held.servers(survey),
             port: held.port,
             key: held.key(),
         })
     });
-    (zones.collect(), diagnostics)
+    zones.collect()
 }
 
 /// A zone with its primary.

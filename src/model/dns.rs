@@ -23,13 +23,19 @@ impl std::fmt::Display for SetKey {
 }
 
 /// All records of one name and type: they have one time to live (RFC 2181, section 5.2) and no order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RecordSet {
     pub key: SetKey,
     /// Seconds.
     pub ttl: u32,
     /// Each record's data in the canonical spelling of `protocol::dns::data`.
     pub data: BTreeSet<String>,
+}
+
+/// Whether the data of a TXT record says who may send mail (RFC 7208, section 4.5).
+pub fn is_spf(data: &str) -> bool {
+    let text = joined(data).to_ascii_lowercase();
+    text == "v=spf1" || text.starts_with("v=spf1 ")
 }
 
 /// The strings of a TXT record as one text (RFC 7208, section 3.3).

@@ -4,6 +4,7 @@ pub mod act;
 pub mod address;
 pub mod attr;
 mod attrs;
+pub mod audit;
 pub mod capacity;
 pub mod code;
 pub mod counter;

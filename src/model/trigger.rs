@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::HostName;
 use super::attr::SecretRef;
 use super::cutover::clock;
+use super::dns::RecordSet;
 use super::unit::{Percent, format_duration};
 
 /// A rollback point, as the window that names it has it.
@@ -37,8 +38,30 @@ pub enum Condition {
     Failed { share: u64 },
     /// Of the targets of a probe so many fail; without a share, any of them.
     Probe { probe: Box<Probe>, share: Option<u64> },
+    /// The rule of a monitor fires.
+    Rule(Box<Alert>),
     /// Nobody evaluates it yet.
     Unasked { what: String },
+}
+
+/// The alert of a monitor's rule, and who can say whether it fires.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Alert {
+    pub monitor: String,
+    pub rule: String,
+    /// As Prometheus names it.
+    pub alert: String,
+    /// How many servers the rule looks at.
+    pub servers: u64,
+    /// Whose Prometheus evaluates it.
+    pub host: HostName,
+}
+
+impl Alert {
+    /// As a topology names the rule.
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.monitor, self.rule)
+    }
 }
 
 /// A synthetic transaction.
@@ -69,6 +92,12 @@ pub enum Transaction {
     Pop,
     /// The server answers for the zone with authority.
     Dns,
+    /// A letter that is sent through the server and looked for in the mailbox of its account.
+    Roundtrip,
+    /// TLS with a certificate that is valid and its own.
+    Tls,
+    /// A login over TLS where users hand in mail.
+    Submission,
 }
 
 impl Transaction {
@@ -79,6 +108,9 @@ impl Transaction {
             "imap" => Transaction::Imap,
             "pop" => Transaction::Pop,
             "dns" => Transaction::Dns,
+            "roundtrip" => Transaction::Roundtrip,
+            "tls" => Transaction::Tls,
+            "submission" => Transaction::Submission,
             _ => return None,
         })
     }
@@ -90,6 +122,9 @@ impl Transaction {
             Transaction::Imap => "imap",
             Transaction::Pop => "pop",
             Transaction::Dns => "dns",
+            Transaction::Roundtrip => "roundtrip",
+            Transaction::Tls => "tls",
+            Transaction::Submission => "submission",
         }
     }
 }
@@ -104,6 +139,9 @@ pub struct Target {
     pub port: u16,
     /// For people, where it is a host of the topology.
     pub host: Option<HostName>,
+    /// What a name server has to say beside that it holds the zone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<RecordSet>,
 }
 
 impl WayBack {
@@ -132,6 +170,7 @@ impl Trigger {
             Condition::Probe { probe, share: Some(s) } => {
                 format!("probe {} fails at {} of its targets", probe.name, share(s))
             }
+            Condition::Rule(alert) => format!("rule {} fires", alert.label()),
             Condition::Unasked { what } => return format!("trigger {} never fires: {what}", self.name),
         };
         let held = match self.holds {
@@ -146,6 +185,8 @@ impl Trigger {
     pub fn every(&self) -> u64 {
         match &self.when {
             Condition::Probe { probe, .. } => probe.every.max(1) * 1_000,
+            // One answer over SSH, and Prometheus itself looks no oftener as a rule.
+            Condition::Rule(_) => 5_000,
             Condition::Failed { .. } | Condition::Unasked { .. } => 1_000,
         }
     }

@@ -7,13 +7,10 @@ use super::prometheus::{Group, Labels, Rule, braces, camel, duration, labels};
 use super::reading::{self, Feed, PER_SERVER, Reading, SERVERS};
 use super::scope::{Family, Scopes, Watched, matcher};
 use super::trial::{self, Subject, Trial};
-use super::{Gap, Monitoring, Watch};
+use super::{BLIND, Gap, Monitoring, Watch};
 use crate::model::counter;
 use crate::model::topology::{Node, Topology, Value};
 use crate::model::unit::Quantity;
-
-/// How long a figure may be missing before that is told.
-const BLIND: Duration = Duration::from_secs(15 * 60);
 
 /// What a monitor comes to.
 pub struct Made {
@@ -96,7 +93,7 @@ fn tidy(v: f64) -> f64 {
     (v * 1e6).round() / 1e6
 }
 
-fn number(node: &Node, field: &str) -> Option<f64> {
+pub(super) fn number(node: &Node, field: &str) -> Option<f64> {
     match &node.value(field)?.value {
         Value::Int(n) => Some(*n as f64),
         Value::Text(t) => t.parse().ok(),

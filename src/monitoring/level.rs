@@ -229,11 +229,13 @@ fn level(sla: &Node, measure: &Measure, budget: f64, made: &mut Levels, out: &mu
     made.group.rules.push(Rule::record("cutover:level:budget_left", left, labels([("sla", name)])));
     made.group.rules.extend(alerts);
     if let Measure::Probes { selector, .. } = measure {
-        let own = labels([("sla", name), ("severity", "warning"), ("ticket", "incident"), ("team", owner)]);
+        let mut own = labels([("sla", name), ("severity", "warning"), ("ticket", "incident"), ("team", owner)]);
+        // That its one probe is not made is told of the probe.
+        own.extend(sla.reference("probe").map(|p| ("probe".to_owned(), p.name.to_string())));
         let mut notes = Labels::new();
         notes.insert("summary".into(), format!("nothing measures level {name}: its probes make no attempts"));
         let expr = format!("absent(sum(rate(cutover_probe_attempts_total{{{selector}}}[15m])) > 0)");
-        made.group.rules.push(Rule::alert("LevelBlind", expr, 15 * MINUTE, own, notes));
+        made.group.rules.push(Rule::alert("LevelBlind", expr, super::BLIND, own, notes));
     }
     if let Measure::Probes { within, per_minute, first, .. } = measure {
         made.trials.extend(trials(name, *within, *per_minute, first, &watched));

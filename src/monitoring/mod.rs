@@ -2,31 +2,42 @@
 //!
 //! ```text
 //! monitor, rule ──scope──▶ servers ──reading──▶ PromQL ──alert──▶ rules/MONITOR.yml ──trial──▶ tests/MONITOR.yml
-//! sla           ──level──▶ error ratios, burn rates ────────────▶ rules/levels.yml  ──trial──▶ tests/levels.yml
-//! escalation    ──route──▶ who hears of it, and who next ───────▶ alertmanager.yml, rules/escalation.yml
+//! sla           ──level──▶ error ratios, burn rates ────────────▶ rules/@levels.yml ──trial──▶ tests/@levels.yml
+//! probe         ──probe──▶ who hears when all fail, or none is made ─▶ rules/@probes.yml ──trial──▶ tests/@probes@30s.yml
+//! escalation    ──route──▶ who hears of it, and who next ───────▶ alertmanager.yml, rules/@escalation.yml
+//! all of it ──dashboard──▶ the same figures for Grafana ─────────▶ grafana/
 //! server        ──target─▶ what is asked for figures ───────────▶ prometheus.yml, targets/JOB.json
 //! ```
 //!
 //! Pure: the same topology gives the same octets. What cannot be watched is a [`Gap`], never left out in silence.
 
 mod alert;
+mod dashboard;
 mod level;
+mod probe;
 mod prometheus;
 mod reading;
 mod route;
 mod scope;
+pub mod scorecard;
+pub mod silence;
 mod target;
 mod trial;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
+pub use probe::{bounds, makes, probing};
 pub use scope::{Exporters, exporters};
-pub use target::retention;
+pub use target::{PROBES, retention};
 
 use crate::model::Span;
 use crate::model::topology::{Node, Topology};
+
+/// How long a figure may be missing before that is told.
+const BLIND: Duration = Duration::from_secs(15 * 60);
 
 /// What the files of a topology's monitoring are made with beside it.
 #[derive(Debug, Clone)]
@@ -123,16 +134,20 @@ pub fn compose(topology: &Topology, options: &Options) -> Monitoring {
         if made.group.rules.is_empty() {
             continue;
         }
-        out.put(made.group, options);
-        out.files.extend(trial::files(&monitor.id.name, made.trials));
+        out.put(&monitor.id.name, made.group, made.trials, options);
     }
     let levels = level::levels(topology, &scopes, &mut out);
     if !levels.group.rules.is_empty() {
-        out.put(levels.group, options);
-        out.files.extend(trial::files("levels", levels.trials));
+        out.put("@levels", levels.group, levels.trials, options);
     }
     for group in [route::escalated(topology), route::sites(topology, &scopes)].into_iter().flatten() {
-        out.put(group, options);
+        out.put(&format!("@{}", group.name), group, Vec::new(), options);
+    }
+    out.gaps.extend(probe::gaps(topology));
+    let probes = probe::alerts(topology);
+    out.watches.extend(probes.watches);
+    if !probes.group.rules.is_empty() {
+        out.put("@probes", probes.group, probes.trials, options);
     }
     // What names no team is heard by the team that watches.
     let watching = route::watching(topology).map(|t| t.id.name.to_string());
@@ -140,14 +155,17 @@ pub fn compose(topology: &Topology, options: &Options) -> Monitoring {
     let routed = route::alertmanager(topology, options, &mut out.gaps);
     out.files.insert("alertmanager.yml".into(), prometheus::yaml(&routed));
     target::files(topology, &scopes, options, &mut out.files);
+    dashboard::files(topology, &out.watches, options, &mut out.files);
     out
 }
 
 impl Monitoring {
-    fn put(&mut self, group: prometheus::Group, options: &Options) {
-        let path = format!("rules/{}.yml", group.name);
-        let file = format!("{}/{path}", options.folder);
-        self.groups.push(Loaded { file, name: group.name.clone(), rules: group.rules.len() });
+    /// `file`: the monitor's name, or `@` and one of ours. No monitor's name has that sign, so that none writes over these.
+    fn put(&mut self, file: &str, group: prometheus::Group, trials: Vec<trial::Trial>, options: &Options) {
+        let path = format!("rules/{file}.yml");
+        let whole = format!("{}/{path}", options.folder);
+        self.groups.push(Loaded { file: whole, name: group.name.clone(), rules: group.rules.len() });
         self.files.insert(path, prometheus::rules(&[group]));
+        self.files.extend(trial::files(file, trials));
     }
 }

@@ -96,6 +96,10 @@ fn inhibitions() -> Json {
         { "source_matchers": ["counter=\"heartbeat\""], "target_matchers": ["counter!=\"heartbeat\"", "server!=\"\""], "equal": ["server"] },
         // The same figure above a higher bound.
         { "source_matchers": ["severity=\"critical\""], "target_matchers": ["severity=~\"warning|red|info\"", "server!=\"\""], "equal": ["server", "counter"] },
+        // A probe that is not made measures no level.
+        { "source_matchers": ["alertname=\"ProbeBlind\""], "target_matchers": ["alertname=\"LevelBlind\""], "equal": ["probe"] },
+        // A certificate that ends in days ends in weeks too.
+        { "source_matchers": ["alertname=\"CertificateEnds\"", "severity=\"red\""], "target_matchers": ["alertname=\"CertificateEnds\"", "severity=\"warning\""], "equal": ["probe", "target"] },
         // A level that burns fast burns slowly too.
         { "source_matchers": ["alertname=\"BudgetBurn\"", "severity=\"red\""], "target_matchers": ["alertname=\"BudgetBurn\"", "severity=\"warning\""], "equal": ["sla"] },
     ])

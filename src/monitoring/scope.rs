@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::probe::probing;
 use crate::model::topology::{Node, NodeId, Topology};
 
 /// What the exporters of a host speak.
@@ -51,6 +52,8 @@ pub struct Watched<'t> {
     pub family: Family,
     pub roles: Vec<&'t str>,
     pub exporters: Option<Exporters>,
+    /// It makes probes.
+    pub probes: bool,
     /// `ADDRESS:PORT` of the metrics of the proxy or the content service on it, with its job.
     pub services: Vec<(&'static str, String)>,
 }
@@ -76,6 +79,7 @@ impl<'t> Scopes<'t> {
                     address: address.unwrap_or_else(|| format!("{name}.{domain}")),
                     family: if exporters.is_none() { Family::Exchange } else { Family::Open },
                     exporters,
+                    probes: !probing(topology, s).is_empty(),
                     roles: s.texts("roles"),
                     services: Vec::new(),
                 };

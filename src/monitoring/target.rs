@@ -15,6 +15,8 @@ const NODE: u16 = 9100;
 const WINDOWS: u16 = 9182;
 const POSTFIX: u16 = 9154;
 const DOVECOT: u16 = 9900;
+/// Where `cutover-probe` answers.
+pub const PROBES: u16 = 9797;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -40,12 +42,13 @@ fn ports(server: &Watched<'_>) -> Vec<(&'static str, u16)> {
     let Some(exporters) = server.exporters else { return vec![("windows", WINDOWS)] };
     let mut out = vec![("node", NODE)];
     out.extend(exporters.postfix.then_some(("postfix", POSTFIX)));
+    out.extend(server.probes.then_some(("cutover-probe", PROBES)));
     out.extend(exporters.dovecot.then_some(("dovecot", DOVECOT)));
     out
 }
 
 /// As often as the most watchful monitor looks: what it reads is then never older than its last look.
-fn interval(topology: &Topology) -> Duration {
+pub fn interval(topology: &Topology) -> Duration {
     let every = topology.all("monitor").filter_map(|m| m.duration("every"));
     every.chain([Duration::from_secs(30)]).min().unwrap_or_default().max(Duration::from_secs(1))
 }

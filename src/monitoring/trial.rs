@@ -4,6 +4,7 @@
 //! The form: <https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/>. Alerts are looked at as the series
 //! `ALERTS`, so that what people read of them (which holds the value) may change without the tests.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -61,12 +62,16 @@ struct File<'a> {
     tests: &'a [Trial],
 }
 
-/// The files of tests of a file of rules: of courses of hours, and of days, which are looked at less often.
+/// The files of tests of a file of rules: of courses of hours, and of days, which are looked at less often; or as often as they say.
 pub fn files(name: &str, trials: Vec<Trial>) -> Vec<(String, String)> {
-    let (days, hours): (Vec<Trial>, Vec<Trial>) = trials.into_iter().partition(|t| t.interval != "1m");
-    let parts = [(format!("tests/{name}.yml"), "1m", hours), (format!("tests/{name}-week.yml"), "5m", days)];
-    let made = parts.into_iter().filter(|(_, _, trials)| !trials.is_empty());
-    made.map(|(path, every, trials)| (path, file(&format!("{name}.yml"), every, &trials))).collect()
+    let mut parts: BTreeMap<String, Vec<Trial>> = BTreeMap::new();
+    trials.into_iter().for_each(|t| parts.entry(t.interval.clone()).or_default().push(t));
+    let path = |every: &str| match every {
+        "1m" => format!("tests/{name}.yml"),
+        "5m" => format!("tests/{name}@week.yml"),
+        other => format!("tests/{name}@{other}.yml"),
+    };
+    parts.into_iter().map(|(every, trials)| (path(&every), file(&format!("{name}.yml"), &every, &trials))).collect()
 }
 
 fn file(rules: &str, every: &str, trials: &[Trial]) -> String {
@@ -77,7 +82,7 @@ fn file(rules: &str, every: &str, trials: &[Trial]) -> String {
 pub fn firing(alert: &str, all: &Labels, at: Duration, fires: bool) -> Check {
     let which: Labels = all
         .iter()
-        .filter(|(k, _)| ["monitor", "rule", "sla", "window"].contains(&k.as_str()))
+        .filter(|(k, _)| ["monitor", "rule", "sla", "window", "probe", "severity"].contains(&k.as_str()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     let state = labels([("alertname", alert), ("alertstate", "firing")]);

@@ -33,6 +33,10 @@ pub trait Content: Sync {
     /// How these mailboxes stand; who is not among the service's mailboxes is not in the answer.
     fn look(&self, users: &[String]) -> impl Future<Output = Result<BTreeMap<String, Summary>, String>> + Send;
 
+    /// Writes down there who works on the old side though the mailbox counts as moved, or that they do not: before they are held, since held
+    /// people look all the same to whoever goes on after a death.
+    fn astray(&self, users: &[String], on: bool) -> impl Future<Output = Result<(), String>> + Send;
+
     /// A pass of each, answered within this time: whose pass was not over by then is said to have failed. An error says that there was no
     /// answer: what became of the passes is unknown.
     fn carry(

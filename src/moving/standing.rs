@@ -116,6 +116,24 @@ impl Standing {
         Self { user: user.to_owned(), state, routes, mailbox }
     }
 
+    /// Whether they work on the old side, or did when they were held, though the new one counts as theirs: what they have done there goes
+    /// over before anything comes back.
+    pub fn strays(&self) -> bool {
+        // A pass that failed for good is one that did not end: what they have done on the old side has still to go over.
+        let noted = || {
+            let unended = |phase| matches!(phase, Phase::Moved | Phase::Delta | Phase::Failed);
+            self.mailbox.as_ref().is_some_and(|m| m.astray && unended(m.phase))
+        };
+        self.routes.values().all(|r| *r != Some(Route::New)) && (self.state == State::Astray || noted())
+    }
+
+    /// Whether they work on the new side though they count as back: a pass of a way back came to its end after nobody waited for it any
+    /// more. What they have done there since goes to the old side before anything comes from it again.
+    pub fn lags(&self) -> bool {
+        let new = self.routes.values().any(|r| *r == Some(Route::New));
+        new && self.state == State::Astray && self.phase() == Some(Phase::Back)
+    }
+
     pub fn phase(&self) -> Option<Phase> {
         self.mailbox.as_ref().map(|m| m.phase)
     }

@@ -131,20 +131,21 @@ pub fn todo(standing: &Standing, direction: Direction) -> Todo {
     match (direction, standing.state) {
         (_, State::Blocked) => refuse("logins are refused by the route: `cutover routes set --to old` first"),
         (Direction::New, State::Moved) => Todo::Nothing,
+        // A last pass that came to its end after nobody waited for it any more, or a route that was changed by hand: whatever is on the new
+        // side goes back.
+        (Direction::Old, _) if standing.strays() => Todo::Carry,
         (Direction::Old, State::Back | State::Waiting | State::Copying | State::Ready | State::Failed) => Todo::Nothing,
         (Direction::Old, State::Unknown) if !on(Route::New) => Todo::Nothing,
+        (Direction::New, _) if standing.lags() => Todo::Carry,
         (Direction::New, State::Astray) if on(Route::New) => refuse(
             "the route leads to the new side already, where the mailbox is not up to date: `cutover routes set --to old`, then move",
         ),
-        // A last pass that came to its end after nobody waited for it any more, or a route that was changed by hand: whatever is on the new
-        // side goes back.
-        (Direction::Old, State::Astray) if !on(Route::New) => Todo::Carry,
         // Old here and new there: nobody has moved them like that.
         (_, State::Apart) if on(Route::New) && !on(Route::Held) => {
             refuse("the gates do not agree: `cutover routes set` first")
         }
         (Direction::New, _) => match phase {
-            Some(Phase::Moved) if standing.state != State::Astray => Todo::Release,
+            Some(Phase::Moved) if !standing.strays() => Todo::Release,
             Some(Phase::Moved | Phase::Delta | Phase::Back) => Todo::Carry,
             _ => unfit(),
         },
@@ -182,6 +183,9 @@ pub async fn transfer<G: Gates, C: Content>(
             Todo::Release => release.push(s.user.clone()),
         }
     }
+    for (user, why) in noted(content, &standings, &mut carry).await {
+        end(&user, End::Refused, Some(format!("nothing was changed: {why}")), None, None);
+    }
     let began = Instant::now();
     let mut to_from = Vec::new();
     let mut passes = BTreeMap::new();
@@ -191,13 +195,16 @@ pub async fn transfer<G: Gates, C: Content>(
                 tell(Told::Held(&carry));
                 // Who works on the old side while the new one counts as theirs: what they have done there since goes over first. Taken
                 // back as it is, the new side would bring again what they have deleted.
-                let strays = carry
-                    .iter()
-                    .filter(|u| wish.direction == Direction::Old && home.get(u.as_str()) == Some(&Route::Old));
+                // And the other way round.
+                let (side, other) = match wish.direction {
+                    Direction::Old => (Route::Old, Direction::New),
+                    Direction::New => (Route::New, Direction::Old),
+                };
+                let strays = carry.iter().filter(|u| home.get(u.as_str()) == Some(&side));
                 let strays: Vec<String> = strays.cloned().collect();
                 if !strays.is_empty() {
-                    let forth = Wish { direction: Direction::New, ..wish };
-                    let mut came = carried(content, &strays, forth, tell).await;
+                    let first = Wish { direction: other, ..wish };
+                    let mut came = carried(content, &strays, first, tell).await;
                     for user in strays {
                         let why = match came.remove(&user) {
                             Some(Ok(_)) => continue,
@@ -269,10 +276,32 @@ pub async fn transfer<G: Gates, C: Content>(
     Ok(users.iter().filter_map(|u| done.remove(u)).collect())
 }
 
+/// Has it written down, before anybody is held, who works on the old side though the new one counts as theirs. Whose note cannot be made
+/// is not carried: after a death in the middle what they have deleted would come back.
+async fn noted<C: Content>(content: &C, standings: &[Standing], carry: &mut Vec<String>) -> Vec<(String, String)> {
+    let mut refused = Vec::new();
+    for on in [true, false] {
+        let other = |s: &&Standing| {
+            let known = s.mailbox.as_ref().is_some_and(|m| m.astray);
+            s.strays() == on && known != on && carry.contains(&s.user)
+        };
+        let users: Vec<String> = standings.iter().filter(other).map(|s| s.user.clone()).collect();
+        if users.is_empty() {
+            continue;
+        }
+        if let Err(why) = content.astray(&users, on).await {
+            carry.retain(|u| !users.contains(u));
+            refused.extend(users.into_iter().map(|u| (u, why.clone())));
+        }
+    }
+    refused
+}
+
 /// Where somebody is let in again when it comes to nothing: where they came from.
 fn home(standing: &Standing, direction: Direction) -> Route {
-    match standing.state {
-        State::Astray if standing.routes.values().all(|r| *r != Some(Route::New)) => Route::Old,
+    match (standing.strays(), standing.lags()) {
+        (true, _) => Route::Old,
+        (_, true) => Route::New,
         _ => direction.from(),
     }
 }

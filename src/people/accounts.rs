@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::list::{ADDRESS_HEADERS, is_address, plain_header, table};
-use super::select::Read;
+use super::select::{Read, Unaddressed};
 use crate::model::topology::{Node, Topology};
 use crate::model::unit::parse_size;
 use crate::model::{Diagnostic, Span};
@@ -58,6 +58,8 @@ pub struct Group {
 pub struct Accounts {
     pub mailboxes: Vec<Mailbox>,
     pub groups: Vec<Group>,
+    /// Of its export: they get no mailbox.
+    pub unaddressed: Unaddressed,
 }
 
 impl Accounts {
@@ -90,8 +92,9 @@ pub fn accounts(topology: &Topology, read: Read<'_>) -> (BTreeMap<String, Accoun
         .collect();
     for node in topology.all("accounts") {
         let mut wrong = Wrong { node, faults: Vec::new() };
-        let rows = rows(node, read, &mut wrong);
-        let found = told(node, rows, &mut taken, &mut wrong);
+        let mut unaddressed = Unaddressed::default();
+        let rows = rows(node, read, &mut unaddressed, &mut wrong);
+        let found = Accounts { unaddressed, ..told(node, rows, &mut taken, &mut wrong) };
         faults.extend(wrong.faults);
         all.insert(node.id.name.to_string(), found);
     }
@@ -115,13 +118,13 @@ impl Wrong<'_> {
     }
 }
 
-fn rows(node: &Node, read: Read<'_>, wrong: &mut Wrong<'_>) -> Vec<(&'static str, Row)> {
+fn rows(node: &Node, read: Read<'_>, unaddressed: &mut Unaddressed, wrong: &mut Wrong<'_>) -> Vec<(&'static str, Row)> {
     let mut out = Vec::new();
     for field in ["csv", "ldif"] {
         let Some(path) = node.text(field) else { continue };
         let found = match read(path) {
             Ok(text) if field == "csv" => of_csv(path, &text),
-            Ok(text) => of_ldif(path, &text),
+            Ok(text) => of_ldif(path, &text, unaddressed),
             Err(why) => Err(vec![format!("{path}: {why}")]),
         };
         match found {
@@ -206,8 +209,19 @@ pub(super) fn is_group(entry: &ldif::Entry) -> bool {
     })
 }
 
+/// Something that a person is, as far as an export says what it is; a directory's computers are users, too.
+pub(super) fn is_person(entry: &ldif::Entry) -> bool {
+    let mut classes = entry.all("objectclass").map(|c| c.to_lowercase()).peekable();
+    classes.peek().is_none() || {
+        let classes: BTreeSet<String> = classes.collect();
+        let is = |names: &[&str]| names.iter().any(|n| classes.contains(*n));
+        is(&["person", "user", "inetorgperson", "organizationalperson", "posixaccount", "mailrecipient"])
+            && !is(&["computer", "contact"])
+    }
+}
+
 /// Entries with an address. Members of groups are names of other entries, or addresses (`rfc822MailMember`, `mgrpRFC822MailMember`).
-fn of_ldif(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
+fn of_ldif(path: &str, text: &str, unaddressed: &mut Unaddressed) -> Result<Vec<Row>, Vec<String>> {
     let (entries, bad) = ldif::parse(text.as_bytes());
     if !bad.is_empty() {
         return Err(bad.into_iter().map(|b| format!("{path}, line {}: {}", b.line, b.what)).collect());
@@ -217,7 +231,13 @@ fn of_ldif(path: &str, text: &str) -> Result<Vec<Row>, Vec<String>> {
         entries.iter().filter_map(|e| Some((plain_dn(&e.dn), address_of(e)?))).collect();
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     for e in &entries {
-        let Some(mail) = address_of(e) else { continue };
+        let Some(mail) = address_of(e) else {
+            if is_person(e) && !is_group(e) {
+                unaddressed.path = path.to_owned();
+                unaddressed.names.push(e.dn.clone());
+            }
+            continue;
+        };
         let place = format!("{path}, line {}", e.line);
         let all = |names: &[&str]| -> Vec<String> {
             let found: BTreeSet<String> = names.iter().flat_map(|n| e.all(n)).map(|a| plain_address(&a)).collect();

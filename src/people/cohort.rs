@@ -1,8 +1,8 @@
 //! The people of one cohort: what its `select` lines name, less what its `exclude` lines name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
-use super::select::{Asked, Lists, Named, Read};
+use super::select::{Asked, Lists, Named, Read, Said, Unaddressed};
 use crate::model::attr::Digest;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Diagnostic, Span};
@@ -33,8 +33,30 @@ pub struct Chosen {
     /// By address.
     pub members: Vec<Member>,
     pub left_out: Vec<LeftOut>,
-    /// Lines that name a `group` which no list knows: who is meant is not known.
-    pub unasked: Vec<(&'static str, Span)>,
+    /// Lines that nothing here can answer: who is meant is not known.
+    pub unasked: Vec<Unasked>,
+    /// Members of groups who have no account in any source, by the group: nobody of them is in the cohort.
+    pub outsiders: BTreeMap<String, Vec<String>>,
+    /// Entries of exports that stand for people and can name nobody.
+    pub unaddressed: Vec<Unaddressed>,
+}
+
+/// A line of a cohort that names a `group` which no list knows, or a filter without any export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unasked {
+    pub field: &'static str,
+    /// The group or the filter.
+    pub named: String,
+    /// The cohort whose line it is: who is left for the rest is not known either.
+    pub of: String,
+    pub span: Span,
+}
+
+/// People who are in two cohorts of one migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twice<'a> {
+    pub cohorts: [&'a str; 2],
+    pub addresses: Vec<&'a str>,
 }
 
 impl Chosen {
@@ -57,38 +79,65 @@ impl Chosen {
 
 /// The people of a cohort, or what is wrong with its lists.
 fn members(asked: &Asked<'_>, cohort: &Node) -> Result<Chosen, Vec<Diagnostic>> {
-    let mut faults = Vec::new();
-    let lines = cohort.children("select").chain(cohort.children("exclude"));
-    let unasked: Vec<(&'static str, Span)> = lines.filter_map(|line| asked.lacks(line)).collect();
-    let mut chosen = selected(asked, cohort, &mut faults);
-    if cohort.text("type") == Some("rest") && cohort.children("select").next().is_none() {
-        chosen = rest(asked, cohort, &mut faults);
+    let rest = cohort.text("type") == Some("rest");
+    let mut said = Said::default();
+    let mut unasked = lacking(asked, cohort, &["select", "exclude"]);
+    let mut chosen = match rest && cohort.children("select").next().is_none() {
+        true => everybody_known(asked, &mut said),
+        false => selected(asked, cohort, &mut said),
+    };
+    if rest {
+        for other in others(asked.topology, cohort) {
+            unasked.extend(lacking(asked, other, &["select"]));
+            // What is wrong with their lists is told of them.
+            let taken = selected(asked, other, &mut Said::default());
+            chosen.retain(|address, _| !taken.contains_key(address));
+        }
     }
     let mut left_out = Vec::new();
     for exclude in cohort.children("exclude") {
-        for (address, (by, _)) in asked.named(exclude, &mut faults) {
+        for (address, (by, _)) in asked.named(exclude, &mut said) {
             if chosen.remove(&address).is_some() {
                 left_out.push(LeftOut { address, by, reason: exclude.text("reason").map(str::to_owned) });
             }
         }
     }
     left_out.sort_by(|a, b| a.address.cmp(&b.address));
-    if !faults.is_empty() {
-        return Err(faults);
+    if !said.faults.is_empty() {
+        return Err(said.faults);
     }
     let member = |(address, (by, span)): (String, (String, Span))| {
         let language = asked.language(&address).map(str::to_owned);
         Member { address, by, span, language }
     };
     let members = chosen.into_iter().map(member).collect();
-    Ok(Chosen { members, left_out, unasked })
+    let Said { outsiders, unaddressed, .. } = said;
+    Ok(Chosen { members, left_out, unasked, outsiders, unaddressed })
+}
+
+/// The other cohorts of the same migration.
+fn others<'t>(topology: &'t Topology, cohort: &Node) -> impl Iterator<Item = &'t Node> {
+    let (id, migration) = (cohort.id.clone(), cohort.reference("migration").cloned());
+    topology.all("cohort").filter(move |c| c.id != id && c.reference("migration") == migration.as_ref())
+}
+
+/// The lines of a cohort that nothing here can answer.
+fn lacking(asked: &Asked<'_>, cohort: &Node, kinds: &[&str]) -> Vec<Unasked> {
+    let lines = kinds.iter().flat_map(|kind| cohort.children(kind));
+    let of = |line: &Node| {
+        let (field, span) = asked.lacks(line)?;
+        let named = line.text(field).unwrap_or_default().to_owned();
+        Some(Unasked { field, named, of: cohort.id.name.to_string(), span })
+    };
+    lines.filter_map(of).collect()
 }
 
 /// Whom the `select` lines of a cohort take, each up to its `limit`.
-fn selected(asked: &Asked<'_>, cohort: &Node, faults: &mut Vec<Diagnostic>) -> Named {
+fn selected(asked: &Asked<'_>, cohort: &Node, said: &mut Said) -> Named {
     let mut chosen = Named::new();
     for select in cohort.children("select") {
-        let mut named = asked.named(select, faults);
+        let mut named = asked.named(select, said);
+        asked.without_outsiders(select, &mut named, said);
         if let Some(limit) = select.int("limit") {
             let most = usize::try_from(limit).unwrap_or(usize::MAX);
             named = named.into_iter().filter(|(a, _)| !chosen.contains_key(a)).take(most).collect();
@@ -125,14 +174,49 @@ pub fn cohorts_of<'a>(all: &'a BTreeMap<String, Chosen>, address: &str) -> Vec<(
     all.iter().filter_map(|(name, chosen)| Some((name.as_str(), mine(chosen)?))).collect()
 }
 
-/// Everybody with an account on the new side whom no other cohort of the migration takes; whom one excludes it has taken out for a reason.
-fn rest(asked: &Asked<'_>, cohort: &Node, faults: &mut Vec<Diagnostic>) -> Named {
-    let migration = cohort.reference("migration");
-    let mut others = BTreeSet::new();
-    let cohorts = asked.topology.all("cohort");
-    for other in cohorts.filter(|c| c.id != cohort.id && c.reference("migration") == migration) {
-        others.extend(selected(asked, other, faults).into_keys());
+/// Everybody with an account on the new side: of them a cohort of the rest has those whom no other takes. Whom another one excludes it has taken
+/// out for a reason.
+fn everybody_known(asked: &Asked<'_>, said: &mut Said) -> Named {
+    said.unaddressed.extend(asked.unaddressed());
+    let by = || "everybody whom no other cohort names".to_owned();
+    asked.accounts().map(|(address, span)| (address, (by(), span))).collect()
+}
+
+/// Whoever is in two cohorts of one migration: they would be moved twice, and the second move meets no mailbox any more.
+pub fn twice<'a>(topology: &'a Topology, all: &'a BTreeMap<String, Chosen>) -> Vec<Twice<'a>> {
+    let mut first: HashMap<(&str, &str), &str> = HashMap::new();
+    let mut pairs: BTreeMap<[&str; 2], Vec<&str>> = BTreeMap::new();
+    for cohort in topology.all("cohort") {
+        let migration = cohort.text("migration").unwrap_or_default();
+        let Some((name, chosen)) = all.get_key_value(cohort.id.name.as_str()) else { continue };
+        for address in chosen.addresses() {
+            match first.get(&(migration, address)) {
+                Some(other) => pairs.entry([other, name]).or_default().push(address),
+                None => drop(first.insert((migration, address), name)),
+            }
+        }
     }
-    let free = asked.accounts().filter(|(address, _)| !others.contains(address));
-    free.map(|(address, span)| (address, ("everybody whom no other cohort names".to_owned(), span))).collect()
+    pairs.into_iter().map(|(cohorts, addresses)| Twice { cohorts, addresses }).collect()
+}
+
+impl Twice<'_> {
+    pub fn concerns(&self, cohort: &str) -> bool {
+        self.cohorts.contains(&cohort)
+    }
+
+    /// For people, with a few of them.
+    pub fn told(&self) -> String {
+        let [first, second] = self.cohorts;
+        let few = few(&self.addresses, ", ");
+        let are = if self.addresses.len() == 1 { "is" } else { "are" };
+        format!("{few} {are} in cohort {first} and in {second}")
+    }
+}
+
+/// The first three, and how many more there are.
+pub fn few(all: &[impl AsRef<str>], between: &str) -> String {
+    let first: Vec<&str> = all.iter().take(3).map(AsRef::as_ref).collect();
+    let more = all.len() - first.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", first.join(between))
 }

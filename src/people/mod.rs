@@ -5,11 +5,12 @@
 
 mod accounts;
 mod cohort;
+pub mod directory;
 mod list;
 mod select;
 pub mod wave;
 
 pub use accounts::{Accounts, Group, Mailbox, Password, accounts};
-pub use cohort::{Chosen, LeftOut, Member, cohorts_of, everybody, named_here};
+pub use cohort::{Chosen, LeftOut, Member, Twice, Unasked, cohorts_of, everybody, few, named_here, twice};
 pub use list::{ADDRESS_HEADERS, is_address, plain_header};
-pub use select::Read;
+pub use select::{Read, Unaddressed};

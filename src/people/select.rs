@@ -2,10 +2,10 @@
 //! or by customer organisation. No directory is asked, so that a plan is the same everywhere and its lists stand in git.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use super::accounts::{Accounts, Group, address_of, is_group};
+use super::accounts::{Accounts, Group, address_of, is_group, is_person};
 use super::list::is_address;
 use crate::model::topology::{Node, Topology};
 use crate::model::{Diagnostic, Span};
@@ -23,8 +23,25 @@ pub(super) type Named = BTreeMap<String, (String, Span)>;
 /// What the lists of `accounts` nodes say, by the node's name.
 pub(super) type Lists = BTreeMap<String, Accounts>;
 
-/// Entries of people with their addresses, or all that is wrong with their list.
-type Export = Result<Vec<(String, Entry)>, Vec<String>>;
+/// Entries of people with their addresses, where they have a usable one; or all that is wrong with their list.
+type Export = Result<Vec<(Option<String>, Entry)>, Vec<String>>;
+
+/// What there is to say of lines beside whom they name.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub faults: Vec<Diagnostic>,
+    /// By group.
+    pub outsiders: BTreeMap<String, Vec<String>>,
+    pub unaddressed: Vec<Unaddressed>,
+}
+
+/// Entries of an export that stand for people and have no usable address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unaddressed {
+    pub path: String,
+    /// Distinguished names.
+    pub names: Vec<String>,
+}
 
 /// What people are looked for in.
 pub(super) struct Asked<'a> {
@@ -35,8 +52,12 @@ pub(super) struct Asked<'a> {
     /// By path: many cohorts are chosen from one export.
     exports: RefCell<BTreeMap<String, Rc<Export>>>,
     languages: BTreeMap<&'a str, &'a str>,
-    /// By address in lower case.
+    /// By address in lower case, aliases too.
     groups: BTreeMap<String, &'a Group>,
+    /// People by their aliases.
+    aliases: HashMap<&'a str, &'a str>,
+    /// Addresses of everybody with an account.
+    known: HashSet<String>,
 }
 
 impl<'a> Asked<'a> {
@@ -45,9 +66,16 @@ impl<'a> Asked<'a> {
         let languages = all.filter_map(|m| Some((m.address.as_str(), m.language.as_deref()?))).collect();
         let mut groups = BTreeMap::new();
         for group in lists.values().flat_map(|l| &l.groups) {
-            groups.entry(group.address.to_lowercase()).or_insert(group);
+            for address in std::iter::once(&group.address).chain(&group.aliases) {
+                groups.entry(address.to_lowercase()).or_insert(group);
+            }
         }
-        Self { topology, lists, read, exports: RefCell::default(), languages, groups }
+        let all = lists.values().flat_map(|l| &l.mailboxes);
+        let aliases = all.flat_map(|m| m.aliases.iter().map(|a| (a.as_str(), m.address.as_str()))).collect();
+        let exports = RefCell::default();
+        let mut asked = Self { topology, lists, read, exports, languages, groups, aliases, known: HashSet::new() };
+        asked.known = asked.accounts().map(|(address, _)| address).collect();
+        asked
     }
 
     /// What somebody reads, where a list of accounts says it.
@@ -56,23 +84,42 @@ impl<'a> Asked<'a> {
     }
 
     /// What one line names.
-    pub fn named(&self, line: &Node, faults: &mut Vec<Diagnostic>) -> Named {
+    pub fn named(&self, line: &Node, said: &mut Said) -> Named {
         let users = line.texts("users").into_iter();
         let mut named: Named = users.map(|u| (u.to_lowercase(), ("users".to_owned(), line.at("users")))).collect();
-        let at = line.at("group");
-        for member in self.group(line).into_iter().flatten() {
-            named.entry(member).or_insert_with(|| (format!("group {}", line.text("group").unwrap_or_default()), at));
-        }
         self.of_tenant(line, &mut named);
         if let Some(read) = self.read {
             if let Some(path) = line.text("csv") {
-                of_csv(path, line.at("csv"), read, &mut named, faults);
+                of_csv(path, line.at("csv"), read, &mut named, &mut said.faults);
             }
             if line.value("ldap").is_some() || line.value("ldif").is_some() {
-                self.of_export(line, read, &mut named, faults);
+                self.of_export(line, read, &mut named, said);
             }
         }
+        // Last: what only a group names may be no person.
+        let (by, at) = (by_group(line), line.at("group"));
+        for member in self.group(line).into_iter().flatten() {
+            named.entry(member).or_insert_with(|| (by.clone(), at));
+        }
         named
+    }
+
+    /// Takes out, and says, whom only a group names and no source of accounts knows: a group may hold addresses of elsewhere, which have no
+    /// mailbox that could be moved.
+    pub fn without_outsiders(&self, line: &Node, named: &mut Named, said: &mut Said) {
+        let Some(group) = line.text("group") else { return };
+        let by = by_group(line);
+        let outside = |address: &String, found: &(String, Span)| found.0 == by && !self.known.contains(address);
+        let outsiders: Vec<String> = named.iter().filter(|(a, f)| outside(a, f)).map(|(a, _)| a.clone()).collect();
+        if !outsiders.is_empty() {
+            outsiders.iter().for_each(|address| _ = named.remove(address));
+            said.outsiders.insert(group.to_lowercase(), outsiders);
+        }
+    }
+
+    /// What the lists of `accounts` cannot name.
+    pub fn unaddressed(&self) -> impl Iterator<Item = Unaddressed> {
+        self.lists.values().filter(|l| !l.unaddressed.names.is_empty()).map(|l| l.unaddressed.clone())
     }
 
     /// What a line asks for and nothing here can answer: a group that no list knows, a filter without any export.
@@ -116,7 +163,9 @@ impl<'a> Asked<'a> {
             for member in &group.members {
                 match find(member) {
                     Some(inner) => open.push(inner),
-                    None => _ = people.insert(member.clone()),
+                    None => {
+                        _ = people.insert(self.aliases.get(member.as_str()).map_or(member.clone(), |a| (*a).to_owned()))
+                    }
                 }
             }
         }
@@ -137,8 +186,9 @@ impl<'a> Asked<'a> {
     }
 
     /// Whom the filter of a line names, of its own export or of those of all `accounts`; without a filter everybody in it.
-    fn of_export(&self, line: &Node, read: Read<'_>, named: &mut Named, faults: &mut Vec<Diagnostic>) {
+    fn of_export(&self, line: &Node, read: Read<'_>, named: &mut Named, said: &mut Said) {
         let at = line.at(if line.value("ldap").is_some() { "ldap" } else { "ldif" });
+        let Said { faults, unaddressed, .. } = said;
         let mut say = |text: String, help: &str| {
             faults.push(Diagnostic::error(BROKEN, text).label(at, "this line").help(help));
         };
@@ -152,9 +202,17 @@ impl<'a> Asked<'a> {
         for path in self.exports_of(line) {
             match &*self.export(path, read) {
                 Ok(entries) => {
+                    let mut nameless = Unaddressed { path: path.to_owned(), names: Vec::new() };
                     let chosen = entries.iter().filter(|(_, e)| filter.as_ref().is_none_or(|f| f.matches(e)));
                     for (address, entry) in chosen {
-                        named.entry(address.clone()).or_insert_with(|| (format!("{path}, line {}", entry.line), at));
+                        let by = || (format!("{path}, line {}", entry.line), at);
+                        match address {
+                            Some(address) => _ = named.entry(address.clone()).or_insert_with(by),
+                            None => nameless.names.push(entry.dn.clone()),
+                        }
+                    }
+                    if !nameless.names.is_empty() && !unaddressed.contains(&nameless) {
+                        unaddressed.push(nameless);
                     }
                 }
                 // Those of `accounts` say it themselves.
@@ -178,8 +236,13 @@ fn exported(path: &str, read: Read<'_>) -> Export {
     if !bad.is_empty() {
         return Err(bad.into_iter().map(|b| format!("{path}, line {}: {}", b.line, b.what)).collect());
     }
-    let person = |e: Entry| Some((address_of(&e).filter(|a| is_address(a) && !is_group(&e))?, e));
-    Ok(entries.into_iter().filter_map(person).collect())
+    let people = entries.into_iter().filter(|e| !is_group(e));
+    let with = people.map(|e| (address_of(&e).filter(|a| is_address(a)), e));
+    Ok(with.filter(|(address, e)| address.is_some() || is_person(e)).collect())
+}
+
+fn by_group(line: &Node) -> String {
+    format!("group {}", line.text("group").unwrap_or_default())
 }
 
 fn of_csv(path: &str, at: Span, read: Read<'_>, named: &mut Named, faults: &mut Vec<Diagnostic>) {

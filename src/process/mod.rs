@@ -12,5 +12,6 @@ pub mod gate;
 pub mod notice;
 pub mod record;
 pub mod recurrence;
+pub mod runbook;
 pub mod survey;
 pub mod trust;

@@ -1,6 +1,8 @@
 //! Search filters of LDAP (RFC 4515), held against entries of an export instead of a directory. No schema is known here: values are compared
 //! without case and with one blank for many (caseIgnoreMatch), and by their order as numbers where both are.
 
+use std::collections::BTreeSet;
+
 use ldap3::asn1::{ASNTag as _, PL, StructureTag};
 
 use super::ldif::Entry;
@@ -66,6 +68,22 @@ impl Filter {
                 let bits = v.parse::<i64>().map_or(0, |n| n as u64) & mask;
                 if *all { bits == *mask } else { bits != 0 }
             }),
+        }
+    }
+}
+
+impl Filter {
+    /// The attributes that it looks at, in small letters.
+    pub fn attributes(&self) -> BTreeSet<String> {
+        match self {
+            Filter::All(inner) | Filter::Any(inner) => inner.iter().flat_map(Self::attributes).collect(),
+            Filter::Not(inner) => inner.attributes(),
+            Filter::Present(name)
+            | Filter::Equal(name, _)
+            | Filter::Like(name, ..)
+            | Filter::AtLeast(name, _)
+            | Filter::AtMost(name, _)
+            | Filter::Bits { attribute: name, .. } => BTreeSet::from([name.clone()]),
         }
     }
 }

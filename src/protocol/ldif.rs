@@ -94,6 +94,45 @@ fn value(line: &[u8]) -> Result<(String, Vec<u8>), &'static str> {
     }
 }
 
+/// Columns of a line before it is folded.
+const WIDTH: usize = 76;
+
+/// Entries as a file. What is not plain ASCII stands in base64, as the format wants it.
+pub fn write(entries: &[Entry]) -> String {
+    let mut out = String::from("version: 1\n");
+    for entry in entries {
+        out.push('\n');
+        line(&mut out, "dn", entry.dn.as_bytes());
+        for (name, value) in &entry.values {
+            line(&mut out, name, value);
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, name: &str, value: &[u8]) {
+    let whole = match std::str::from_utf8(value) {
+        Ok(text) if safe(text) => format!("{name}: {text}"),
+        _ => format!("{name}:: {}", STANDARD.encode(value)),
+    };
+    // It is ASCII, but for names that no directory has.
+    let mut column = 0;
+    for c in whole.chars() {
+        if column == WIDTH {
+            out.push_str("\n ");
+            column = 1;
+        }
+        out.push(c);
+        column += 1;
+    }
+    out.push('\n');
+}
+
+/// SAFE-STRING without control characters; a blank at its end is lost on many ways (notes 8 and 9 of the RFC).
+fn safe(text: &str) -> bool {
+    text.bytes().all(|b| (b' '..0x7f).contains(&b)) && !text.starts_with([' ', ':', '<']) && !text.ends_with(' ')
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -116,6 +155,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            dn in "[a-zA-Z\u{600}-\u{6ff}\u{e4}\u{df}=, ]{1,90}",
+            values in proptest::collection::vec(
+                (prop_oneof![Just("cn"), Just("mail"), Just("jpegphoto")], proptest::collection::vec(any::<u8>(), 0..200)),
+                1..6,
+            ),
+        ) {
+            let values: Vec<(String, Vec<u8>)> = values.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+            let text = write(&[Entry { line: 0, dn: dn.clone(), values: values.clone() }]);
+            prop_assert!(text.lines().all(|l| l.len() <= WIDTH) && text.is_ascii());
+            let (entries, bad) = parse(text.as_bytes());
+            prop_assert!(bad.is_empty() && entries.len() == 1, "{text}\n{bad:?}");
+            prop_assert_eq!(&entries[0].values, &values);
+            prop_assert_eq!(entries[0].dn.as_str(), dn.trim());
+        }
+
         #[test]
         fn whatever_comes_is_read(octets in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b':'), Just(b' ')], 0..300)) {
             let (entries, _) = parse(&octets);

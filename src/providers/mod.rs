@@ -7,6 +7,7 @@
 pub mod agent;
 mod agents;
 mod answer;
+pub mod exchange;
 mod inputs;
 mod ledger;
 mod observe;

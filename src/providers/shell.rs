@@ -13,7 +13,7 @@ use crate::model::host::{HostAccess, HostError, HostErrorKind};
 use crate::model::observed::Observation;
 use crate::model::step::{Outcome, StepId};
 use crate::transport::refusal::{error, of_start};
-use crate::transport::{Exit, Link, Script, Transport};
+use crate::transport::{Exit, Far, Link, Script, Transport};
 
 use super::agent::{Agent, Batch, LeaseAnswer, LeaseRequest, ObserveRequest, StepReport};
 use super::answer::{self, marker, ours};
@@ -74,7 +74,7 @@ impl<T: Transport> ShellAgent<T> {
     }
 
     pub(super) fn script(body: Zeroizing<String>, seconds: u64) -> Script {
-        Script { body, payload: None, link: Link::Kept, limit: Duration::from_secs(seconds) }
+        Script { body, payload: None, link: Link::Kept, limit: Duration::from_secs(seconds), far: Far::Shell }
     }
 
     /// Runs a script and hands over its lines. `Ok` when it began.

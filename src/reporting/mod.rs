@@ -1,5 +1,6 @@
 //! What people and programs read: plans, progress, closing reports, drift. Functions from data to text; printing is `cli`'s.
 
+mod audit;
 mod board;
 mod changes;
 mod closing;
@@ -24,6 +25,7 @@ mod style;
 mod timetable;
 mod topology_json;
 
+pub use audit::audit_text;
 pub use board::{BoardRow, board_html};
 pub use changes::{Counts, per_host};
 pub use closing::{ApplyReport, FailedStep, ReportLine, Tally, closing_text, show_text};
@@ -38,7 +40,7 @@ pub use progress::Progress;
 pub use reporter::{JsonLines, Reporter};
 pub use schemas::schemas;
 pub use senders::{HostSeen, SendersReport, SpfSeen, senders_text};
-pub use style::{Paint, visible};
+pub use style::{Paint, one_line, visible};
 pub use timetable::schedule_svg;
 pub use topology_json::{
     FieldDocument, NodeDocument, TopologyDocument, UnitDocument, ValueDocument, topology_document,

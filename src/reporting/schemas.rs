@@ -1,5 +1,6 @@
 //! JSON Schemas of what programs read. The copies in `schemas/` are made from the types; a test holds them to it.
 
+use crate::model::audit::AuditReport;
 use crate::model::event::Event;
 use crate::model::plan::Plan;
 
@@ -18,6 +19,8 @@ pub fn schemas() -> serde_json::Result<Vec<(&'static str, String)>> {
         ("event.schema.json", schemars::schema_for!(Event)),
         // What `drift --format json` prints.
         ("drift.schema.json", schemars::schema_for!(DriftReport)),
+        // What `audit --format json` prints.
+        ("audit.schema.json", schemars::schema_for!(AuditReport)),
         // The closing report of an apply.
         ("apply-report.schema.json", schemars::schema_for!(ApplyReport)),
         // What `dns verify` and `dns diff` print.

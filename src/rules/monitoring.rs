@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Facts, Findings, Rule};
+use crate::model::counter::{self, Watched};
 use crate::model::diagnostic::Severity;
 use crate::model::topology::{Node, NodeId, Value};
-use crate::model::unit::format_duration;
+use crate::model::unit::{Quantity, format_duration};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -120,6 +121,14 @@ pub(super) const RULES: &[Rule] = &[
         source: "Microsoft Operations Framework 4.0, Operations (job scheduling)",
         check: routine_of_nobody,
     },
+    Rule {
+        name: "share-out-of-range",
+        code: "L1515",
+        severity: Severity::Error,
+        about: "A bound of a share lies between 0 and 100 per cent: a rule beyond it never speaks, or always does.",
+        source: "Prometheus, unit tests of rules: no share of all can be more than all",
+        check: share_out_of_range,
+    },
 ];
 
 /// Every rule with its monitor.
@@ -140,6 +149,31 @@ fn rule_without_condition(t: &Facts, out: &mut Findings) {
         out.push(&m.id, format!("rule `{}` of `{}` never speaks", r.name(), m.id.name), |d| {
             d.label(r.span, "no condition").help("write above=.., below=.., equals=.. or drops=\"..%\"")
         });
+    }
+}
+
+fn share_out_of_range(t: &Facts, out: &mut Findings) {
+    for (m, r) in rules(t) {
+        let Some(Watched::Known(counter)) = r.text("counter").and_then(counter::find) else { continue };
+        if counter.unit != Quantity::Percent {
+            continue;
+        }
+        let number = |field: &str| match r.value(field).map(|v| &v.value) {
+            Some(Value::Int(n)) => Some(*n as f64),
+            Some(Value::Text(text)) => text.parse::<f64>().ok(),
+            _ => None,
+        };
+        for (field, least, most, says) in [
+            ("above", 0.0, 99.999, "a share is 100 at most: this never speaks"),
+            ("below", 0.001, 100.0, "a share lies between 0 and 100: this never speaks, or always does"),
+            ("equals", 0.0, 100.0, "a share lies between 0 and 100: this never speaks"),
+        ] {
+            if number(field).is_some_and(|v| !(least..=most).contains(&v)) {
+                let message =
+                    format!("rule `{}` of `{}` compares a share with more or less than there is", r.name(), m.id.name);
+                out.push(&m.id, message, |d| d.label(r.at(field), says).help("write a number of per cent, as 90"));
+            }
+        }
     }
 }
 
@@ -333,8 +367,9 @@ fn probe_timeout_too_long(t: &Facts, out: &mut Findings) {
 }
 
 fn probe_without_login(t: &Facts, out: &mut Findings) {
-    let mailboxes =
-        |p: &&Node| matches!(p.text("type"), Some("imap" | "pop" | "mapi" | "owa" | "activesync" | "roundtrip"));
+    let mailboxes = |p: &&Node| {
+        matches!(p.text("type"), Some("imap" | "pop" | "submission" | "mapi" | "owa" | "activesync" | "roundtrip"))
+    };
     for p in t.all("probe").filter(mailboxes).filter(|p| p.value("account").is_none() || p.value("password").is_none())
     {
         let missing = if p.value("account").is_none() { "account" } else { "password" };

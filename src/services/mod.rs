@@ -2,5 +2,7 @@
 
 mod accept;
 pub mod cms;
+pub mod ldap;
+pub mod probe;
 pub mod proxy;
 pub mod trust;

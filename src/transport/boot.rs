@@ -4,8 +4,8 @@ use zeroize::Zeroizing;
 
 use crate::model::host::{Become, HostAccess};
 
-use super::Script;
 use super::quote::sh;
+use super::{Far, Script};
 
 /// Exit status of a script that arrived cut off; nothing of it has run.
 pub const CUT_OFF: i32 = 97;
@@ -23,6 +23,9 @@ const STREAM: &str = r##"s=;while IFS= read -r l;do case $l in "#cutover-begin")
 
 /// The command line for the far side.
 pub fn command_line(host: &HostAccess, script: &Script, shell: &str, with_password: bool) -> String {
+    if let Far::Program(line) = &script.far {
+        return line.clone();
+    }
     let boot = if script.payload.is_some() { STREAM } else { WHOLE };
     let sudo = match (host.become_, with_password) {
         (Become::None, _) => "",
@@ -35,6 +38,9 @@ pub fn command_line(host: &HostAccess, script: &Script, shell: &str, with_passwo
 
 /// What goes to standard input.
 pub fn input(script: &Script, password: Option<&str>) -> Zeroizing<Vec<u8>> {
+    if script.far != Far::Shell {
+        return Zeroizing::new(script.body.as_bytes().to_vec());
+    }
     let payload = script.payload.as_ref().map_or(0, |p| p.len());
     // Sized at once: growing would leave unwiped copies of secrets behind.
     let mut out = Zeroizing::new(Vec::with_capacity(script.body.len() + payload + password.map_or(0, str::len) + 64));
@@ -82,6 +88,7 @@ mod tests {
             payload: payload.map(|p| Zeroizing::new(p.to_vec())),
             link: Link::Kept,
             limit: Duration::from_secs(5),
+            far: Far::Shell,
         }
     }
 

@@ -38,15 +38,27 @@ pub enum Link {
     Fresh,
 }
 
+/// Who reads a script on the far side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Far {
+    /// A POSIX shell, which is told where the script ends.
+    #[default]
+    Shell,
+    /// This command line, the same for all its scripts: it reads the body from standard input as it is and sees to it itself that what is cut
+    /// off does not run. The login's own rights are all that it has.
+    Program(String),
+}
+
 /// What is sent to a host.
 pub struct Script {
-    /// POSIX sh; holds secrets, so it is wiped on drop.
+    /// POSIX sh, or what the program takes; holds secrets, so it is wiped on drop.
     pub body: Zeroizing<String>,
     /// Bytes that the script reads from its standard input (an upload).
     pub payload: Option<Zeroizing<Vec<u8>>>,
     pub link: Link,
     /// After this the answer is no longer waited for; what the script did is then unknown.
     pub limit: Duration,
+    pub far: Far,
 }
 
 /// How a script ended.

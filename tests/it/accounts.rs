@@ -254,3 +254,109 @@ fn a_phase_moves_nobody_while_it_is_not_known_who_they_are() {
         crate::cli::finish(plan).ends(1).says(says);
     }
 }
+
+/// Whom nothing can name yet may be of another cohort: nobody is left for the rest before that is known.
+#[test]
+fn the_rest_is_not_known_while_another_cohort_is_not() {
+    let phase = "environment production purpose=production\nphase last step=pilot environment=production { migrates others; }\n";
+    for (select, lacks) in [
+        ("ldap \"(mail=*)\"", "there is no export of a directory"),
+        ("group board@acme.test", "by a `group` that no list knows: board@acme.test"),
+    ] {
+        let cohorts = format!(
+            "cohort board migration=away type=pilot {{ select {{ {select}; }}; }}\ncohort others migration=away type=rest\n{phase}"
+        );
+        let node = lists(&cohorts).replace("strategy=phased", "strategy=phased coexistence=native");
+        let s = world(&node, &[("staff.csv", STAFF)]);
+        let listed = s.run(&["cohort", "list"]).ends(0);
+        let rest = listed.out.split("others ").nth(1).unwrap();
+        assert!(rest.contains("of cohort board names"), "{}", listed.out);
+        let says = format!("who is left for cohort others is not known: cohort board names people {lacks}");
+        let says =
+            if select.starts_with("ldap") { "who is left for cohort others is not known".to_owned() } else { says };
+        s.run(&["cohort", "rollback", "others"]).ends(1).says(&says);
+        planned(&s, "last").ends(1).says(&says);
+    }
+}
+
+fn planned(s: &Sandbox, phase: &str) -> crate::cli::Run {
+    let mut plan = s.command(&["plan", "--env", "production", "--phase", phase]);
+    plan.envs([("CMS", "mover"), ("OLD", "master")]);
+    crate::cli::finish(plan)
+}
+
+/// A cohort of the rest with lines of its own takes of them whom no other takes.
+#[test]
+fn the_rest_of_a_list_is_without_those_of_other_cohorts() {
+    let cohorts = "cohort first migration=away type=pilot { select { users ann@acme.test; }; }\n\
+                   cohort others migration=away type=rest { select { csv \"wave.csv\"; }; }\n";
+    let files = [("staff.csv", STAFF), ("wave.csv", "mail\nann@acme.test\nbob@acme.test\n")];
+    let listed = world(&lists(cohorts), &files).run(&["cohort", "list"]).ends(0);
+    assert!(listed.out.contains("others           rest         1 people"), "{}", listed.out);
+}
+
+#[test]
+fn who_is_in_two_cohorts_by_lists_is_moved_by_neither() {
+    let cohorts = "cohort team migration=away type=pilot { select { group team@acme.test; }; }\n\
+                   cohort listed migration=away type=wave { select { csv \"wave.csv\"; }; }\n\
+                   cohort sales migration=away type=wave { select { ldif \"ad.ldif\"; ldap \"(department=sales)\"; }; }\n\
+                   environment production purpose=production\n\
+                   phase one step=pilot environment=production { migrates team; }\n\
+                   phase two step=deploy environment=production { after one; migrates listed; }\n";
+    let node = lists(cohorts).replace("strategy=phased", "strategy=phased coexistence=native");
+    let s = world(
+        &node,
+        &[("staff.csv", STAFF), ("ad.ldif", EXPORT), ("wave.csv", "mail\nann@acme.test\nbob@acme.test\n")],
+    );
+    let says = "ann@acme.test, bob@acme.test are in cohort listed and in team";
+    s.run(&["cohort", "list"]).ends(1).says(says);
+    for phase in ["one", "two"] {
+        planned(&s, phase).ends(1).says(says);
+    }
+}
+
+#[test]
+fn aliases_of_a_group_are_people_and_who_has_no_account_is_told() {
+    let staff = "mail,aliases,members\nann@acme.test,ann.berg@acme.test aberg@acme.test,\nbob@acme.test,,\n\
+                 team@acme.test,crew@acme.test,Ann.Berg@acme.test guest@elsewhere.example bob@acme.test eve@acme.test aberg@acme.test\n";
+    let cohorts = "cohort team migration=away type=pilot { select { group crew@acme.test; }; }\n\
+                   cohort listed migration=away type=wave { select { group team@acme.test; csv \"eve.csv\"; }; exclude { users ann@acme.test bob@acme.test; }; }\n";
+    let s = world(&lists(cohorts), &[("staff.csv", staff), ("eve.csv", "eve@acme.test\n")]);
+    let listed = s.run(&["cohort", "list"]).ends(0);
+    assert!(listed.out.contains("team             pilot        2 people"), "{}", listed.out);
+    assert!(
+        listed.out.contains(
+            "without 2 of group crew@acme.test, not among the accounts of staff: eve@acme.test, guest@elsewhere.example"
+        ),
+        "{}",
+        listed.out
+    );
+    assert!(
+        listed.out.contains("listed           wave         1 people"),
+        "a list means whom it names: {}",
+        listed.out
+    );
+}
+
+#[test]
+fn entries_without_a_usable_address_are_counted_and_named() {
+    let ldif = "dn: cn=Fay\nobjectClass: person\nmail: fay@acme.test\ndepartment: Sales\n\n\
+                dn: cn=Gil\nobjectClass: person\ndepartment: Sales\n\n\
+                dn: cn=Hal\nobjectClass: user\nmail: hal at acme\ndepartment: Sales\n\n\
+                dn: cn=Ida\nobjectClass: inetOrgPerson\ndepartment: Works\n\n\
+                dn: cn=PC-1\nobjectClass: user\nobjectClass: computer\ndepartment: Sales\n\n\
+                dn: ou=Sales\nobjectClass: organizationalUnit\ndepartment: Sales\n";
+    let cohorts =
+        "cohort sales migration=away type=pilot { select { ldif \"ad.ldif\"; ldap \"(department=sales)\"; }; }\n";
+    let s = world(&lists(cohorts), &[("staff.csv", STAFF), ("ad.ldif", ldif)]);
+    let listed = s.run(&["cohort", "list"]).ends(0);
+    assert!(listed.out.contains("sales            pilot        1 people"), "{}", listed.out);
+    assert!(
+        listed.out.contains("without 2 entries of ad.ldif that have no usable address: cn=Gil; cn=Hal"),
+        "{}",
+        listed.out
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&s.run(&["cohort", "list", "--format", "json"]).ends(0).out).unwrap();
+    assert_eq!(json[0]["unaddressed"], serde_json::json!([{"list": "ad.ldif", "entries": ["cn=Gil", "cn=Hal"]}]));
+}

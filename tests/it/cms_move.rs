@@ -263,6 +263,40 @@ fn a_rollback_carries_back_what_the_new_side_got() {
     m.same();
 }
 
+/// Somebody worked on the old side after a last pass that ended too late. Until a last pass has seen that, it is written down, whatever dies.
+#[test]
+fn what_somebody_astray_has_deleted_does_not_come_back() {
+    let m = Move::new();
+    filled(&m, 12);
+    m.run(&["final", USER]).ok();
+    let astray = || {
+        let said: serde_json::Value = serde_json::from_str(&m.run(&["status", "--json"]).ok()).unwrap();
+        said[0]["astray"].as_bool().unwrap()
+    };
+    assert!(!astray());
+    let mut source = m.source();
+    source.ask("SELECT INBOX");
+    source.ask("UID STORE 2 +FLAGS (\\Deleted)");
+    source.ask("EXPUNGE");
+    assert_eq!(m.run(&["astray", "--json", USER]).ok().trim(), "1");
+    for write in 1..60 {
+        let crashed = m.command(&["final", USER]).env("CUTOVER_CMS_CRASH", write.to_string()).output().unwrap();
+        if crashed.status.success() {
+            assert!(write > 2, "it dies in the middle, too");
+            break;
+        }
+        let said: serde_json::Value = serde_json::from_str(&m.run(&["status", "--json"]).ok()).unwrap();
+        // Noted until the pass has come to its end, and not a moment less.
+        assert!(said[0]["astray"] == true || said[0]["phase"] == "moved", "{write}: {said}");
+    }
+    assert!(!astray());
+    m.run(&["rollback", USER]).ok();
+    m.same();
+    let mut source = m.source();
+    assert!(source.ask("SELECT INBOX").contains("* 7 EXISTS"), "eight were there");
+    assert_eq!(m.run(&["astray", "nobody"]).code, 1);
+}
+
 /// Real kills, some of each; the long form is `tests/soak/cms/kill`.
 #[test]
 fn failure_18_kills_lose_and_double_nothing() {

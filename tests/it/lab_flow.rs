@@ -221,7 +221,19 @@ fn destroy_takes_away_what_is_ours_and_nothing_else() {
 fn a_host_that_cannot_be_asked_is_never_taken_for_empty() {
     let Some(world) = World::new("away") else { return };
     world.run(&["apply", "--yes"]).ends(0);
+    // A setting of the real sshd, changed by hand, is found, and mended it is silent.
+    let text = world.box_.read("topology.kdl").replace("    roles flow\n", "    roles flow\n    baselines ssh\n");
+    let checks = "baseline ssh {\n roles flow\n check tries source=script key=\"sshd -T | sed -n 's/^maxauthtries //p'\" expect=\"6\"\n \
+                  check up source=service key=ssh.service expect=running\n check kernel source=sysctl key=kernel.ostype expect=Linux\n \
+                  check base source=package key=openssh-server expect=\">=8\"\n}\n";
+    world.box_.write("topology.kdl", &(text + checks));
+    world.run(&["audit"]).ends(0).says("No deviation: 8 checks on 2 hosts.");
+    world.lab.sh("a", "sed -i '1i MaxAuthTries 3' /etc/ssh/sshd_config");
+    world.run(&["audit"]).ends(2).says("~ a ssh.tries").says("wanted 6, found 3").says("1 deviation: 8 checks");
+    world.lab.sh("a", "sed -i 1d /etc/ssh/sshd_config");
+    world.run(&["audit"]).ends(0);
     world.lab.fault(cutover::lab::Fault::Kill { host: "b".into() });
+    world.run(&["audit"]).ends(1).says("could not ask b (4 checks)").says("whether they deviate is not known");
     let plan = world.run(&["plan", "--detailed-exitcode", "--out", "plan.cut"]).ends(1);
     assert!(plan.err.contains("could not ask: b") && !plan.out.contains("server.b/file"), "{plan:#?}");
     assert!(!world.box_.path().join("plan.cut").exists(), "such a plan is not saved");

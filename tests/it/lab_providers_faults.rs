@@ -143,8 +143,13 @@ async fn known_hosts_of_a_lab_serve_and_a_lost_session_is_made_anew() {
     let settings = Settings { known_hosts: vec![lab.known_hosts()], ..Default::default() };
     let network = cutover::transport::Network::new(settings, BTreeMap::new(), secrets);
     let say = async |line: &str| {
-        let script =
-            Script { body: format!("{line}\n").into(), payload: None, link: Link::Kept, limit: Duration::from_secs(5) };
+        let script = Script {
+            body: format!("{line}\n").into(),
+            payload: None,
+            link: Link::Kept,
+            limit: Duration::from_secs(5),
+            far: cutover::transport::Far::Shell,
+        };
         let mut out = vec![];
         network.exec(&host, script, |l| out.push(l.to_owned())).await.map(|exit| (out, exit.code))
     };

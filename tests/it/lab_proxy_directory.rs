@@ -98,6 +98,8 @@ async fn lab_proxy_slapd() {
         assert_eq!(login.await.expect("asked"), Ok(Some(Route::Blocked)));
     }
     assert!(opened(&lab) <= before + 5, "the pool is bounded");
+    // Last, as so many people slow down searches by mail.
+    crate::import_directory::of_slapd(&lab, "dir-1", &of);
 }
 
 fn opened(lab: &Lab) -> usize {
@@ -109,7 +111,7 @@ fn slapd_like(of: &directories::Directory) -> directories::Directory {
 }
 
 /// An authority that signed nothing here.
-fn rcgen_ca() -> String {
+pub fn rcgen_ca() -> String {
     let key = rcgen::KeyPair::generate().expect("key");
     rcgen::CertificateParams::new(vec!["other".to_owned()])
         .expect("names")
@@ -142,6 +144,7 @@ async fn lab_proxy_active_directory() {
         assert_eq!(side(&d, "ann@acme.test").await, Ok(Some(Route::New)), "after the flush it is asked again");
         lab.sh("dc-1", "samba-tool group removemembers moved ann >/dev/null");
     }
+    crate::import_directory::of_active_directory(&lab, "dc-1", &of);
     // Without TLS a domain controller takes no password (Samba's `ldap server require strong auth`).
     let d = begin(&lab, &of, &format!("servers = [\"ldap://{ip}\"]\n{MEMBERS}")).expect("directory");
     assert!(matches!(d.ask("bob@acme.test").await, Err(Unknown::Unreachable(_))));

@@ -35,6 +35,8 @@ struct Outputs {
     notices: BTreeSet<String>,
     /// Rules of Prometheus, who hears of them, and what cannot be watched.
     figures: BTreeSet<String>,
+    /// What audits ask of which host, and what is accepted.
+    audits: String,
     /// How available levels will be, and what costs most.
     forecast: String,
     /// What each phase and gate waits for while nothing is recorded.
@@ -111,17 +113,35 @@ fn outputs(text: &str) -> Outputs {
         out.slices.insert(phase.id.name.to_string(), slice::deployed(&c.topology, &phase.id.name).unwrap_or_default());
     }
     schedule(&c.topology, &mut out);
+    let day = "2026-11-22".parse().expect("date");
+    out.audits = format!("{:?} {:?}", cutover::auditing::wish(&c.topology, day), due(&c.topology));
     out.forecast = format!("{:?}", cutover::availability::forecast(&c.topology));
     let watched = cutover::monitoring::compose(
         &c.topology,
         &cutover::monitoring::Options { smarthost: Some("mail:25".into()), ..Default::default() },
     );
     out.figures.extend(watched.files.into_iter().map(|(name, text)| format!("{name} {text}")));
+    out.figures.extend(cutover::monitoring::scorecard::cards(&c.topology).iter().map(|card| format!("{card:?}")));
     out.figures.extend(watched.gaps.iter().map(|g| format!("{} {}", g.of, g.why)));
     if !c.diagnostics.has_errors() && c.topology.organization().is_some() {
         resources(&c, &mut out);
     }
     out
+}
+
+/// What is audited again an hour after the last audit, and what a deviation opens.
+fn due(topology: &Topology) -> (BTreeSet<&str>, Vec<String>) {
+    use cutover::auditing::{Event, Known, ticket};
+    let at = |text: &str| text.parse::<jiff::Timestamp>().expect("time");
+    let names: Vec<String> = topology.all("baseline").map(|b| b.id.name.to_string()).collect();
+    let audited = |baseline: &String| Event::Audited {
+        at: at("2026-11-22T11:00:00Z"),
+        baseline: baseline.clone(),
+        checks: 1,
+        deviates: 0,
+    };
+    let known = Known::of(names.iter().map(audited));
+    (known.due(topology, at("2026-11-22T12:00:00Z")), names.iter().map(|n| ticket(topology, n)).collect())
 }
 
 fn schedule(topology: &Topology, out: &mut Outputs) {
@@ -325,7 +345,8 @@ fn acts_in(
             if (&after.slices, &after.schedule, &after.gates) != (&before.slices, &before.schedule, &before.gates) {
                 found.insert("gate");
             }
-            if (&after.notices, &after.figures) != (&before.notices, &before.figures) {
+            let told = |o: &Outputs| (o.notices.clone(), o.figures.clone(), o.audits.clone());
+            if told(&after) != told(before) {
                 found.insert("report");
             }
             if after.forecast != before.forecast {

@@ -170,7 +170,7 @@ fn readers_of_older_yaml_read_the_same() {
     s.write("topology.kdl", &all_counters());
     s.run(&["monitoring", "write", "m"]).ends(0);
     let script = "import json, sys, yaml\nprint(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
-    for file in ["rules/no.yml", "tests/no.yml", "rules/levels.yml", "alertmanager.yml", "prometheus.yml"] {
+    for file in ["rules/no.yml", "tests/no.yml", "rules/@levels.yml", "alertmanager.yml", "prometheus.yml"] {
         let path = s.path().join("m").join(file);
         let ended = Command::new("python3").args(["-c", script]).arg(&path).output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
@@ -202,4 +202,45 @@ fn what_cannot_be_watched_is_told_and_rules_that_are_gone_go() {
     assert_eq!(s.read("other/alertmanager.yml"), "mine\n");
     assert!(!s.path().join("other/prometheus.yml").exists());
     assert!(!s.path().join("m/rules/m.yml").exists() && s.path().join("m/alertmanager.yml").exists());
+}
+
+/// Every panel of a dashboard.
+fn panels(board: &serde_json::Value) -> &[serde_json::Value] {
+    board["panels"].as_array().unwrap()
+}
+
+#[test]
+fn dashboards_ask_what_prometheus_understands_and_panels_do_not_lie_on_each_other() {
+    let s = Sandbox::new();
+    s.write("topology.kdl", &all_counters());
+    s.run(&["monitoring", "write", "m"]).ends(0);
+    let boards: Vec<serde_json::Value> =
+        ["service", "monitors"].map(|n| serde_json::from_str(&s.read(&format!("m/grafana/{n}.json"))).unwrap()).into();
+    let mut rules = Vec::new();
+    for board in &boards {
+        let mut taken = std::collections::BTreeSet::new();
+        let mut ids = std::collections::BTreeSet::new();
+        for panel in panels(board) {
+            assert!(ids.insert(panel["id"].as_u64().unwrap()));
+            let at = |k: &str| panel["gridPos"][k].as_u64().unwrap();
+            assert!(at("x") + at("w") <= 24, "{panel}");
+            for (x, y) in (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y))) {
+                assert!(taken.insert((x, y)), "{panel}");
+            }
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                assert_eq!(target["datasource"]["uid"], "cutover");
+                rules.push(serde_json::json!({ "record": format!("panel:{}", rules.len()), "expr": target["expr"] }));
+            }
+        }
+    }
+    assert!(rules.len() > 8, "{rules:?}");
+    let file = serde_json::json!({ "groups": [{ "name": "panels", "rules": rules }] });
+    s.write("panels.yml", &file.to_string());
+    let checked = Command::new("promtool").args(["check", "rules"]).arg(s.path().join("panels.yml")).output();
+    let checked = checked.unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let source: serde_json::Value = serde_yaml::from_str(&s.read("m/grafana/datasources.yml")).unwrap();
+    assert_eq!(source["datasources"][0]["uid"], "cutover");
+    let provider: serde_json::Value = serde_yaml::from_str(&s.read("m/grafana/dashboards.yml")).unwrap();
+    assert_eq!(provider["providers"][0]["options"]["path"], "/etc/prometheus/grafana");
 }

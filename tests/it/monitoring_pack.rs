@@ -61,6 +61,43 @@ fn hosts_tell_figures_where_somebody_asks_and_only_on_their_own_address() {
     assert!(!quiet.content("server.one/file:/etc/dovecot/dovecot.conf").contains("metric "));
 }
 
+/// What the service of probes of a topology is told, by the name of the probe; and what is said of others.
+fn probes_of(more: &str) -> (serde_json::Value, String) {
+    let text = format!(
+        "platform watcher {{ product prometheus \"2.42\"; }}\n\
+         server watch platform=watcher site=office ip=\"192.0.2.20\" {{ roles monitor; }}\nserver ns platform=dns site=office ip=\"192.0.2.53\" {{ roles dns; }}\n{more}"
+    );
+    let low = Story::new(&text).lower().clean();
+    let config = low.content("server.watch/file:/etc/cutover-probe/probes.json");
+    (serde_json::from_str(&config).unwrap(), low.said())
+}
+
+#[test]
+fn a_zone_is_asked_at_each_name_server_for_what_it_says_of_mail_and_what_nobody_can_make_is_told() {
+    let (config, said) = probes_of(
+        "dns-provider knot type=rfc2136 host=ns { secondaries \"198.51.100.53\"; }\n\
+         zone acme.example provider=knot {\n record \"@\" NS ns.acme.example.\n record ns A \"192.0.2.53\"\n record \"@\" MX \"10 ns.acme.example.\"\n\
+         record \"@\" TXT \"v=spf1 mx -all\"\n record later MX \"10 ns.acme.example.\" held-until=night\n record other TXT \"no matter\"\n}\n\
+         rollback-point keep valid-for=\"7d\" { restores dns; }\n\
+         cutover-window night start=\"2026-12-04T21:00\" for=\"6h\" rollback=keep { steps lower-ttl flip-mx; }\n\
+         probe names type=dns { to zone:acme.example; }\nprobe padlock type=tls { to watch; }\n",
+    );
+    assert!(
+        said.contains("probe padlock is not made: nothing that probe padlock names has an address for tls"),
+        "{said}"
+    );
+    let all = config["probes"].as_array().unwrap();
+    assert_eq!(all.len(), 1, "{config}");
+    let targets = all[0]["probe"]["targets"].as_array().unwrap();
+    let at: Vec<&str> = targets.iter().map(|t| t["address"].as_str().unwrap()).collect();
+    assert_eq!(at, ["192.0.2.53", "198.51.100.53"]);
+    for target in targets {
+        let sets = target["sets"].as_array().unwrap();
+        let keys: Vec<String> = sets.iter().map(|s| format!("{} {}", s["key"]["name"], s["key"]["kind"])).collect();
+        assert_eq!(keys, [r#""acme.example." "MX""#, r#""acme.example." "TXT""#]);
+    }
+}
+
 /// Prometheus and Alertmanager of this machine with the files of the pack, in a folder and on ports of their own.
 struct Watching {
     dir: tempfile::TempDir,
@@ -183,7 +220,7 @@ fn a_running_server_is_held_against_its_files() {
     w.change("rules/mail.yml", "> > 250", "> 250");
     w.reload(0);
     w.ends("prometheus", 0, "");
-    w.change("prometheus.yml", &format!("- {}/rules/sites.yml\n", w.dir.path().display()), "");
+    w.change("prometheus.yml", &format!("- {}/rules/@sites.yml\n", w.dir.path().display()), "");
     w.reload(0);
     w.ends("prometheus", 1, "runs with other rules");
 

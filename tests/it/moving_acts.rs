@@ -40,7 +40,7 @@ fn act(what: Doing, timeout: u64, on_timeout: OnTimeout) -> Act {
 fn bench(shared: &Shared, desk: Desk, acts: Vec<Act>, port: Option<u16>) -> Bench {
     let mut b = Bench::furnished(COHORT, shared, desk);
     b.settings.longest_wait = Duration::from_secs(30);
-    let target = |port| Target { name: "new".into(), address: "127.0.0.1".into(), port, host: None };
+    let target = |port| Target { name: "new".into(), address: "127.0.0.1".into(), port, host: None, sets: Vec::new() };
     let probe = |port| Probe {
         name: "new-side".into(),
         what: Transaction::Heartbeat,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use cutover::model::host::{Opening, Reach};
 use cutover::model::step::Outcome;
 use cutover::moving::standing::State;
-use cutover::moving::transfer::{Direction, End, Wish, transfer};
+use cutover::moving::transfer::{Direction, End};
 use cutover::services::cms::ledger::Phase;
 use cutover::services::proxy::route::Route;
 
-use crate::moving_people::{Shared, names, sound, states, summary, world};
+use crate::moving_people::{Shared, go, names, sound, states, summary, world};
 use crate::moving_waves::{ALL, Bench};
 
 /// A cohort whose people go one by one, and need a second each by what was measured, in a window that is open from now for so long.
@@ -193,8 +193,7 @@ async fn who_was_given_up_too_early_goes_back_or_on() {
             shared.0.lock().unwrap().broken.insert("ann".into());
         }
         assert_eq!(states(&shared, &users).await, [State::Astray]);
-        let wish = Wish { direction, default: Route::Old, patience: Duration::from_millis(5), limit: None };
-        let done = transfer(&shared, &shared, &users, wish, &|_| {}).await.unwrap();
+        let done = go(&shared, &users, direction).await.unwrap();
         let (end, state) = match (broken, direction) {
             // Never to the new side, where they have not been.
             (true, _) => (End::Stayed, State::Astray),
@@ -209,5 +208,61 @@ async fn who_was_given_up_too_early_goes_back_or_on() {
         let on_new = shared.0.lock().unwrap().tables.values().all(|t| t.users.get("ann") == Some(&Route::New));
         assert_eq!(on_new, state == State::Moved);
         sound(&shared, "given up");
+    }
+}
+
+/// Somebody astray whose last pass failed for good: what only the new side has is not back yet, and nobody says so.
+#[tokio::test]
+async fn whose_last_pass_failed_for_good_is_not_taken_for_back() {
+    let shared = world(&["ann"], Phase::Failed);
+    let users = names(&["ann"]);
+    {
+        let mut w = shared.0.lock().unwrap();
+        w.mailboxes.get_mut("ann").unwrap().astray = true;
+        w.broken.insert("ann".into());
+    }
+    for (mended, end) in [(false, End::Stayed), (true, End::Arrived)] {
+        if mended {
+            shared.0.lock().unwrap().broken.clear();
+        }
+        let done = go(&shared, &users, Direction::Old).await.unwrap();
+        assert_eq!(done[0].end, end, "{done:?}");
+    }
+    assert_eq!(states(&shared, &users).await, [State::Back]);
+    assert_eq!(shared.0.lock().unwrap().finals.get("ann"), Some(&1));
+    sound(&shared, "failed for good");
+}
+
+/// A pass of the way back came to its end after its people were let in on the new side again, where they have gone on.
+#[tokio::test]
+async fn whose_way_back_was_given_up_too_early_goes_on_or_back() {
+    for (broken, direction) in
+        [(false, Direction::Old), (true, Direction::Old), (false, Direction::New), (true, Direction::New)]
+    {
+        let shared = world(&["ann"], Phase::Back);
+        let users = names(&["ann"]);
+        {
+            let mut w = shared.0.lock().unwrap();
+            w.tables.values_mut().for_each(|t| _ = t.users.insert("ann".into(), Route::New));
+            w.only.insert("ann".into(), (0, 2));
+            if broken {
+                w.broken.insert("ann".into());
+            }
+        }
+        assert_eq!(states(&shared, &users).await, [State::Astray]);
+        let done = go(&shared, &users, direction).await.unwrap();
+        let (end, state) = match (broken, direction) {
+            (true, _) => (End::Stayed, State::Astray),
+            (false, Direction::Old) => (End::Arrived, State::Back),
+            (false, Direction::New) => (End::Arrived, State::Moved),
+        };
+        assert_eq!(done[0].end, end, "{direction:?}: {done:?}");
+        assert_eq!(states(&shared, &users).await, [state]);
+        let w = shared.0.lock().unwrap();
+        // What came to the new side meanwhile has gone to the old one first.
+        assert_eq!(w.only["ann"].1, if broken { 2 } else { 0 }, "{direction:?}");
+        assert!(w.tables.values().all(|t| t.users["ann"] == Route::New) == (state != State::Back), "{direction:?}");
+        drop(w);
+        sound(&shared, "given up on the way back");
     }
 }

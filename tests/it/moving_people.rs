@@ -23,6 +23,8 @@ pub struct World {
     pub mailboxes: BTreeMap<String, Summary>,
     /// Mail that is on the old side and not on the new one, and the other way round.
     pub only: BTreeMap<String, (u64, u64)>,
+    /// Mail that people have deleted on the old side, and that the new one still has.
+    pub deleted: BTreeMap<String, u64>,
     /// Users whose passes fail.
     pub broken: BTreeSet<String>,
     pub orders: usize,
@@ -73,6 +75,7 @@ pub fn summary(user: &str, phase: Phase) -> Summary {
         total_octets: 1000,
         exceptions: 0,
         watched: 0,
+        astray: false,
         fault: None,
         changed: 0,
     }
@@ -93,6 +96,9 @@ impl World {
             }
             if sides.contains(&Route::New) && self.only.get(&user).is_some_and(|(old, _)| *old > 0) {
                 self.wrong.push(format!("{user} is let in on the new side while mail is only on the old one"));
+            }
+            if sides.contains(&Route::New) && self.deleted.get(&user).is_some_and(|n| *n > 0) {
+                self.wrong.push(format!("{user} is let in on the new side, which has what they have deleted"));
             }
             let gone =
                 self.mailboxes[&user].phase != Phase::Moved && self.only.get(&user).is_some_and(|(_, new)| *new > 0);
@@ -143,6 +149,19 @@ impl Content for Shared {
         Ok(users.iter().filter_map(|u| Some((u.clone(), w.mailboxes.get(u)?.clone()))).collect())
     }
 
+    async fn astray(&self, users: &[String], on: bool) -> Result<(), String> {
+        self.alive().await;
+        let mut w = self.0.lock().unwrap();
+        let lost = w.begin()?;
+        for user in users {
+            if w.tables.keys().any(|g| w.side(g, user) == Route::Held) {
+                w.wrong.push(format!("{user} was held before it was written down where they work"));
+            }
+            w.mailboxes.get_mut(user).unwrap().astray = on;
+        }
+        if lost { Err("the line was cut".into()) } else { Ok(()) }
+    }
+
     async fn carry(&self, users: &[String], what: Carry, within: Option<Duration>) -> Result<Vec<PassDone>, String> {
         self.alive().await;
         let (slow, stuck) = {
@@ -160,6 +179,10 @@ impl Content for Shared {
             let stuck = w.stuck.contains(user);
             let broken = w.broken.contains(user) || stuck;
             if !broken || stuck && w.late {
+                if what == Carry::Rollback && w.deleted.get(user).is_some_and(|n| *n > 0) {
+                    w.wrong.push(format!("what {user} had deleted came back"));
+                }
+                w.deleted.remove(user);
                 let only = w.only.entry(user.clone()).or_default();
                 let phase = match what {
                     Carry::Final => {
@@ -173,7 +196,8 @@ impl Content for Shared {
                         Phase::Back
                     }
                 };
-                w.mailboxes.get_mut(user).unwrap().phase = phase;
+                let mailbox = w.mailboxes.get_mut(user).unwrap();
+                (mailbox.phase, mailbox.astray) = (phase, false);
             }
             let passed = Passed { pass: what.as_str().into(), borne: true, ..Passed::default() };
             let fault = broken.then_some(if stuck { "it was not over in time" } else { "quota: the mailbox is full" });
@@ -208,9 +232,21 @@ pub fn names(users: &[&str]) -> Vec<String> {
     users.iter().map(|u| (*u).to_owned()).collect()
 }
 
-async fn go(shared: &Shared, users: &[String], direction: Direction) -> Option<Vec<Transfer>> {
+pub async fn go(shared: &Shared, users: &[String], direction: Direction) -> Option<Vec<Transfer>> {
     let wish = Wish { direction, default: Route::Old, patience: Duration::from_millis(5), limit: None };
     transfer(shared, shared, users, wish, &|_| {}).await.ok()
+}
+
+/// As an operator does it: again, until all have arrived, three times at most.
+async fn settled(shared: &Shared, users: &[String], direction: Direction) -> Vec<Transfer> {
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        ends = go(shared, users, direction).await.unwrap();
+        if ends.iter().all(|t| matches!(t.end, End::Arrived | End::Already)) {
+            break;
+        }
+    }
+    ends
 }
 
 pub async fn states(shared: &Shared, users: &[String]) -> Vec<State> {
@@ -303,16 +339,60 @@ async fn killed_or_cut_at_any_order_and_done_again_the_end_is_the_same() {
                     let mut w = shared.0.lock().unwrap();
                     (w.dies, w.lost) = (None, None);
                 }
-                let mut ends = Vec::new();
-                for _ in 0..3 {
-                    ends = go(&shared, &users, direction).await.unwrap();
-                    if ends.iter().all(|t| matches!(t.end, End::Arrived | End::Already)) {
-                        break;
-                    }
-                }
+                let ends = settled(&shared, &users, direction).await;
                 let want = if direction == Direction::New { State::Moved } else { State::Back };
                 assert_eq!(states(&shared, &users).await, [want; 2], "{place}: {ends:?}");
                 sound(&shared, &place);
+            }
+        }
+    }
+}
+
+/// Ann works on the old side after a last pass that ended too late, Cem was sent there by hand, Bob has moved. Whoever takes them back or
+/// moves them is killed, or has no answer, at each order; what Ann and Cem have deleted never comes back, and nothing stays behind.
+#[tokio::test]
+async fn killed_between_the_passes_of_somebody_astray_nothing_deleted_comes_back() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum How {
+        Killed,
+        Silent,
+        Lost,
+    }
+    for direction in [Direction::Old, Direction::New] {
+        for how in [How::Killed, How::Silent, How::Lost] {
+            for at in 0..24 {
+                let users = names(&["ann", "bob", "cem"]);
+                let shared = world(&["ann", "bob", "cem"], Phase::Moved);
+                {
+                    let mut w = shared.0.lock().unwrap();
+                    w.tables.values_mut().for_each(|t| _ = t.users.insert("bob".into(), Route::New));
+                    w.only = BTreeMap::from([("ann".into(), (3, 0)), ("bob".into(), (0, 2)), ("cem".into(), (1, 4))]);
+                    w.deleted = BTreeMap::from([("ann".into(), 2), ("cem".into(), 1)]);
+                    match how {
+                        How::Killed => w.killed = Some(at),
+                        How::Silent => w.dies = Some(at),
+                        How::Lost => w.lost = Some(at),
+                    }
+                }
+                let place = format!("{direction:?}, {how:?} at {at}");
+                tokio::select! {
+                    () = async { if how == How::Killed { shared.1.notified().await } else { std::future::pending().await } } => {}
+                    _ = go(&shared, &users, direction) => {}
+                }
+                sound(&shared, &place);
+                {
+                    let mut w = shared.0.lock().unwrap();
+                    (w.dies, w.lost, w.killed) = (None, None, None);
+                }
+                let ends = settled(&shared, &users, direction).await;
+                let want = if direction == Direction::New { State::Moved } else { State::Back };
+                assert_eq!(states(&shared, &users).await, [want; 3], "{place}: {ends:?}");
+                sound(&shared, &place);
+                let w = shared.0.lock().unwrap();
+                assert!(w.deleted.is_empty(), "{place}: {:?}", w.deleted);
+                let left =
+                    w.only.values().filter(|(old, new)| if direction == Direction::Old { *new > 0 } else { *old > 0 });
+                assert_eq!(left.count(), 0, "{place}: {:?}", w.only);
             }
         }
     }

@@ -38,7 +38,7 @@ fn failed(rolls_back: bool) -> Trigger {
 }
 
 fn probe(port: u16, rolls_back: bool) -> Trigger {
-    let target = Target { name: "new".into(), address: "127.0.0.1".into(), port, host: None };
+    let target = Target { name: "new".into(), address: "127.0.0.1".into(), port, host: None, sets: Vec::new() };
     let probe = Probe {
         name: "new-side".into(),
         what: Transaction::Heartbeat,
@@ -82,6 +82,7 @@ async fn go(b: &Bench, plan: &Plan, apply: &str) -> (Report, Option<Fired>) {
     let eyes = Eyes {
         crews: Arc::clone(&b.crews),
         probes: Probes { resolver: Arc::new(Resolver::fixed([("env:NONE", "none")])), ca: "/nowhere".into() },
+        alerts: Arc::default(),
     };
     let watch = Watch::of(plan, &eyes, &SystemClock, &journal, apply, false).unwrap();
     let (stop, wanted) = watch::channel(Wanted::Run);

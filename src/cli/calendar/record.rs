@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::failure::Failure;
-use super::super::lines::LinesFile;
-use crate::execution::{Clock as _, SystemClock};
-use crate::journal::{Holder, StateDir};
+use super::super::lines::{LinesFile, author};
+use crate::journal::StateDir;
 
 /// Written before the first step is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +31,10 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(apply: &str) -> Self {
-        let me = Holder::this_process("", SystemClock.now());
         Self {
             apply: apply.to_owned(),
             at: format!("{:.0}", jiff::Timestamp::now()),
-            by: format!("{}@{}", me.user, me.machine),
+            by: author(),
             change: None,
             no_change: None,
             emergency: None,

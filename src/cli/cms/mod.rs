@@ -52,6 +52,7 @@ enum Command {
     Pause(steer::Pause),
     Resume(steer::Resume),
     Retry(steer::Retry),
+    Astray(steer::Astray),
     Report(report::Args),
     Audit(audit::Args),
     /// Say which version this is
@@ -77,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => steer::pause(args, &cli.config, &out),
         Command::Resume(args) => steer::resume(args, &cli.config, &out),
         Command::Retry(args) => steer::retry(args, &cli.config, &out),
+        Command::Astray(args) => steer::astray(args, &cli.config, &out),
         Command::Report(args) => report::run(&args, &cli.config, &out),
         Command::Audit(args) => audit::run(&args, &cli.config, &out),
         Command::Status(args) => status::run(&args, &cli.config, &out),

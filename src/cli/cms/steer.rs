@@ -1,4 +1,4 @@
-//! Commands that steer the service: `pause`, `resume`, `retry`.
+//! Commands that steer the service: `pause`, `resume`, `retry`, `astray`.
 
 use std::path::Path;
 
@@ -36,6 +36,32 @@ pub struct Retry {
     take_over: bool,
 }
 
+/// Note who works on the old side though the mailbox counts as moved: a way back then carries that over first. `cutover` says it itself
+#[derive(Debug, clap::Args)]
+pub struct Astray {
+    /// `-`: those on standard input, one a line
+    #[arg(required = true)]
+    users: Vec<String>,
+    /// They do not, or not any more
+    #[arg(long)]
+    off: bool,
+    /// How many, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn astray(args: Astray, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let users = super::listed(&args.users)?;
+    let (off, json) = (args.off, args.json);
+    let count = steered(Request::Astray { users: users.clone(), off }, &users, Step::Astray(!off), path)?;
+    if json {
+        out.json(&count)
+    } else {
+        out.result(format!("{count} mailboxes"))
+    }
+    Ok(Exit::Ok)
+}
+
 pub fn pause(args: Pause, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
     let users = args.users;
     steer(Request::Pause { users: users.clone() }, &users, Step::Pause(true), path, out)
@@ -55,14 +81,21 @@ pub fn retry(args: Retry, path: &Path, out: &Output) -> Result<Exit, Vec<String>
 enum Step {
     Pause(bool),
     Retry { removals: bool, takes: bool },
+    Astray(bool),
 }
 
-/// By the service when it runs, in the ledger otherwise.
 fn steer(request: Request, users: &[String], step: Step, path: &Path, out: &Output) -> Result<Exit, Vec<String>> {
+    let count = steered(request, users, step, path)?;
+    out.result(format!("{count} mailboxes"));
+    Ok(Exit::Ok)
+}
+
+/// By the service when it runs, in the ledger otherwise. How many mailboxes it was.
+fn steered(request: Request, users: &[String], step: Step, path: &Path) -> Result<usize, Vec<String>> {
     let (config, people) = super::read(path)?;
-    let count = match ask::ask(&config.cms.control, &request)? {
-        Some(Answer::Done(count)) => count,
-        Some(_) => return Err(vec!["the service gave another answer than was asked for".into()]),
+    match ask::ask(&config.cms.control, &request)? {
+        Some(Answer::Done(count)) => Ok(count),
+        Some(_) => Err(vec!["the service gave another answer than was asked for".into()]),
         None => {
             let ledger = super::ledger(&config)?;
             let users = run::names(&people, users)?;
@@ -71,6 +104,7 @@ fn steer(request: Request, users: &[String], step: Step, path: &Path, out: &Outp
                 for user in &users {
                     let known = match step {
                         Step::Pause(on) => ledger.pause(user, on).await?,
+                        Step::Astray(on) => ledger.astray(user, on).await?,
                         Step::Retry { removals, takes } => {
                             if takes {
                                 ledger.take_over(user).await?;
@@ -83,9 +117,7 @@ fn steer(request: Request, users: &[String], step: Step, path: &Path, out: &Outp
                 Ok::<usize, Fault>(count)
             };
             let done = runtime::block_on(all).map_err(|_| vec!["the system gives no threads".to_owned()])?;
-            done.map_err(|e| vec![e.to_string()])?
+            done.map_err(|e| vec![e.to_string()])
         }
-    };
-    out.result(format!("{count} mailboxes"));
-    Ok(Exit::Ok)
+    }
 }

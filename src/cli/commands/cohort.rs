@@ -12,6 +12,7 @@ use super::super::exit::Exit;
 use super::super::failure::Failure;
 use super::super::moving::{self, Course, Entry, Turn, spoken};
 use super::super::project::Project;
+use super::super::roster;
 use super::super::runtime;
 use super::Answer;
 use crate::model::topology::Node;
@@ -19,8 +20,8 @@ use crate::model::unit::{format_bytes, format_duration};
 use crate::moving::standing::{Standing, State};
 use crate::moving::transfer::{Direction, End, Transfer};
 use crate::moving::wave::goes_on;
-use crate::people::Chosen;
 use crate::people::wave::{Rules, waves};
+use crate::people::{self, Chosen};
 
 /// Cohorts: who is in them, how far each person is, and there and back in waves
 #[derive(Debug, clap::Args)]
@@ -89,23 +90,21 @@ fn list(context: &Context) -> Answer {
     let project = Project::compile(context)?;
     let names: Vec<String> = project.topology.all("cohort").map(|c| c.id.name.to_string()).collect();
     let mut documents = Vec::new();
-    let mut owners: BTreeMap<String, String> = BTreeMap::new();
-    let mut twice = Vec::new();
+    let sources = sources(&project);
     for name in &names {
         let Some((node, chosen)) = project.topology.get("cohort", name).zip(project.made.people.get(name)) else {
             continue;
         };
-        for address in chosen.addresses() {
-            if let Some(first) = owners.insert(address.to_owned(), name.clone()) {
-                twice.push(format!("{address} is in {first} and in {name}"));
-            }
-        }
         match context.json() {
             true => documents.push(serde_json::json!({
                 "name": name, "type": node.text("type"), "people": chosen.members.len(), "digest": chosen.digest().0,
-                "left_out": chosen.left_out.len(),
+                "left_out": chosen.left_out.len(), "outsiders": chosen.outsiders,
+                "unasked": chosen.unasked.iter().map(|u| serde_json::json!({"cohort": u.of, "field": u.field, "named": u.named}))
+                    .collect::<Vec<_>>(),
+                "unaddressed": chosen.unaddressed.iter().map(|u| serde_json::json!({"list": u.path, "entries": u.names}))
+                    .collect::<Vec<_>>(),
             })),
-            false => context.out.result(row(node, chosen)),
+            false => context.out.result(row(node, chosen, &sources)),
         }
     }
     if context.json() {
@@ -113,14 +112,20 @@ fn list(context: &Context) -> Answer {
     } else if names.is_empty() {
         context.out.result("This topology has no cohort.");
     }
-    if let Some(first) = twice.first() {
-        let more = if twice.len() > 1 { format!(", and {} more like this", twice.len() - 1) } else { String::new() };
-        return Err(Failure::new(format!("{first}{more}")).help("take each of them out of all cohorts but one"));
+    match people::twice(&project.topology, &project.made.people).as_slice() {
+        [] => Ok(Exit::Ok),
+        shared => Err(roster::refused(shared)),
     }
-    Ok(Exit::Ok)
 }
 
-fn row(node: &Node, chosen: &Chosen) -> String {
+/// Where accounts stand, for people.
+fn sources(project: &Project) -> String {
+    let here = project.topology.all("mail-account").next().map(|_| "the topology");
+    let lists = project.topology.all("accounts").map(|a| a.id.name.as_str());
+    lists.chain(here).collect::<Vec<_>>().join(", ")
+}
+
+fn row(node: &Node, chosen: &Chosen, sources: &str) -> String {
     let mut text =
         format!("{:<16} {:<6} {:>7} people", node.id.name, node.text("type").unwrap_or(""), chosen.members.len());
     let digest = chosen.digest();
@@ -128,8 +133,8 @@ fn row(node: &Node, chosen: &Chosen) -> String {
     if !chosen.left_out.is_empty() {
         let _ = write!(text, "  {} left out", chosen.left_out.len());
     }
-    for (field, _) in &chosen.unasked {
-        let _ = write!(text, "\n                 and whom `{field}` names, which no list knows");
+    for line in roster::lines(chosen, sources) {
+        let _ = write!(text, "\n                 {line}");
     }
     for out in chosen.left_out.iter().filter(|o| o.reason.is_some()).take(3) {
         let _ = write!(text, "\n                 without {}: {}", out.address, out.reason.as_deref().unwrap_or(""));
@@ -137,10 +142,13 @@ fn row(node: &Node, chosen: &Chosen) -> String {
     text
 }
 
+/// The people of a cohort, as far as they must be known.
+type Who = for<'p> fn(&'p Project, &str) -> Result<(&'p Node, &'p Chosen), Failure>;
+
 /// What moves a cohort in which somebody is.
-fn open(name: &str, context: &Context) -> Result<Course, Failure> {
+fn open(name: &str, context: &Context, who: Who) -> Result<Course, Failure> {
     let project = Project::compile(context)?;
-    let (node, chosen) = moving::cohort(&project, name)?;
+    let (node, chosen) = who(&project, name)?;
     if chosen.members.is_empty() {
         return Err(Failure::new(format!("nobody is in cohort {name}")).help("say who with select"));
     }
@@ -149,8 +157,14 @@ fn open(name: &str, context: &Context) -> Result<Course, Failure> {
 }
 
 fn status(name: &str, csv: bool, context: &Context) -> Answer {
-    let course = open(name, context)?;
-    let (_, chosen) = moving::cohort(&course.project, name)?;
+    let course = open(name, context, moving::listed)?;
+    let (_, chosen) = moving::listed(&course.project, name)?;
+    for u in &chosen.unasked {
+        context.out.note(format!(
+            "who is in it is not wholly known: cohort {} names a `{}` that nothing here answers: {}",
+            u.of, u.field, u.named
+        ));
+    }
     let standings = runtime::block_on(course.look(&course.users(chosen.addresses())))??;
     let past = course.diary(context).read()?;
     let moved = |user: &str| past.get(user).and_then(|all| all.iter().rev().find(|e| e.arrived && e.to == "new"));
@@ -225,8 +239,11 @@ fn table<'e>(standings: &[Standing], moved: &impl Fn(&str) -> Option<&'e Entry>)
 }
 
 fn go(name: &str, direction: Direction, no_soak: bool, context: &Context) -> Answer {
-    let course = open(name, context)?;
+    let course = open(name, context, moving::cohort)?;
     let (node, chosen) = moving::cohort(&course.project, name)?;
+    if direction == Direction::New {
+        roster::alone(&course.project, [name])?;
+    }
     let users = course.users(chosen.addresses());
     let rules = match direction {
         Direction::New => Rules::of(node),

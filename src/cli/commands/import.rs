@@ -1,3 +1,6 @@
+mod captured;
+mod directory;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -33,11 +36,13 @@ Examples:
   cutover import servers servers.csv --platform ex --column name=Computer
   cutover import zone db.acme.example --provider bind --out dns.kdl
   cutover import zone --from 192.0.2.53 --name acme.example --key-file transfer.key --out dns.kdl
-  cutover import users staff.ldif --cohort wave-1 --migration move --out wave-1.kdl")]
+  cutover import users staff.ldif --cohort wave-1 --migration move --out wave-1.kdl
+  cutover import directory corp --out users/corp.ldif --force
+  cutover import captured gate-1/passwords gate-2/passwords --identity key.txt --out keys/captured.passwd")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
-    /// File for the KDL instead of standard output
+    /// File for the KDL (of a directory the LDIF, of captured passwords the hashes) instead of standard output
     #[arg(long, value_name = "FILE", global = true)]
     out: Option<PathBuf>,
     /// Overwrite files
@@ -105,6 +110,23 @@ enum What {
         #[arg(long, value_name = "HEADER")]
         mail: Option<String>,
     },
+    /// The people of a directory (LDAP, Active Directory), as LDIF for accounts and cohorts
+    ///
+    /// Asks for all entries page by page, never for passwords, and writes them in an order that is always the same. A search that ended
+    /// early writes nothing: the former file stays. Referrals are told and not followed.
+    Directory(directory::Args),
+    /// Passwords that a proxy has captured, as hashes for accounts: a passwd-file
+    ///
+    /// Copy the folder of sealed passwords of each gate to where the private key is. Each is opened in memory, and its hash (SHA512-CRYPT)
+    /// is written; with --force lines of others that are in the file stay. A file that cannot be opened leaves everything as it was.
+    Captured(captured::Args),
+}
+
+/// Whether files that are there may be overwritten (`--force`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Stays,
+    Overwritten,
 }
 
 /// What an inventory does not say.
@@ -152,6 +174,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
+    let existing = if args.force { Existing::Overwritten } else { Existing::Stays };
     let Outcome { sources, diagnostics: found, imported } = match &args.what {
         What::Ansible { path, group_roles, servers } => {
             let list = |roles: &str| roles.split(',').map(|r| r.trim().to_owned()).collect();
@@ -179,6 +202,8 @@ pub fn run(args: &Args, context: &Context) -> Answer {
             };
             importing::users(path, &options)
         }
+        What::Captured(sealed) => return captured::run(sealed, args.out.as_deref(), existing, context),
+        What::Directory(wanted) => return directory::run(wanted, args.out.as_deref(), existing, context),
     };
     let Some(imported) = imported else {
         let style = diagnostics::Style { color: context.out.err_color(), ..diagnostics::Style::default() };
@@ -194,7 +219,7 @@ pub fn run(args: &Args, context: &Context) -> Answer {
     if let Some(out) = &args.out {
         files.insert(out.clone(), &kdl);
     }
-    write_all(&files, args.force)?;
+    write_all(&files, existing)?;
     if args.out.is_none() {
         context.out.result(&kdl);
     }
@@ -268,12 +293,28 @@ fn named(what: &str, text: &str) -> Result<String, Failure> {
     }
 }
 
+fn there_already(there: &[String]) -> Failure {
+    Failure::new(format!("{} is there already; nothing was written", there.join(" and ")))
+        .help("take another name, or overwrite with --force")
+}
+
+/// The text of a passwd-file, `USER:REST` a line. Its length is reserved at once: a text that grows would leave unwiped copies behind.
+fn passwd_file(lines: &BTreeMap<String, Zeroizing<String>>) -> Zeroizing<String> {
+    let length = lines.iter().map(|(user, rest)| user.len() + rest.len() + 2).sum();
+    let mut text = Zeroizing::new(String::with_capacity(length));
+    for (user, rest) in lines {
+        for part in [user.as_str(), ":", rest.as_str(), "\n"] {
+            text.push_str(part);
+        }
+    }
+    text
+}
+
 /// All files or none: written aside first, renamed when each could be written.
-fn write_all(files: &BTreeMap<PathBuf, &str>, force: bool) -> Result<(), Failure> {
+fn write_all(files: &BTreeMap<PathBuf, &str>, existing: Existing) -> Result<(), Failure> {
     let there: Vec<String> = files.keys().filter(|p| p.exists()).map(|p| p.display().to_string()).collect();
-    if !there.is_empty() && !force {
-        return Err(Failure::new(format!("{} is there already; nothing was written", there.join(" and ")))
-            .help("take another name, or overwrite with --force"));
+    if !there.is_empty() && existing == Existing::Stays {
+        return Err(there_already(&there));
     }
     let mut aside = Vec::new();
     for (path, text) in files {
@@ -292,7 +333,7 @@ fn write_all(files: &BTreeMap<PathBuf, &str>, force: bool) -> Result<(), Failure
     for (path, file) in aside {
         let fail = |e: tempfile::PersistError| Failure::new(format!("{} was not written: {}", path.display(), e.error));
         // Another program may have made it in the meantime.
-        if force {
+        if existing == Existing::Overwritten {
             file.persist(path).map_err(fail)?
         } else {
             file.persist_noclobber(path).map_err(fail)?

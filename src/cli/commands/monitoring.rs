@@ -1,3 +1,5 @@
+mod silence;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,14 +19,17 @@ use crate::monitoring::{Monitoring, Options, compose};
 
 /// Rules of Prometheus and routes of Alertmanager, from monitors, levels and escalations
 ///
-/// Each rule has tests of its own. No host is asked. What no figure tells, or tells only nearly, is said below the table.
+/// Each rule has tests of its own. No host is asked but by `silence`. What no figure tells, or tells only nearly, is said below the table.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   cutover monitoring show                     every rule, who hears of it, and what cannot be watched
   cutover monitoring show --format json       for programs
   cutover monitoring write monitoring         the files: prometheus.yml, alertmanager.yml, rules, targets, tests
-  cutover monitoring check                    by promtool and amtool of this machine: form, and every rule's tests")]
+  cutover monitoring check                    by promtool and amtool of this machine: form, and every rule's tests
+  cutover monitoring silence night            alerts of the servers of that window, while it lasts
+  cutover monitoring silence --on gate --for 30m
+  cutover monitoring silence night --end      heard again")]
 pub struct Args {
     #[command(subcommand)]
     command: MonitoringCommand,
@@ -41,27 +46,33 @@ enum MonitoringCommand {
     },
     /// Hold the files against promtool and amtool, with the tests of every rule
     Check,
+    /// Silence the servers of a window while it lasts, at Alertmanager on the hosts that watch; service levels count on
+    Silence(silence::Args),
 }
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     let format = context.formats("monitoring", &[Format::Text, Format::Json])?;
-    let (_, topology) = Project::topology(context)?;
-    let made = compose(&topology, &Options::of(&topology));
+    let composed = || -> Result<Monitoring, Failure> {
+        let (_, topology) = Project::topology(context)?;
+        Ok(compose(&topology, &Options::of(&topology)))
+    };
     match &args.command {
         MonitoringCommand::Show if format == Format::Json => {
+            let made = composed()?;
             context.out.json(&serde_json::json!({ "watches": made.watches, "gaps": made.gaps }));
             Ok(Exit::Ok)
         }
         MonitoringCommand::Show => {
-            context.out.result(shown(&made));
+            context.out.result(shown(&composed()?));
             Ok(Exit::Ok)
         }
         MonitoringCommand::Write { folder } => {
-            let count = write(&made, folder)?;
+            let count = write(&composed()?, folder)?;
             context.out.note(format!("wrote {count} files into {}", folder.display()));
             Ok(Exit::Ok)
         }
-        MonitoringCommand::Check => check(&made, context),
+        MonitoringCommand::Check => check(&composed()?, context),
+        MonitoringCommand::Silence(args) => silence::run(args, context),
     }
 }
 
@@ -118,7 +129,7 @@ fn write(made: &Monitoring, folder: &Path) -> Result<usize, Failure> {
         let what = format!("{} holds files that cutover has not written: {}", folder.display(), foreign.join(", "));
         return Err(Failure::new(what).help("take them away, or name another folder; nothing was written"));
     }
-    for name in ["rules", "targets", "tests"] {
+    for name in ["grafana", "rules", "targets", "tests"] {
         let below = folder.join(name);
         std::fs::create_dir_all(&below).map_err(|e| failed(&below, e))?;
     }

@@ -108,9 +108,11 @@ fn answer<T: serde::de::DeserializeOwned>(heard: &Heard) -> Result<T, String> {
         .map_err(|e| format!("cutover-cms there answers in a form that is not known here: {e}"))
 }
 
-/// Whether a service of an earlier release refused `--within`: the program the option, or the service that runs still the field.
-fn knows_no_within(heard: &Heard) -> bool {
-    heard.code != Some(0) && heard.out.trim().is_empty() && heard.err.contains("within")
+/// Whether a service of an earlier release refused a word: the program an option or command, or the service that runs still the field or request.
+fn knows_not(heard: &Heard, word: &str) -> bool {
+    let refused = ["unexpected argument", "unrecognized subcommand", "unknown field", "unknown variant"];
+    let said = |line: &str| line.contains(word) && refused.iter().any(|r| line.contains(r));
+    heard.code != Some(0) && heard.out.trim().is_empty() && heard.err.lines().any(said)
 }
 
 impl Content for Service {
@@ -120,6 +122,12 @@ impl Content for Service {
         Ok(found.into_iter().filter_map(|m| Some((find(&m)?, m))).collect())
     }
 
+    async fn astray(&self, users: &[String], on: bool) -> Result<(), String> {
+        let heard = self.heard(if on { "astray" } else { "astray --off" }, users, LOOK).await?;
+        // In the middle of an upgrade nothing is written down, as before it.
+        if knows_not(&heard, "astray") { Ok(()) } else { answer::<usize>(&heard).map(drop) }
+    }
+
     async fn carry(&self, users: &[String], what: Carry, within: Option<Duration>) -> Result<Vec<PassDone>, String> {
         let command = match within {
             Some(within) => format!("{} --within {}ms", what.as_str(), within.as_millis()),
@@ -127,7 +135,7 @@ impl Content for Service {
         };
         let heard = self.heard(&command, users, PASS).await?;
         // In the middle of an upgrade its answer is waited for without a time of its own.
-        let mut done: Vec<PassDone> = match within.is_some() && knows_no_within(&heard) {
+        let mut done: Vec<PassDone> = match within.is_some() && knows_not(&heard, "within") {
             true => self.ask(what.as_str(), users, PASS).await?,
             false => answer(&heard)?,
         };
@@ -148,9 +156,12 @@ mod tests {
     fn a_service_of_an_earlier_release_is_known_by_what_it_refuses() {
         let heard = |code, out: &str, err: &str| Heard { code: Some(code), out: out.into(), err: err.into() };
         let program = "error: unexpected argument '--within' found\n\nUsage: cutover-cms final\n\nFor more information, try '--help'.\n";
-        assert!(knows_no_within(&heard(2, "", program)));
-        assert!(knows_no_within(&heard(1, "", "error: unknown field `within`, expected `users`\n")));
-        assert!(!knows_no_within(&heard(1, "", "error: no mailbox of the mover: zoe@acme.example\n")));
-        assert!(!knows_no_within(&heard(3, "[]", "1 was not over within its time\n")));
+        assert!(knows_not(&heard(2, "", program), "within"));
+        assert!(knows_not(&heard(1, "", "error: unknown field `within`, expected `users`\n"), "within"));
+        let unknown = "error: that is no request: unknown variant `astray`, expected one of `status`, `pause`\n";
+        assert!(knows_not(&heard(1, "", unknown), "astray"));
+        assert!(knows_not(&heard(2, "", "error: unrecognized subcommand 'astray'\n"), "astray"));
+        assert!(!knows_not(&heard(1, "", "error: no mailbox of the mover: within@acme.example\n"), "within"));
+        assert!(!knows_not(&heard(3, "[]", "1 was not over within its time\n"), "within"));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::super::alerts::Alerts;
 use super::super::failure::Failure;
 use super::super::near::Near;
 use super::super::notices::Post;
@@ -21,6 +22,7 @@ use crate::model::trigger::{Condition, WayBack};
 pub struct Desk {
     pub post: Option<Post>,
     pub probes: Option<Probes>,
+    pub alerts: Alerts,
     pub near: Option<Arc<Near>>,
     /// The old side of each cohort, or why it cannot be asked.
     pub olds: BTreeMap<String, Result<HostAccess, String>>,
@@ -41,7 +43,8 @@ impl Desk {
         let post = (!cohorts.is_empty()).then(|| Post::of(project, &cohorts, state, Arc::clone(near))).transpose()?;
         let cohorts = project.site.hosts.values().filter_map(|h| h.cohort());
         let olds = cohorts.map(|c| (c.cohort.clone(), old_side::host(project, &c.cohort).cloned())).collect();
-        Ok(Self { post, probes: Some(probes), near: Some(Arc::clone(near)), olds })
+        let alerts = Alerts::of(project, near);
+        Ok(Self { post, probes: Some(probes), alerts, near: Some(Arc::clone(near)), olds })
     }
 
     /// For a plan: what a step of a window finds to do, or why it can do nothing.
@@ -73,6 +76,7 @@ impl Desk {
         for trigger in back.into_iter().flat_map(|b| &b.triggers) {
             let seen = match (&trigger.when, &self.probes) {
                 (Condition::Probe { probe, .. }, Some(probes)) => probes.probe(probe, None).await,
+                (Condition::Rule(alert), _) => self.alerts.ask(alert).await,
                 (Condition::Unasked { what }, _) => {
                     tell(format!("trigger {} has no probe that could be asked: {what}", trigger.name));
                     Seen::Well

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::super::failure::Failure;
-use crate::execution::{Clock as _, SystemClock};
-use crate::journal::{Holder, StateDir};
+use super::super::lines::author;
+use crate::journal::StateDir;
 use crate::moving::transfer::{Direction, End, Transfer};
 
 /// What may lie between two groups of one run, in milliseconds.
@@ -48,7 +48,7 @@ impl Diary {
                 .help("people stand where `cutover user show` says; mend the folder")
         };
         let changed = |t: &&Transfer| matches!(t.end, End::Arrived | End::Stayed | End::Held);
-        let me = Holder::this_process("", SystemClock.now());
+        let by = author();
         let at = format!("{:.0}", jiff::Timestamp::now());
         let mut text = String::new();
         for t in done.iter().filter(changed) {
@@ -61,7 +61,7 @@ impl Diary {
                 messages: t.passed.as_ref().map(|p| p.appended),
                 octets: t.passed.as_ref().map(|p| p.octets),
                 why: t.why.clone(),
-                by: format!("{}@{}", me.user, me.machine),
+                by: by.clone(),
             };
             text += &serde_json::to_string(&entry).unwrap_or_default();
             text.push('\n');

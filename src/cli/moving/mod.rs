@@ -29,7 +29,7 @@ use crate::model::topology::Node;
 use crate::model::unit::{format_bytes, format_duration};
 use crate::moving::standing::{self, Silent, Standing};
 use crate::moving::transfer::{self, Direction, End, Told, Transfer, Wish};
-use crate::people::Chosen;
+use crate::people::{Chosen, Unasked};
 use crate::services::cms::report::Brief;
 pub use content::Service;
 
@@ -143,8 +143,8 @@ pub fn line(t: &Transfer, direction: Direction) -> String {
     text
 }
 
-/// The cohort of that name with its people.
-pub fn cohort<'p>(project: &'p Project, name: &str) -> Result<(&'p Node, &'p Chosen), Failure> {
+/// The cohort of that name with its people, as far as its own lists say.
+pub fn listed<'p>(project: &'p Project, name: &str) -> Result<(&'p Node, &'p Chosen), Failure> {
     let known = || project.topology.all("cohort").map(|c| c.id.name.as_str()).collect::<Vec<_>>().join(", ");
     let found = project.topology.get("cohort", name).zip(project.made.people.get(name));
     let (node, chosen) = found.ok_or_else(|| {
@@ -155,14 +155,33 @@ pub fn cohort<'p>(project: &'p Project, name: &str) -> Result<(&'p Node, &'p Cho
             names => format!("known: {names}"),
         })
     })?;
+    match chosen.unasked.iter().find(|line| line.of == name) {
+        None => Ok((node, chosen)),
+        Some(line) => Err(unknown(name, line)),
+    }
+}
+
+/// Its people, where no list of another cohort is missing either that says who is left for it. That refuses a way back as well: whom a
+/// cohort moved whose list has gone is not for the rest to take back.
+pub fn cohort<'p>(project: &'p Project, name: &str) -> Result<(&'p Node, &'p Chosen), Failure> {
+    let (node, chosen) = listed(project, name)?;
     match chosen.unasked.first() {
         None => Ok((node, chosen)),
-        Some((field @ "ldap", _)) => {
-            Err(Failure::new(format!("cohort {name} names people by `{field}`, and there is no export of a directory"))
-                .help("write ldif \"users/export.ldif\" beside the filter, or at a node `accounts`"))
+        Some(line) => Err(unknown(name, line)),
+    }
+}
+
+/// A line that nothing here can answer.
+fn unknown(name: &str, line: &Unasked) -> Failure {
+    let (field, of) = (line.field, &line.of);
+    let whose = if of == name { String::new() } else { format!("who is left for cohort {name} is not known: ") };
+    match field {
+        "ldap" => {
+            Failure::new(format!("{whose}cohort {of} names people by `{field}`, and there is no export of a directory"))
+                .help("write ldif \"users/export.ldif\" beside the filter, or at a node `accounts`")
         }
-        Some((field, _)) => Err(Failure::new(format!("cohort {name} names people by a `{field}` that no list knows"))
-            .help("write them to a list: select { csv \"users/NAME.csv\"; }")),
+        _ => Failure::new(format!("{whose}cohort {of} names people by a `{field}` that no list knows: {}", line.named))
+            .help("write them to a list: select { csv \"users/NAME.csv\"; }"),
     }
 }
 

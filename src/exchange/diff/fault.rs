@@ -20,6 +20,9 @@ pub enum Trouble {
     UnknownKind(Option<String>),
     #[error("what is there was not asked for")]
     NotAsked,
+    /// It may be there or not.
+    #[error("what is there could not be asked for: {why}{}", aside(.help))]
+    Silent { why: String, help: Option<&'static str> },
     #[error("wished for twice")]
     Twice,
     #[error("exists in Exchange {0}")]
@@ -53,6 +56,10 @@ fn hint(near: &Option<String>) -> String {
     near.as_ref().map_or_else(String::new, |n| format!("; did you mean {n}?"))
 }
 
+fn aside(help: &Option<&'static str>) -> String {
+    help.map_or_else(String::new, |h| format!("; {h}"))
+}
+
 fn left(why: &Option<String>) -> String {
     why.as_ref().map_or_else(String::new, |w| format!(" to wish for: {w}"))
 }
@@ -62,7 +69,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -
 }
 
 impl Fault {
-    pub(super) fn of(wish: &Wish, trouble: Trouble) -> Self {
+    pub(in crate::exchange) fn of(wish: &Wish, trouble: Trouble) -> Self {
         Self { kind: wish.kind.clone(), key: wish.key.clone(), trouble }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn wished(property: &Property, json: &Json) -> Result<(Json, String),
             let of = secret(&json["password"]).ok_or_else(bad)?;
             Ok((json!({ "$user": user, "$password": of }), format!("the credential of {user}")))
         }
-        Shape::Binary => Ok((json!({ "$secret": secret(json).ok_or_else(bad)? }), "octets".to_owned())),
+        Shape::Binary => Ok((json!({ "$octets": secret(json).ok_or_else(bad)? }), "octets".to_owned())),
         _ => value::read(property, json).map(|v| (value::passed(property, &v), v.to_string())),
     }
 }

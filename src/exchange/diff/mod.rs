@@ -1,9 +1,11 @@
 //! What is wished against what is there, as calls of cmdlets: as few as bring the one to the other, in an order that every object's
 //! `after` allows, makings and changes first, removals last and the other way round.
 
+mod back;
 mod call;
 mod fault;
 mod found;
+mod key;
 mod make;
 
 use std::collections::BTreeMap;
@@ -13,9 +15,14 @@ use serde_json::{Map, Value as Json};
 use super::dialect::{Dialect, Object, Property};
 use super::value::{self, Seen, Value};
 use super::version::Release;
+pub use back::Lost;
+pub(in crate::exchange) use back::back;
 pub use call::{Call, Change};
 pub use fault::{Fault, Trouble};
-pub use found::{Found, found};
+pub use found::ASKED;
+use found::{Found, There};
+pub(super) use key::host_of;
+use key::{Index, Part};
 
 /// One object as it shall be.
 #[derive(Debug, Clone, Default)]
@@ -45,37 +52,47 @@ pub type Returned = BTreeMap<String, Vec<Json>>;
 pub fn diff(dialect: &Dialect, release: Release, wishes: &[Wish], returned: &Returned) -> Outcome {
     let mut outcome = Outcome::default();
     let mut removals = Vec::new();
-    for wish in wishes.iter().filter(|w| !dialect.objects.contains_key(&w.kind)) {
-        outcome.faults.push(Fault::of(wish, Trouble::UnknownKind(fault::nearest(&wish.kind, dialect.objects.keys()))));
+    let mut by_kind: BTreeMap<&str, Vec<&Wish>> = BTreeMap::new();
+    for wish in wishes {
+        if dialect.objects.contains_key(&wish.kind) {
+            by_kind.entry(&wish.kind).or_default().push(wish);
+        } else {
+            let near = fault::nearest(&wish.kind, dialect.objects.keys());
+            outcome.faults.push(Fault::of(wish, Trouble::UnknownKind(near)));
+        }
     }
     for kind in dialect.order() {
+        let Some(wishes) = by_kind.get(kind) else { continue };
         let object = &dialect.objects[kind];
-        let mut sound: Vec<&Wish> = Vec::new();
-        for wish in wishes.iter().filter(|w| w.kind == kind) {
-            if sound.iter().any(|s| found::same_key(&s.key, &wish.key)) {
+        let mut sound: Vec<(&Wish, Vec<Part>)> = Vec::new();
+        let mut named = Index::default();
+        for wish in wishes {
+            let key = key::wished(object, &wish.key);
+            if named.find(&key).is_some() {
                 outcome.faults.push(Fault::of(wish, Trouble::Twice));
             } else if (One { object, release, wish, outcome: &mut outcome }).sound() {
-                sound.push(wish);
+                named.add(key.clone());
+                sound.push((wish, key));
             }
         }
         if sound.is_empty() {
             continue;
         }
-        let there = match returned.get(kind).map(|r| found(object, r)) {
+        let there = match returned.get(kind).map(|r| There::read(object, r)) {
             Some(Ok(there)) => there,
             Some(Err(why)) => {
-                let odd = |w: &&Wish| Fault::of(w, Trouble::Answer("it".to_owned(), why.clone()));
-                outcome.faults.extend(sound.iter().map(odd));
+                let odd = |w: &Wish| Fault::of(w, Trouble::Answer("it".to_owned(), why.clone()));
+                outcome.faults.extend(sound.iter().map(|(w, _)| odd(w)));
                 continue;
             }
             None => {
-                outcome.faults.extend(sound.iter().map(|w| Fault::of(w, Trouble::NotAsked)));
+                outcome.faults.extend(sound.iter().map(|(w, _)| Fault::of(w, Trouble::NotAsked)));
                 continue;
             }
         };
-        for wish in sound {
+        for (wish, key) in sound {
             let mut one = One { object, release, wish, outcome: &mut outcome };
-            match there.iter().find(|f| found::same_key(&f.key, &wish.key)) {
+            match there.find(&key) {
                 Some(is) if wish.absent => removals.extend(one.remove(is)),
                 None if wish.absent => {}
                 Some(is) => one.change(is),

@@ -23,6 +23,7 @@ function Invoke-Call($Call) {
     $parameters['WarningVariable'] = 'warned'
     $warned = @()
     $failures = @()
+    $state['begun'] += 1
     try {
         [void]@(& $command @parameters)
     } catch {
@@ -34,6 +35,7 @@ function Invoke-Call($Call) {
 }
 
 $results = @()
+$state = @{ 'begun' = 0 }
 try {
     $asked = Read-Argument $Arguments
     . Open-Shell
@@ -44,8 +46,8 @@ try {
     }
     Write-Answer ('{"results":[' + [string]::Join(',', [string[]]$results) + ']}')
 } catch {
-    # What was done before stays told.
-    Write-Answer ('{"results":[' + [string]::Join(',', [string[]]$results) + '],"failed":' + (Format-Failure $_) + '}')
+    # What was done before stays told, and how many calls were begun: one more than ended may have done anything.
+    Write-Answer ('{"results":[' + [string]::Join(',', [string[]]$results) + '],"begun":' + $state['begun'].ToString($invariant) + ',"failed":' + (Format-Failure $_) + '}')
 } finally {
     Close-Shell
 }

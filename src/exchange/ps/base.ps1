@@ -49,9 +49,10 @@ function Format-Object($Value, [int]$Depth) {
     if ($Depth -gt 0) {
         foreach ($name in $telling) {
             $property = $Value.PSObject.Properties[$name]
-            if ($null -ne $property) {
-                $parts += ((Format-Text $name) + ':' + (Format-Value $property.Value ($Depth - 1)))
-            }
+            if ($null -eq $property) { continue }
+            # Some cannot be read: what is unlimited has no value, and says so by an error.
+            try { $inner = $property.Value } catch { continue }
+            $parts += ((Format-Text $name) + ':' + (Format-Value $inner ($Depth - 1)))
         }
     }
     return '{' + [string]::Join(',', [string[]]$parts) + '}'
@@ -61,6 +62,8 @@ function Format-Value($Value, [int]$Depth) {
     if ($null -eq $Value) { return 'null' }
     if ($Value -is [string]) { return Format-Text $Value }
     if ($Value -is [bool]) { if ($Value) { return 'true' } else { return 'false' } }
+    # A number with a name that the session left beside it; alone it would be the number.
+    if ($Value.PSObject.TypeNames -contains 'Deserialized.System.Enum') { return Format-Object $Value 0 }
     if ($Value -is [Enum]) { return Format-Text ($Value.ToString()) }
     if ($Value -is [byte] -or $Value -is [int16] -or $Value -is [int] -or $Value -is [long] -or $Value -is [uint16] -or $Value -is [uint32]) {
         return $Value.ToString($invariant)

@@ -2,10 +2,8 @@
 function Get-Answer($Ask) {
     $name = [string]$Ask['cmdlet']
     if ($name -cnotmatch '^Get-[A-Za-z0-9]+$') { throw 'only Get- is asked' }
-    $command = Get-Command -Name $name -CommandType 'Cmdlet', 'Function'
     $parameters = @{}
     foreach ($key in $Ask['parameters'].Keys) { $parameters[$key] = $Ask['parameters'][$key] }
-    if ($command.Parameters.ContainsKey('ResultSize')) { $parameters['ResultSize'] = 'Unlimited' }
     $parameters['ErrorAction'] = 'Stop'
     $parameters['WarningAction'] = 'SilentlyContinue'
     $parameters['WarningVariable'] = 'warned'
@@ -13,6 +11,9 @@ function Get-Answer($Ask) {
     $objects = @()
     $failures = @()
     try {
+        # A cmdlet that the account may not call is not there; the others are asked on.
+        $command = Get-Command -Name $name -CommandType 'Cmdlet', 'Function'
+        if ($command.Parameters.ContainsKey('ResultSize')) { $parameters['ResultSize'] = 'Unlimited' }
         foreach ($found in @(& $command @parameters)) {
             $parts = @()
             foreach ($property in $Ask['properties']) {

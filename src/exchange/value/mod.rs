@@ -70,8 +70,20 @@ pub enum Seen {
 /// Reads what `get` returned. `json` is `None` where the object has no such property.
 pub fn seen(property: &Property, json: Option<&Json>) -> Result<Seen, Unreadable> {
     let Some(json) = json.filter(|_| !property.unread) else { return Ok(Seen::Unseen) };
-    let value = read(property, json)?;
+    let value = word_of_numbers(property, json)?;
     if property.blind && value == Value::Nothing { Ok(Seen::Unseen) } else { Ok(Seen::Value(value)) }
+}
+
+/// A word of a set that came as its number has lost what it was on the way: no answer, and no difference either.
+fn word_of_numbers(property: &Property, json: &Json) -> Result<Value, Unreadable> {
+    let number =
+        |j: &&Json| matches!(plain(j), Plain::Int(_)) || plain(j).text().is_some_and(|t| t.parse::<i64>().is_ok());
+    if matches!(property.shape, Shape::Enum | Shape::Flags)
+        && let Some(number) = elements(json).into_iter().find(number)
+    {
+        return Err(odd(property.shape, number));
+    }
+    read(property, json)
 }
 
 /// Reads the value that a property has for one server, where it is returned as pairs of a server and a value.
@@ -81,7 +93,7 @@ pub fn seen_for(property: &Property, json: Option<&Json>, server: &str) -> Resul
     for pair in elements(json) {
         let (of, value) = pair_of(pair)?;
         if of.same(&wanted) {
-            return read(property, &value).map(Seen::Value);
+            return word_of_numbers(property, &value).map(Seen::Value);
         }
     }
     Ok(Seen::Unseen)
@@ -247,6 +259,12 @@ impl Plain {
             _ => None,
         }
     }
+}
+
+/// What was returned as one text: the words of a list behind each other. `None` where nothing of it is a text.
+pub fn text(json: &Json) -> Option<String> {
+    let texts: Option<Vec<String>> = elements(json).into_iter().map(|e| plain(e).text()).collect();
+    texts.map(|t| t.join(", ")).filter(|t| !t.is_empty())
 }
 
 /// The elements of a list, or the one element that was returned in the place of a list with one.

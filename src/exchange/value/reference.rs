@@ -33,9 +33,9 @@ impl Reference {
             made.dn = Some(text.to_lowercase());
             made.name = common_name(text).map(|n| n.to_lowercase());
         } else {
-            let path = text.to_lowercase();
-            made.name = path.rsplit(['/', '\\']).next().map(str::to_owned);
-            made.path = Some(path).filter(|p| p.contains(['/', '\\']));
+            let (name, path) = last(text);
+            made.name = Some(name.to_lowercase());
+            made.path = path.then(|| text.to_lowercase());
         }
         made
     }
@@ -71,12 +71,9 @@ impl Reference {
         Some(Some(made))
     }
 
-    /// The last word of it, as it was written.
-    pub fn name(&self) -> &str {
-        if self.guid.is_none() && self.dn.is_none() {
-            return self.shown.rsplit(['/', '\\']).next().unwrap_or(&self.shown);
-        }
-        self.name.as_deref().unwrap_or(&self.shown)
+    /// The name alone, in lower case; `None` where only a GUID is known.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     pub fn same(&self, other: &Self) -> bool {
@@ -89,6 +86,28 @@ impl Reference {
     pub fn identity(&self) -> Option<&str> {
         self.guid.as_deref().or(self.dn.as_deref())
     }
+}
+
+/// The name in a path, and whether it is one: `acme.example/Users/Ann` begins with a domain, `SERVER\Connector` has its place before it.
+/// Any other slash belongs to the name, and so does one that is escaped.
+fn last(text: &str) -> (String, bool) {
+    let canonical = text.split_once('/').is_some_and(|(d, _)| d.contains('.') && !d.contains([' ', '\\']));
+    if !canonical {
+        return match text.rsplit_once('\\') {
+            Some((_, name)) if !name.is_empty() => (name.to_owned(), true),
+            _ => (text.to_owned(), false),
+        };
+    }
+    let mut name = String::new();
+    let mut letters = text.chars();
+    while let Some(c) = letters.next() {
+        match c {
+            '\\' => name.extend(letters.next()),
+            '/' => name.clear(),
+            c => name.push(c),
+        }
+    }
+    (name, true)
 }
 
 fn is_dn(text: &str) -> bool {

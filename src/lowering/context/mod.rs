@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::topology::{Node, Value};
+use crate::model::trigger::Probe;
 use crate::model::{Diagnostic, Diagnostics, SecretRef};
 use crate::people::Chosen;
 
@@ -32,6 +33,8 @@ pub struct Shared<'a> {
     pub secrets: &'a BTreeMap<String, SecretRef>,
     pub composed: &'a Composed<'a>,
     pub people: &'a BTreeMap<String, Chosen>,
+    /// Probes by name, where hosts make them.
+    pub probes: &'a BTreeMap<String, Result<Probe, String>>,
 }
 
 /// A service of ours, as the topology names it and as its pack knows it.
@@ -131,6 +134,7 @@ pub fn own(
     put("cms", cms::data(survey, server, shared, diagnostics));
     put("monitor", monitor::data(survey, server));
     put("watched", monitor::watched(survey, server));
+    put("probes", monitor::probes(survey, server, shared));
     put("nameserver", nameserver::data(survey, server, shared.composed, diagnostics));
     put("dkim", shared.composed.signing(server, mail::trusted_addresses(survey, server)));
     put("autoconfig", shared.composed.autoconfig(survey, server, diagnostics));

@@ -6,10 +6,17 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::super::survey::{Server, Survey};
+use super::super::template::secret_marker;
+use super::Shared;
+use crate::model::HostName;
+use crate::model::trigger::{Target, Transaction};
 use crate::monitoring::{self, Options};
 
 /// The role of servers that watch.
 const ROLE: &str = "monitor";
+
+/// What the service of probes reads, with its secrets.
+const FOLDER: &str = "/etc/cutover-probe";
 
 /// `null` on a server that does not watch.
 pub fn data(survey: &Survey<'_>, server: &Server<'_>) -> Json {
@@ -25,6 +32,7 @@ pub fn data(survey: &Survey<'_>, server: &Server<'_>) -> Json {
         "alertmanager": made.files.get("alertmanager.yml"),
         "rules": below("rules/"),
         "targets": below("targets/"),
+        "grafana": below("grafana/"),
         "groups": made.groups,
         "retention": monitoring::retention(survey.topology).as_secs() / 86_400,
     })
@@ -42,7 +50,60 @@ pub fn watched(survey: &Survey<'_>, server: &Server<'_>) -> Json {
         return Json::Null;
     }
     let address = server.ip.or(server.ip6);
-    // Before a port; without an address of its own the host listens on all that it has.
-    let listen = address.map_or_else(String::new, |a| if a.contains(':') { format!("[{a}]") } else { a.to_owned() });
-    json!({ "address": address, "listen": listen, "postfix": exporters.postfix, "dovecot": exporters.dovecot })
+    json!({ "address": address, "listen": listen(server).unwrap_or_default(), "postfix": exporters.postfix, "dovecot": exporters.dovecot })
+}
+
+/// The host's own address before a port; without one, its programs listen on all that it has.
+fn listen(server: &Server<'_>) -> Option<String> {
+    let address = server.ip.or(server.ip6)?;
+    Some(if address.contains(':') { format!("[{address}]") } else { address.to_owned() })
+}
+
+/// `null` on a server that makes no probes.
+pub fn probes(survey: &Survey<'_>, server: &Server<'_>, shared: &Shared<'_>) -> Json {
+    let mut kept = Vec::new();
+    let mut secrets = Vec::new();
+    for node in monitoring::probing(survey.topology, server.node) {
+        let Some(Ok(probe)) = shared.probes.get(node.id.name.as_str()) else { continue };
+        let mut probe = probe.clone();
+        let trip = probe.what == Transaction::Roundtrip;
+        let read = probe.account.as_deref().filter(|_| trip).and_then(|account| mailbox(survey, account));
+        // Told by `monitoring show`, and by Prometheus, which hears nothing of it.
+        if trip && (read.is_none() || probe.password.is_none()) {
+            continue;
+        }
+        let password = probe.password.take().map(|secret| {
+            let (name, node) = (&probe.name, node.id.to_string());
+            secrets.push(json!({ "name": name, "secret": secret_marker(&secret), "node": node }));
+            format!("{FOLDER}/{name}.password")
+        });
+        kept.push(json!({ "probe": probe, "password": password, "read": read }));
+    }
+    if kept.is_empty() {
+        return Json::Null;
+    }
+    let ca = shared.certificates.trust();
+    let config = json!({
+        "listen": format!("{}:{}", listen(server).unwrap_or_else(|| "[::]".into()), monitoring::PROBES),
+        "from": server.name,
+        "ca": ca.as_ref().map(|_| format!("{FOLDER}/ca.pem")),
+        "bounds": monitoring::bounds(survey.topology),
+        "probes": kept,
+    });
+    let config = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
+    json!({ "folder": FOLDER, "config": config, "secrets": secrets, "ca": ca })
+}
+
+/// Where the mailbox of an account is read.
+fn mailbox(survey: &Survey<'_>, address: &str) -> Option<Target> {
+    let account = survey.accounts.iter().find(|a| a.address == address)?;
+    let store = account.on.iter().flat_map(|id| survey.hosts_of(id)).find_map(|name| survey.servers.get(name))?;
+    let host = Some(HostName::from(store.name));
+    Some(Target {
+        name: store.fqdn.to_string(),
+        address: store.address().to_owned(),
+        port: 993,
+        host,
+        sets: Vec::new(),
+    })
 }

@@ -37,6 +37,14 @@ pub(in crate::rules) const RULES: &[Rule] = &[
         source: "schemas/5-migration.kdl: rollback-point.owner, trigger",
         check: of_nobody,
     },
+    Rule {
+        name: "trigger-of-two-conditions",
+        code: "L5005",
+        severity: Severity::Error,
+        about: "A rule of a monitor is the only condition of its trigger: a probe or a share beside it would not be asked.",
+        source: "schemas/5-migration.kdl: trigger.rule, trigger.probe, trigger.failed",
+        check: of_two,
+    },
 ];
 
 fn ends_in_window(t: &Facts, out: &mut Findings) {
@@ -67,6 +75,20 @@ fn without_condition(t: &Facts, out: &mut Findings) {
             out.push(&point.id, format!("trigger `{}` of `{}` never fires", trigger.name(), point.id.name), |d| {
                 d.label(trigger.span, "no condition")
                     .help("write probe=NAME failed=\"10%\", rule=MONITOR.RULE, or failed=\"5%\"")
+            });
+        }
+    }
+}
+
+fn of_two(t: &Facts, out: &mut Findings) {
+    for point in t.all("rollback-point") {
+        for trigger in point.children("trigger").filter(|c| c.value("rule").is_some()) {
+            let Some(other) = ["probe", "failed"].into_iter().find(|f| trigger.value(f).is_some()) else { continue };
+            let message = format!("trigger `{}` of `{}` has a rule and `{other}`", trigger.name(), point.id.name);
+            out.push(&point.id, message, |d| {
+                d.label(trigger.at("rule"), "asked of a monitor")
+                    .label(trigger.at(other), "and this beside it")
+                    .help("write two triggers: either of them is enough")
             });
         }
     }

@@ -82,7 +82,9 @@ starttls = $([ $ssl = no ] && echo yes || echo no)
 sslcacertfile = $ca
 folderfilter = lambda f: f == 'INBOX'
 X
-    run offlineimap -c offlinerc -o -u quiet -1 && found "offline-$tls"; say offlineimap imap $tls
+    # Its library imaplib2 loses an answer around STARTTLS now and then, by a race of its own threads: 5 and then 21 of 300 sessions with a Dovecot
+    # on loopback and nothing between ended with "no response". What it cannot do thrice in a row is not that.
+    for _ in 1 2 3; do run offlineimap -c offlinerc -o -u quiet -1 && break; done; found "offline-$tls"; say offlineimap imap $tls
 
     cat > muttrc <<X
 set folder="$mutt://$host/"

@@ -10,6 +10,7 @@ pub mod dovecot;
 pub mod editor;
 pub mod ends;
 pub mod exchange;
+pub mod exchange_simulation;
 pub mod fate;
 pub mod gate;
 pub mod json_schema;

@@ -35,7 +35,7 @@ fn time(text: &str) -> Result<Duration, String> {
 
 pub fn run(args: &Args, context: &Context) -> Answer {
     context.formats("cohort after", &[Format::Text, Format::Json])?;
-    let course = super::open(&args.name, context)?;
+    let course = super::open(&args.name, context, moving::cohort)?;
     let (_, chosen) = moving::cohort(&course.project, &args.name)?;
     let _lock = moving::lock(&course.project.state(context))?;
     let standing = certificate::standing(context, &course.project.topology, &args.name)?;

@@ -55,7 +55,7 @@ fn read(path: &std::path::Path, context: &Context) -> Answer {
 }
 
 fn make(args: &Args, name: &str, context: &Context) -> Answer {
-    let course = super::open(name, context)?;
+    let course = super::open(name, context, moving::cohort)?;
     let (_, chosen) = moving::cohort(&course.project, name)?;
     let standing = standing(context, &course.project.topology, name)?;
     let signer = match Signer::find(&args.signer, &standing) {

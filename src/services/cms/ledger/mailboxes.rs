@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Ledger, Way, failed, now};
+use super::{Held, Ledger, Way, astray, failed, now};
 use crate::services::cms::mailbox::Fault;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +85,9 @@ pub struct Summary {
     pub exceptions: u64,
     /// Appends whose copies may still come late.
     pub watched: u64,
+    /// They work on the old side, though the mailbox counts as moved; or did when they were held. A release before this one does not say.
+    #[serde(default)]
+    pub astray: bool,
     pub fault: Option<String>,
     /// Milliseconds since 1970.
     pub changed: i64,
@@ -107,7 +110,8 @@ fn summaries(db: &Connection, user: Option<&str>) -> Result<Vec<Summary>, Fault>
                 (SELECT count(*) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
                 (SELECT coalesce(sum(size), 0) FROM message m JOIN folder f ON f.id = m.folder WHERE f.mailbox = mailbox.id),
                 (SELECT count(*) FROM exception e WHERE e.mailbox = mailbox.id),
-                (SELECT count(*) FROM intent i WHERE i.mailbox = mailbox.id)
+                (SELECT count(*) FROM intent i WHERE i.mailbox = mailbox.id),
+                EXISTS (SELECT 1 FROM astray a WHERE a.mailbox = mailbox.id)
              FROM mailbox WHERE ?1 IS NULL OR user = ?1 ORDER BY user",
         )
         .map_err(|e| failed(&e))?;
@@ -125,6 +129,7 @@ fn summaries(db: &Connection, user: Option<&str>) -> Result<Vec<Summary>, Fault>
             octets: r.get(9)?,
             exceptions: r.get(10)?,
             watched: r.get(11)?,
+            astray: r.get(12)?,
         })
     });
     rows.and_then(Iterator::collect).map_err(|e| failed(&e))
@@ -287,6 +292,7 @@ impl Held {
                 )
                 .map_err(|e| failed(&e))?;
             }
+            astray::ended(db, mailbox, phase, &passed.pass)?;
             if !quiet || matches!(passed.pass.as_str(), "final" | "rollback" | "verify") {
                 db.execute("INSERT INTO history (mailbox, at, what) VALUES (?1, ?2, ?3)", params![mailbox, now(), what])
                     .map_err(|e| failed(&e))?;

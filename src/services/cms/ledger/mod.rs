@@ -5,6 +5,7 @@
 //! savepoint of its own, so that one that fails takes nothing else with it. Several processes may open the same file; who moves a mailbox
 //! is decided by its [`lease`](Held).
 
+mod astray;
 mod claims;
 mod exceptions;
 mod folders;

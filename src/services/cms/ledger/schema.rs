@@ -62,7 +62,8 @@ pub(super) fn prepare(db: &Connection) -> Result<(), String> {
             Err(format!("ledger.db has form {other}, and this release knows {VERSION}; use the release that wrote it"))
         }
     };
-    prepared.and_then(|()| db.execute_batch(super::claims::TABLES).map_err(text))
+    let beside = [super::claims::TABLES, super::astray::TABLES].concat();
+    prepared.and_then(|()| db.execute_batch(&beside).map_err(text))
 }
 
 #[cfg(test)]

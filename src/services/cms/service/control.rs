@@ -94,6 +94,12 @@ async fn answer<Q: Queue>(service: &Service<Q>, uid: Option<u32>, request: Reque
             })
             .await
         }
+        Request::Astray { users, off } => {
+            each(service, uid, if off { "not astray" } else { "astray" }, &users, |user| async move {
+                service.mover.ledger.astray(&user, !off).await
+            })
+            .await
+        }
         Request::Final { users, within } => {
             return passes(service, (uid, "final"), &users, Pass::Final, within).await;
         }

@@ -24,6 +24,12 @@ pub enum Request {
         #[serde(default)]
         takes: bool,
     },
+    /// These work on the old side, though their mailboxes count as moved: a last pass comes before anything goes back. `off`: they do not.
+    Astray {
+        users: Vec<String>,
+        #[serde(default)]
+        off: bool,
+    },
     /// A pass now; the answer comes when it is over, or after so many milliseconds.
     Final {
         users: Vec<String>,

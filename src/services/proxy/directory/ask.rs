@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions, parse_refs};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use ldap3::{Ldap, Scope, SearchEntry, SearchOptions, parse_refs};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::super::config::{self, Referrals};
 use super::query::{self, Answer};
+use crate::services::ldap::{Door, late, plain, result};
+use crate::services::trust::{self, Verify};
 
 /// A server that did not answer comes last for so long.
 const AVOID: Duration = Duration::from_secs(30);
@@ -54,7 +54,8 @@ impl Servers {
             }
         }
         let encrypted = config.starttls || config.servers.iter().any(|s| s.starts_with("ldaps://"));
-        let tls = if encrypted { Some(tls(config.ca.as_deref())?) } else { None };
+        let tls = || trust::client(Verify::Name, config.ca.as_deref(), &[]).map_err(|e| format!("directory.{e}"));
+        let tls = if encrypted { Some(tls()?) } else { None };
         let places = Semaphore::new(config.pool.max(1));
         let avoid = Mutex::new(vec![None; config.servers.len()]);
         Ok(Self { config, password, tls, places, idle: Mutex::default(), avoid })
@@ -119,25 +120,9 @@ impl Servers {
     }
 
     async fn connect(&self, url: &str) -> Result<Ldap, String> {
-        let limit = self.config.timeout;
-        let mut settings = LdapConnSettings::new().set_conn_timeout(limit).set_starttls(self.config.starttls);
-        if let Some(tls) = &self.tls {
-            settings = settings.set_config(tls.clone());
-        }
-        let opened = tokio::time::timeout(limit, LdapConnAsync::with_settings(settings, url)).await;
-        let (connection, mut ldap) = opened.map_err(|_| late(limit))?.map_err(|e| plain(&e))?;
-        tokio::spawn(async move {
-            // Whoever uses it hears of its end.
-            let _ = connection.drive().await;
-        });
-        if let Some(dn) = &self.config.bind_dn {
-            let bound = tokio::time::timeout(limit, ldap.simple_bind(dn, &self.password)).await;
-            let bound = bound.map_err(|_| late(limit))?.map_err(|e| plain(&e))?;
-            if bound.rc != 0 {
-                return Err(format!("the bind as {dn} is refused: {}", result(bound.rc, &bound.text)));
-            }
-        }
-        Ok(ldap)
+        let c = &self.config;
+        let bind = c.bind_dn.as_deref().map(|dn| (dn, self.password.as_str()));
+        Door { url, starttls: c.starttls, tls: self.tls.as_ref(), bind, limit: c.timeout }.open().await
     }
 
     async fn search(&self, ldap: &mut Ldap, base: &str, filter: &str) -> Result<Found, String> {
@@ -238,42 +223,4 @@ fn ldap3_percent(text: &str) -> Option<String> {
         out.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
     }
     String::from_utf8(out).ok()
-}
-
-fn late(limit: Duration) -> String {
-    format!("no answer within {} ms", limit.as_millis())
-}
-
-fn plain(e: &LdapError) -> String {
-    printable(&e.to_string())
-}
-
-fn result(rc: u32, text: &str) -> String {
-    format!("result {rc} {}", printable(text)).trim_end().to_owned()
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
-}
-
-fn tls(ca: Option<&std::path::Path>) -> Result<Arc<rustls::ClientConfig>, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let failed = |e: String| format!("directory.ca: {}: {e}", path.display());
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| failed(e.to_string()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|e| failed(e.to_string()))?;
-                roots.add(certificate).map_err(|e| failed(e.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(failed("there is no certificate in it".into()));
-            }
-        }
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|e| format!("directory: {e}"))?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }

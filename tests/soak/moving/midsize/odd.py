@@ -1,4 +1,5 @@
-"""What else befalls a night: clocks that are wrong, on hosts and at the operator's machine, and somebody who is renamed in the middle of a wave.
+"""What else befalls a night: clocks that are wrong, on hosts and at the operator's machine, somebody who is renamed in the middle of a wave, a window
+that closes in the middle of one, a ledger that was edited by hand.
 The clocks are libfaketime's, for the programs that go by them; the kernel's own clock is everybody's and stays."""
 
 import collections
@@ -38,7 +39,7 @@ def set_clock(w, seconds):
                 raise SystemExit(f"the clock of {service} on {host} was not set: {seen}")
 
 
-def clocks(w, say):
+def clocks(w, arrived, say):
     wrong, told = [], []
     for offset in (3600, -3600):
         wrong += back(w)
@@ -102,6 +103,60 @@ def renamed(w, arrived, say):
     return ["killed in the wave, somebody renamed: resume is refused; with the name again all 20 moved"], wrong
 
 
+def closing(w, arrived, say):
+    """The line becomes slow behind the canaries, so that the window ends while the wave moves: who is under way arrives, no other is begun."""
+    wrong = back(w)
+    for left in range(10, 150, 5):
+        w.open_window(3, left)
+        had, run = arrived("wave-3"), w.cutover.start("apply", "--phase", "deploy-3", "--yes")
+        while arrived("wave-3") < had + 2 and run.poll() is None:
+            time.sleep(0.1)
+        if run.poll() is None:
+            w.cutover("lab", "fault", "slow", "gate-2", "mail-1", "1s")
+            code = run.wait()
+            w.cutover("lab", "fault", "heal")
+            break
+        stay = all_are(w, "back")
+        if run.returncode == 0 or stay is not True:
+            return [], wrong + [f"a window of {left} s: {run.returncode}, {stay}, see {run.log}"]
+    else:
+        return [], wrong + ["no window was long enough to begin in"]
+    said = open(run.log).read()
+    there = dict(collections.Counter((w.cutover.status("wave-3") or {}).values()))
+    told = f"a window of {left} s that closes in the middle: {there}, ended with {code}"
+    say(f"{told}: {said.strip().splitlines()[-1][:300] if said.strip() else ''}")
+    if code == 0 or not 2 <= there.get("moved", 0) < 20 or set(there) - {"moved", "back"} or "is open until" not in said:
+        wrong.append(f"{told}, see {run.log}")
+    w.open_window(3)
+    code, said = w.cutover("apply", "--phase", "deploy-3", "--yes", fails=True)
+    held = all_are(w, "moved")
+    if code != 0 or held is not True:
+        wrong.append(f"with another window: {code}, {held}, {said[-400:]}")
+    return [told + "; with another window all 20 moved; windows that are shorter were refused, and nobody moved"], wrong
+
+
+def edited(w, arrived, say):
+    """The ledger of the waves on the anchor host says who moved. With a line that somebody has changed, nobody is taken back by it."""
+    folder = "/var/lib/cutover/acme/zones/@wave-3"
+    on_anchor = lambda script: w.cutover("lab", "exec", "mail-2", "--", "sh", "-ec", script)
+    wrong, told = [], []
+    w.open_window(3)
+    on_anchor(f"rm -rf /root/kept && cp -a {folder} /root/kept && grep -q '\"new\"' {folder}/marks-*")
+    for what, script in (("a side", r's/"new"/"old"/'), ("a person", r's/"[0-9a-f]\{16\}"/"0123456789abcdef"/')):
+        on_anchor(f"sed -i '{script}' {folder}/marks-*; ! diff -rq {folder} /root/kept >/dev/null")
+        code, said = w.cutover("rollback", "before-3", "--yes", fails=True)
+        stay = all_are(w, "moved")
+        on_anchor(f"cp -a /root/kept/. {folder}/")
+        if code == 0 or stay is not True or "changed by hand" not in said:
+            wrong.append(f"ledger edited, {what}: {code}, {stay}, {said[-400:]}")
+        told.append(f"{what} changed by hand in the ledger on the anchor: the way back is refused with {code}, nobody moved")
+        say(told[-1])
+    wrong += back(w)
+    w.open_window(3)
+    code, said = w.cutover("apply", "--phase", "deploy-3", "--yes", fails=True)
+    return told + ["the ledger as it was: all 20 back, and moved again"], wrong + ([] if code == 0 else [f"after the ledger: {code}, {said[-300:]}"])
+
+
 def upgraded(w, program, arrived, say):
     """Another build takes over in the middle of a wave: it resumes what the first one began, and its services replace those on hosts."""
     wrong = back(w)
@@ -120,3 +175,6 @@ def upgraded(w, program, arrived, say):
     w.open_window(3)
     must(("apply", "--phase", "deploy-3", "--yes"), "moved")
     return [f"killed in the wave with {there}; another build resumed it, replaced the services, took the cohort back and moved it"], wrong
+
+
+ORDEALS = {"clocks": clocks, "renamed": renamed, "closing": closing, "edited": edited}
