@@ -32,9 +32,9 @@ deliver() { # FROM TO SUBJECT: from outside, by port 25 of the gate
 found() { # HOST USER SUBJECT
     mail "$1" "$2" "imaps://$1.$domain/INBOX?HEADER%20SUBJECT%20$3" | tr -d '\r' | awk '/^\* SEARCH/ { n = NF - 2 } END { print n + 0 }'
 }
-arrived() { # HOST USER SUBJECT: waits until the message can be read
+arrived() { # HOST USER SUBJECT [SECONDS]: waits until the message can be read
     local i number
-    for i in $(seq 1 60); do
+    for i in $(seq 1 "${4:-60}"); do
         number=$(mail "$1" "$2" "imaps://$1.$domain/INBOX?HEADER%20SUBJECT%20$3" 2>/dev/null | tr -d '\r' | awk '/^\* SEARCH/ { print $3 }') || true
         if [ -n "$number" ]; then
             mail "$1" "$2" "imaps://$1.$domain/INBOX;MAILINDEX=$number" | grep -q "Sent by the quickstart"
