@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::failure::Failure;
 use super::session::Session;
 use crate::execution::{Clock as _, SystemClock};
-use crate::journal::{Saved, replay};
+use crate::journal::{Saved, Status, replay};
 use crate::model::plan::Plan;
 use crate::model::resource::Resource;
 use crate::model::site::Site;
@@ -19,6 +19,12 @@ pub async fn way_back(session: &Session, saved: &Saved, point: Option<&str>) -> 
     let standing = replay(saved)?;
     let mut outcomes: BTreeMap<StepId, Outcome> =
         standing.outcomes.into_iter().enumerate().filter_map(|(id, outcome)| Some((id as StepId, outcome?))).collect();
+    // Cut off before it was answered: what the zone shows decides (`planning`).
+    for step in saved.plan.steps.iter().filter(|s| s.address.kind == Kind::RecordSet) {
+        if standing.statuses.get(step.id as usize) == Some(&Status::Started) {
+            outcomes.entry(step.id).or_insert_with(|| Outcome::Unknown { why: "no answer came".to_owned() });
+        }
+    }
     if let Some(back) = point.and_then(|p| of_point(&saved.plan, p)) {
         for step in saved.plan.steps.iter().filter(|s| !parts(s).iter().any(|p| back.restores.iter().any(|r| r == p))) {
             outcomes.insert(step.id, Outcome::Skipped { because: step.id });

@@ -117,6 +117,13 @@ async fn the_old_side_is_allowed_until_the_window_prunes_it_and_comes_back_with_
     assert!(pruned.contains(&waits.step) || waits.until.is_some_and(|until| until <= now() + 30), "{waits:?}");
     assert_eq!(spf(&world), both);
     assert!(world.server.get("old.acme.example", "A").is_some());
+    // Killed over a step that had not reached the zone yet: it has nothing to take back, and stops nothing.
+    let spf_step = plan.steps.iter().rfind(|s| s.address.key.ends_with("acme.example./TXT")).expect("a step").id;
+    assert!(pruned.contains(&spf_step));
+    let early = world.undo_plan_without("w1", &[spf_step]).await;
+    assert!(!early.blocked(), "{:?}", early.notes);
+    assert_eq!(shown(&early), shown(&world.undo_plan("w1").await));
+
     world.settings.longest_wait = Duration::from_secs(60);
     let report = world.resume("w1").await;
     assert!(report.is_success(), "{report:?}");
@@ -146,6 +153,14 @@ async fn the_old_side_is_allowed_until_the_window_prunes_it_and_comes_back_with_
             format!("restore {zone}/record-set:new.acme.example./A"),
         ]
     );
+    // Killed when it had: the zone says so, and the way back is the same.
+    let killed = world.undo_plan_without("w1", &[spf_step]).await;
+    assert!(!killed.blocked(), "{:?}", killed.notes);
+    assert_eq!(shown(&killed), shown(&back));
+    // What was never done and is not what it was: somebody else's, and refused.
+    let swap = plan.steps.iter().find(|s| s.address.key.ends_with("acme.example./MX")).expect("a step").id;
+    let odd = world.undo_plan_without("w1", &[swap]).await;
+    assert!(odd.blocked() && odd.notes.iter().any(|n| n.text.contains("unknown")), "{:?}", odd.notes);
     world.undo("w1", "u1").await;
     assert_eq!(world.server.sets(), before, "the zone is what it was");
 }

@@ -14,7 +14,7 @@ use cutover::model::observed::Observed;
 use cutover::model::plan::Plan;
 use cutover::model::resource::Resource;
 use cutover::model::site::Site;
-use cutover::model::step::StepId;
+use cutover::model::step::{Outcome, StepId};
 use cutover::planning::{self, PlanInput, PlanOptions, UndoInput};
 use cutover::providers::{self, Agents, ShellAgent};
 use cutover::secret::Resolver;
@@ -165,10 +165,16 @@ impl World {
 
     /// The plan that takes an apply back.
     pub async fn undo_plan(&self, apply: &str) -> Plan {
+        self.undo_plan_without(apply, &[]).await
+    }
+
+    /// As where the answers of these steps never came.
+    pub async fn undo_plan_without(&self, apply: &str, lost: &[StepId]) -> Plan {
         let saved = self.journal().load(apply).expect("journal").expect("apply");
         let standing = replay(&saved).expect("replay");
-        let outcomes =
+        let mut outcomes: BTreeMap<StepId, Outcome> =
             standing.outcomes.into_iter().enumerate().filter_map(|(id, o)| Some((id as StepId, o?))).collect();
+        outcomes.extend(lost.iter().map(|id| (*id, Outcome::Unknown { why: "no answer came".into() })));
         let mut site = self.site();
         let resources: BTreeMap<_, Resource> =
             saved.plan.steps.iter().map(|s| (s.address.clone(), s.resource())).collect();

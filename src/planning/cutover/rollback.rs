@@ -207,9 +207,14 @@ fn since(step: StepId, seconds: u32) -> Since {
     Since { step, seconds: u64::from(seconds) }
 }
 
-/// Record sets that the plan changed, with what shows now. Those that somebody else has changed since block the way back.
+/// Record sets that the plan changed, with what shows now. Those that somebody else has changed since block the way back. Of a change whose
+/// answer never came, as where `apply` was killed over it, the zone says whether it was made: a resume would go on with the window first.
 fn moved<'a>(input: &UndoInput<'a>, notes: &mut Vec<PlanNote>) -> BTreeMap<Address, Moved<'a>> {
     let mut out: BTreeMap<Address, Moved<'a>> = BTreeMap::new();
+    let seen = |address: &Address| {
+        let observation = input.observed.hosts.get(&address.host)?;
+        observation.records.get(&address.local()).map(|r| &r.fingerprint)
+    };
     for step in input.plan.steps.iter().filter(|s| s.address.kind == Kind::RecordSet) {
         let note = |text: String| PlanNote { address: Some(step.address.clone()), text, blocks: true };
         match input.outcomes.get(&step.id) {
@@ -219,17 +224,24 @@ fn moved<'a>(input: &UndoInput<'a>, notes: &mut Vec<PlanNote>) -> BTreeMap<Addre
                 entry.now.clone_from(fingerprint);
             }
             Some(Outcome::Unknown { .. }) => {
-                notes.push(note(format!(
-                    "whether it was changed is unknown: run `cutover resume {}` first",
-                    input.apply
-                )));
+                let found = seen(&step.address);
+                let former = out.get(&step.address).map_or(step.expect.as_ref(), |m| m.now.as_ref());
+                if found.is_some() && found == Some(&made(step)) {
+                    let entry = out.entry(step.address.clone()).or_insert(Moved { first: step, last: step, now: None });
+                    entry.last = step;
+                    entry.now = found.cloned();
+                } else if found.is_none() || found != former {
+                    notes.push(note(format!(
+                        "whether it was changed is unknown: run `cutover resume {}` first",
+                        input.apply
+                    )));
+                }
             }
             _ => {}
         }
     }
     out.retain(|address, m| {
-        let seen = input.observed.hosts.get(&address.host).and_then(|o| o.records.get(&address.local()));
-        match (&m.now, seen.map(|r| &r.fingerprint)) {
+        match (&m.now, seen(address)) {
             // Back already, by a rollback that came only part of the way.
             (_, Some(found)) if m.first.expect.as_ref() == Some(found) => false,
             (Some(now), Some(found)) if now != found => {
@@ -241,6 +253,12 @@ fn moved<'a>(input: &UndoInput<'a>, notes: &mut Vec<PlanNote>) -> BTreeMap<Addre
         }
     });
     out
+}
+
+/// What a step leaves.
+fn made(step: &Step) -> String {
+    let set = (step.action != Action::Delete).then(|| record_set::of_attrs(&step.address.key, &step.attrs)).flatten();
+    record_set::fingerprint(set.as_ref())
 }
 
 fn restore(input: &UndoInput, m: &Moved, id: StepId, after: Vec<StepId>) -> Step {
