@@ -19,10 +19,10 @@ pub async fn way_back(session: &Session, saved: &Saved, point: Option<&str>) -> 
     let standing = replay(saved)?;
     let mut outcomes: BTreeMap<StepId, Outcome> =
         standing.outcomes.into_iter().enumerate().filter_map(|(id, outcome)| Some((id as StepId, outcome?))).collect();
-    // Cut off before it was answered: what the zone shows decides (`planning`).
+    // Cut off before it was answered, whatever a former run said of it: what the zone shows decides (`planning`).
     for step in saved.plan.steps.iter().filter(|s| s.address.kind == Kind::RecordSet) {
         if standing.statuses.get(step.id as usize) == Some(&Status::Started) {
-            outcomes.entry(step.id).or_insert_with(|| Outcome::Unknown { why: "no answer came".to_owned() });
+            outcomes.insert(step.id, Outcome::Unknown { why: "no answer came".to_owned() });
         }
     }
     if let Some(back) = point.and_then(|p| of_point(&saved.plan, p)) {

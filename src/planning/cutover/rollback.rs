@@ -216,29 +216,26 @@ fn moved<'a>(input: &UndoInput<'a>, notes: &mut Vec<PlanNote>) -> BTreeMap<Addre
         observation.records.get(&address.local()).map(|r| &r.fingerprint)
     };
     for step in input.plan.steps.iter().filter(|s| s.address.kind == Kind::RecordSet) {
-        let note = |text: String| PlanNote { address: Some(step.address.clone()), text, blocks: true };
-        match input.outcomes.get(&step.id) {
-            Some(Outcome::Done { fingerprint }) => {
-                let entry = out.entry(step.address.clone()).or_insert(Moved { first: step, last: step, now: None });
-                entry.last = step;
-                entry.now.clone_from(fingerprint);
-            }
+        let now = match input.outcomes.get(&step.id) {
+            Some(Outcome::Done { fingerprint }) => fingerprint.clone(),
             Some(Outcome::Unknown { .. }) => {
                 let found = seen(&step.address);
                 let former = out.get(&step.address).map_or(step.expect.as_ref(), |m| m.now.as_ref());
-                if found.is_some() && found == Some(&made(step)) {
-                    let entry = out.entry(step.address.clone()).or_insert(Moved { first: step, last: step, now: None });
-                    entry.last = step;
-                    entry.now = found.cloned();
-                } else if found.is_none() || found != former {
-                    notes.push(note(format!(
-                        "whether it was changed is unknown: run `cutover resume {}` first",
-                        input.apply
-                    )));
+                if found != Some(&made(step)) {
+                    if found.is_none() || found != former {
+                        let text =
+                            format!("whether it was changed is unknown: run `cutover resume {}` first", input.apply);
+                        notes.push(PlanNote { address: Some(step.address.clone()), text, blocks: true });
+                    }
+                    continue;
                 }
+                found.cloned()
             }
-            _ => {}
-        }
+            _ => continue,
+        };
+        let entry = out.entry(step.address.clone()).or_insert(Moved { first: step, last: step, now: None });
+        entry.last = step;
+        entry.now = now;
     }
     out.retain(|address, m| {
         match (&m.now, seen(address)) {
