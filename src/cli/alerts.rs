@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::near::Near;
+use super::near::{Near, curl};
 use super::project::Project;
 use super::silences::watchers;
 use crate::execution::Seen;
@@ -51,7 +51,7 @@ impl Alerts {
 
 /// Three lines: the host's clock, all rules that alert, and how many servers tell the figure. Names of nodes have no sign that a shell reads.
 pub fn script(alert: &Alert, port: u16) -> String {
-    let ask = format!("curl -fsS --noproxy '*' --max-time 8 --get http://127.0.0.1:{port}/api/v1");
+    let ask = format!("{} --get http://127.0.0.1:{port}/api/v1", curl(8));
     let Alert { monitor, rule, .. } = alert;
     format!(
         "set -e\ndate +%s\n{ask}/rules -d type=alert\necho\n\

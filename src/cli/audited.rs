@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::lines::LinesFile;
-use super::near::Near;
+use super::near::{Near, curl};
 use super::project::Project;
 use super::silences::watchers;
 use crate::auditing::{Event, Incident, Known, Place, Wish, alerts};
@@ -71,8 +71,9 @@ pub async fn tell(project: &Project, near: &Near, alerts: &Value) -> Result<(), 
 /// A script for the host of a monitor. Alertmanager answers nowhere else.
 pub fn post(alerts: &Value, port: u16) -> String {
     format!(
-        "curl -fsS --noproxy '*' --max-time 8 -H 'Content-Type: application/json' --data-binary @- \
-         http://127.0.0.1:{port}/api/v2/alerts <<'{END}' || exit $?\n{alerts}\n{END}\n"
+        "{} -H 'Content-Type: application/json' --data-binary @- \
+         http://127.0.0.1:{port}/api/v2/alerts <<'{END}' || exit $?\n{alerts}\n{END}\n",
+        curl(8)
     )
 }
 

@@ -82,6 +82,11 @@ impl Near {
     }
 }
 
+/// A command line that asks a service of the host itself, by no proxy, and fails where that refuses. `limit`: seconds.
+pub fn curl(limit: u8) -> String {
+    format!("curl -fsS --noproxy '*' --max-time {limit}")
+}
+
 /// A command line with users on its standard input: in one go, however many they are, and in no list of processes.
 pub fn with_users(command: &str, users: &[String]) -> String {
     // No user has a line end in their name, so none is this line.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::failure::Failure;
-use super::near::Near;
+use super::near::{Near, curl};
 use super::project::Project;
 use super::silences::watchers;
 use crate::monitoring::scorecard::{Colour, Period, Row, Scorecard, percent, questions};
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 pub fn script(period: Period, until: Timestamp, port: u16) -> String {
     let mut out = "set -e\n".to_owned();
     for (path, arguments) in questions(period, until) {
-        let _ = write!(out, "curl -fsS --noproxy '*' --max-time 20 --get http://127.0.0.1:{port}/api/v1/{path}");
+        let _ = write!(out, "{} --get http://127.0.0.1:{port}/api/v1/{path}", curl(20));
         for (name, value) in arguments {
             let _ = write!(out, " --data-urlencode {}", sh(&format!("{name}={value}")));
         }

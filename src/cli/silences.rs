@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::calendar::moment;
 use super::failure::Failure;
 use super::lines::{LinesFile, author};
-use super::near::Near;
+use super::near::{Near, curl};
 use super::output::Output;
 use super::project::Project;
 use super::session::Session;
@@ -25,7 +25,9 @@ use crate::model::plan::Plan;
 use crate::monitoring::silence::{Silence, Standing, of_apply};
 
 const API: &str = "http://127.0.0.1:9093/api/v2";
-/// How long an answer is waited for; the host's own limit is shorter.
+/// Seconds that the host itself waits for an answer of Alertmanager.
+const ASKED: u8 = 10;
+/// How long an answer of the host is waited for.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What was done, a line in the state folder; before it is asked for, and after.
@@ -102,7 +104,7 @@ impl Silences {
     }
 
     async fn on(&self, host: &HostAccess, silence: &Silence, wish: Wish) -> Result<Done, Failure> {
-        let heard = self.ask(host, format!("curl -fsS --noproxy '*' --max-time 10 {API}/silences\n")).await?;
+        let heard = self.ask(host, format!("{} {API}/silences\n", curl(ASKED))).await?;
         let standing: Vec<Standing> = serde_json::from_str(&heard).map_err(unknown_form)?;
         let (kept, mut gone) = silence.among(&standing);
         match wish {
@@ -141,15 +143,15 @@ impl Silences {
         if let Some(silence) = made {
             let body = silence.body(&self.by);
             let script = format!(
-                "curl -fsS --noproxy '*' --max-time 10 -H 'Content-Type: application/json' --data @- {API}/silences <<'END OF SILENCE'\n{body}\nEND OF SILENCE\n"
+                "{} -H 'Content-Type: application/json' --data @- {API}/silences <<'END OF SILENCE'\n{body}\nEND OF SILENCE\n",
+                curl(ASKED)
             );
             let made: Made = serde_json::from_str(&self.ask(host, script).await?).map_err(unknown_form)?;
             ids.push(made.id);
         }
         // What another program calls itself is no part of a command line before it is known to be harmless.
         for one in gone.iter().filter(|s| s.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
-            self.ask(host, format!("curl -fsS --noproxy '*' --max-time 10 -X DELETE {API}/silence/{}\n", one.id))
-                .await?;
+            self.ask(host, format!("{} -X DELETE {API}/silence/{}\n", curl(ASKED), one.id)).await?;
         }
         Ok(ids)
     }

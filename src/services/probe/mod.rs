@@ -59,8 +59,8 @@ pub async fn ask(probe: &Probe, target: &Target, password: Option<&[u8]>, ca: Op
             Err(came) => came,
         },
         Transaction::Imap | Transaction::Pop | Transaction::Submission => match secure(target, ca).await {
-            Ok(stream) if probe.what == Transaction::Imap => imap(stream, login).await,
-            Ok(stream) if probe.what == Transaction::Pop => pop(stream, login).await,
+            Ok(stream) if probe.what == Transaction::Imap => mailbox(stream, IMAP, login).await,
+            Ok(stream) if probe.what == Transaction::Pop => mailbox(stream, POP, login).await,
             Ok(stream) => submission(stream, login).await,
             Err(came) => came,
         },
@@ -181,35 +181,29 @@ async fn smtp(stream: TcpStream, account: Option<&str>) -> Came {
     )
 }
 
-async fn imap<S: AsyncRead + AsyncWrite + Unpin>(stream: S, login: Option<(&str, &[u8])>) -> Came {
-    let mut lines = Lines::of(stream);
-    came(
-        async {
-            let greeting = lines.line().await?;
-            if !greeting.starts_with("* OK") {
-                return Err(refused("greeting", &greeting));
-            }
-            if let Some(login) = login {
-                lines.logs_in("a AUTHENTICATE PLAIN", login, "a OK").await?;
-            }
-            lines.say("z LOGOUT\r\n").await
-        }
-        .await,
-    )
+/// How a mailbox is greeted, logged in to and left.
+struct Words {
+    greeting: &'static str,
+    login: &'static str,
+    good: &'static str,
+    leave: &'static str,
 }
 
-async fn pop<S: AsyncRead + AsyncWrite + Unpin>(stream: S, login: Option<(&str, &[u8])>) -> Came {
+const IMAP: Words = Words { greeting: "* OK", login: "a AUTHENTICATE PLAIN", good: "a OK", leave: "z LOGOUT\r\n" };
+const POP: Words = Words { greeting: "+OK", login: "AUTH PLAIN", good: "+OK", leave: "QUIT\r\n" };
+
+async fn mailbox<S: AsyncRead + AsyncWrite + Unpin>(stream: S, words: Words, login: Option<(&str, &[u8])>) -> Came {
     let mut lines = Lines::of(stream);
     came(
         async {
             let greeting = lines.line().await?;
-            if !greeting.starts_with("+OK") {
+            if !greeting.starts_with(words.greeting) {
                 return Err(refused("greeting", &greeting));
             }
             if let Some(login) = login {
-                lines.logs_in("AUTH PLAIN", login, "+OK").await?;
+                lines.logs_in(words.login, login, words.good).await?;
             }
-            lines.say("QUIT\r\n").await
+            lines.say(words.leave).await
         }
         .await,
     )
